@@ -1,0 +1,62 @@
+"""Learning rates of an optimizer's parameter groups: read, set and name them.
+
+A group's ``lr`` is a float or, for capturable and compiled optimizers, a tensor. A tensor stays the same
+tensor, because a captured graph or a compiled step holds on to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+
+ParamGroup = dict[str, Any]
+
+
+def get_lr(group: ParamGroup) -> float:
+    """The learning rate of a group as a float. Waits for the device if the group keeps it in a device tensor."""
+    return float(group["lr"])
+
+
+def set_lr(group: ParamGroup, lr: float) -> None:
+    """Set the learning rate of a group; a tensor is filled in place."""
+    set_value(group, "lr", lr)
+
+
+def set_value(group: ParamGroup, key: str, value: float) -> None:
+    """Set one hyperparameter of a group; a tensor is filled in place."""
+    if isinstance(group.get(key), torch.Tensor):
+        group[key].fill_(value)
+    else:
+        group[key] = value
+
+
+def has_momentum(optimizer: Optimizer) -> bool:
+    """Whether the update of any group uses momentum or second moments.
+
+    Only SGD without momentum does not, as far as torch's own optimizers go. An optimizer of another make is
+    taken to have one: the learning rate suggested for it is then the lower of the two.
+    """
+    return not isinstance(optimizer, torch.optim.SGD) or any(g["momentum"] > 0 for g in optimizer.param_groups)
+
+
+def optimizer_names(optimizers: Sequence[Optimizer]) -> list[str]:
+    """One name for each optimizer: its class, numbered from the second of a class on.
+
+    >>> a, b, c = (cls([torch.zeros(1)], lr=0.1) for cls in (torch.optim.SGD, torch.optim.Adam, torch.optim.SGD))
+    >>> optimizer_names([a, b, c])
+    ['SGD', 'Adam', 'SGD-1']
+    """
+    names: list[str] = []
+    for optimizer in optimizers:
+        name = type(optimizer).__name__
+        seen = sum(other == name or other.startswith(f"{name}-") for other in names)
+        names.append(f"{name}-{seen}" if seen else name)
+    return names
+
+
+def group_names(optimizer: Optimizer) -> list[str]:
+    """One name for each group: its own ``"name"`` if it has one, else ``pg1``, ``pg2``, ..."""
+    return [str(group.get("name", f"pg{i}")) for i, group in enumerate(optimizer.param_groups, start=1)]
