@@ -60,3 +60,27 @@ def optimizer_names(optimizers: Sequence[Optimizer]) -> list[str]:
 def group_names(optimizer: Optimizer) -> list[str]:
     """One name for each group: its own ``"name"`` if it has one, else ``pg1``, ``pg2``, ..."""
     return [str(group.get("name", f"pg{i}")) for i, group in enumerate(optimizer.param_groups, start=1)]
+
+
+def reference_lr(group: ParamGroup) -> float:
+    """The learning rate that a group was given: under a scheduler its ``initial_lr``, which no warm-up has lowered."""
+    return float(group["initial_lr"] if "initial_lr" in group else group["lr"])
+
+
+def lr_ratios(optimizers: Sequence[Optimizer]) -> list[tuple[ParamGroup, float]]:
+    """Every group of all optimizers with its learning rate divided by the highest of them.
+
+    >>> slow, fast = {"params": [torch.zeros(1)], "lr": 0.01}, {"params": [torch.zeros(1)], "lr": 0.1}
+    >>> [ratio for _, ratio in lr_ratios([torch.optim.SGD([slow, fast])])]
+    [0.1, 1.0]
+
+    Raises:
+        ValueError: if no group has a learning rate above 0.
+    """
+    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+    highest = max((reference_lr(group) for group in groups), default=0.0)
+    if highest <= 0:
+        raise ValueError(
+            "No parameter group of any optimizer has a learning rate above 0: give the optimizer an lr > 0."
+        )
+    return [(group, reference_lr(group) / highest) for group in groups]

@@ -1,0 +1,262 @@
+"""Training aside: from a snapshot, in a fresh fit loop, after which everything is as it was.
+
+The only file that touches the Trainer's internals. Lightning's own fit loop object is never entered: it is set aside
+as it stands, so nothing of it has to be reconstructed.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any, Literal
+
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import GradientAccumulationScheduler
+from lightning.pytorch.loggers import Logger
+from lightning.pytorch.loggers.logger import DummyLogger
+from lightning.pytorch.loops.evaluation_loop import _EvaluationLoop
+from lightning.pytorch.loops.fit_loop import _FitLoop
+from lightning.pytorch.loops.utilities import _select_data_fetcher
+from lightning.pytorch.profilers import PassThroughProfiler
+from lightning.pytorch.strategies import Strategy
+from lightning.pytorch.trainer.connectors.logger_connector.logger_connector import _LoggerConnector
+from lightning.pytorch.trainer.states import RunningStage
+from lightning.pytorch.utilities.combined_loader import CombinedLoader
+from torch.utils.data import DataLoader, IterableDataset
+
+from lightning_lr._snapshot import Snapshot
+
+
+class EndOfRehearsal(Exception):  # noqa: N818  # a signal, not an error
+    """Raised by the callback of a rehearsal when it has seen enough."""
+
+
+class Rehearsal:
+    """A context in which a Trainer can train aside; leaving it puts everything back, however it is left.
+
+    To be entered in ``on_train_start`` or ``on_train_epoch_start``. Inside, the Trainer has no callbacks but the one
+    of the rehearsal (and ``GradientAccumulationScheduler``, which decides what an optimizer step is), loggers that
+    drop everything, no scheduler steps and no validation of its own. Epoch and step counters go on from their values.
+
+    Nothing here communicates between processes, so an exception on one rank fails the job as in plain training.
+
+    Args:
+        trainer: the Trainer, in ``fit``.
+        keep_on: where the snapshot's tensors live, ``"device"`` or ``"cpu"``.
+    """
+
+    def __init__(self, trainer: Trainer, keep_on: Literal["device", "cpu"] = "device") -> None:
+        self._trainer = trainer
+        self._keep_on = keep_on
+
+    def __enter__(self) -> Rehearsal:
+        trainer = self._trainer
+        assert trainer.state.stage is not None
+        self._stage: RunningStage = trainer.state.stage
+        self._fit_loop = trainer.fit_loop
+        self._attributes = dict(vars(trainer))
+        self._scheduler_configs = trainer.strategy.lr_scheduler_configs
+        train_loader = self._fit_loop._combined_loader
+        val_loader = self._fit_loop.epoch_loop.val_loop._combined_loader
+        loaders = [loader for combined in (train_loader, val_loader) if combined for loader in combined.flattened]
+        self._snapshot = Snapshot(
+            [
+                trainer.lightning_module,
+                trainer.optimizers,
+                [config.scheduler for config in self._scheduler_configs],
+                trainer.strategy._lightning_optimizers,
+                getattr(trainer.precision_plugin, "scaler", None),
+            ],
+            data=[loaders, getattr(trainer, "datamodule", None)],
+            leave=(Trainer, Strategy, Logger, Callback),
+            keep_on=self._keep_on,
+        )
+        assert train_loader is not None
+        self._streams = _record_streams(train_loader, trainer.current_epoch)
+        self._set_aside()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._restore()
+        for stream in self._streams.values():
+            stream.replay()
+
+    def rewind(self) -> None:
+        """Back to the state, the data order and the random states in which the rehearsal was entered."""
+        self._restore()
+        for stream in self._streams.values():
+            stream.rewind()
+        self._set_aside()
+
+    def _restore(self) -> None:
+        self._snapshot.restore()
+        trainer = self._trainer
+        vars(trainer).clear()
+        vars(trainer).update(self._attributes)
+        trainer.strategy.lr_scheduler_configs = self._scheduler_configs
+        trainer.state.stage = self._stage
+
+    def train(
+        self, callback: Callback, validate_when: Callable[[], bool] = lambda: False, eval_batches: int | None = None
+    ) -> None:
+        """Train from the current state until ``callback`` raises `EndOfRehearsal` or a stream has no more batches.
+
+        The data starts over at the end of an epoch.
+
+        Args:
+            callback: the one callback that sees this training.
+            validate_when: asked after each batch, whether to run the validation loop now.
+            eval_batches: batches of each validation loader at most, None for all of the Trainer's limit.
+        """
+        trainer: Any = self._trainer
+        trainer._logger_connector = _LoggerConnector(trainer)
+        schedulers = [c for c in self._attributes["callbacks"] if isinstance(c, GradientAccumulationScheduler)]
+        trainer.callbacks = [*schedulers, callback]
+        loop = trainer.fit_loop = self._fresh_fit_loop()
+        loop.epoch_loop._should_check_val_fx = lambda data_fetcher: validate_when()  # type: ignore[method-assign]  # noqa: ARG005
+        try:
+            loop.reset()
+            if trainer.current_epoch == 0:  # from the second epoch on, the epoch loop does this itself
+                iter(loop._data_fetcher)  # type: ignore[arg-type]
+            batches = None
+            while batches != (batches := loop.total_batch_idx):  # until an epoch gave none: a stream has ended
+                self._prepare_validation(loop.epoch_loop.val_loop, eval_batches)
+                loop.on_advance_start()
+                loop.advance()
+                loop.on_advance_end()
+        except EndOfRehearsal:
+            pass
+        finally:
+            for part in (loop, loop.epoch_loop.val_loop):
+                if part._data_fetcher is not None:
+                    part._data_fetcher.teardown()  # the workers of these loaders
+
+    def _set_aside(self) -> None:
+        """Take away what must not see or steer the rehearsal."""
+        trainer: Any = self._trainer
+        trainer.should_stop = False
+        trainer.loggers = [DummyLogger() for _ in self._attributes["_loggers"]]
+        trainer.profiler = PassThroughProfiler()
+        if trainer.lightning_module.automatic_optimization:
+            # They stay where they are, since a training step may read them, but their moment never comes. In manual
+            # optimization the training step moves them itself: what it does to them is undone by the snapshot.
+            trainer.strategy.lr_scheduler_configs = [
+                dataclasses.replace(config, interval="never") for config in self._scheduler_configs
+            ]
+        for optimizer in trainer.optimizers:
+            for hooks in (optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks):
+                for handle, hook in list(hooks.items()):
+                    if getattr(hook, "__module__", "").startswith("lightning_lr."):  # of callbacks that are away
+                        del hooks[handle]
+
+    def _fresh_fit_loop(self) -> _FitLoop:
+        """A fit loop with the progress and the data of the original one, and without its limits."""
+        trainer, original = self._trainer, self._fit_loop
+        loop = _FitLoop(trainer, max_epochs=-1)
+        loop.epoch_progress = copy.deepcopy(original.epoch_progress)
+        ours, theirs = loop.epoch_loop, original.epoch_loop
+        ours.batch_progress = copy.deepcopy(theirs.batch_progress)
+        ours.automatic_optimization.optim_progress = copy.deepcopy(theirs.automatic_optimization.optim_progress)
+        ours.manual_optimization.optim_step_progress = copy.deepcopy(theirs.manual_optimization.optim_step_progress)
+        ours._batches_that_stepped = theirs._batches_that_stepped
+        assert original._combined_loader is not None
+        loop._combined_loader = _loaders_aside(original._combined_loader, self._streams)
+        loop._last_train_dl_reload_epoch = float("inf")
+        loop.max_batches = original.max_batches
+        loop._data_fetcher = _select_data_fetcher(trainer, RunningStage.TRAINING)
+        loop._data_fetcher.setup(loop._combined_loader)
+        return loop
+
+    def _prepare_validation(self, val_loop: _EvaluationLoop, eval_batches: int | None) -> None:
+        """Give the loop the validation data, on loaders of its own. Without a data source it never starts by itself."""
+        trainer, original = self._trainer, self._fit_loop.epoch_loop.val_loop
+        if val_loop._combined_loader is not None or eval_batches is None:
+            return
+        if original._combined_loader is not None:
+            val_loop._combined_loader = _loaders_aside(original._combined_loader, {})
+            val_loop._max_batches = original._max_batches
+        elif original._data_source.is_defined():
+            source, val_loop._data_source = val_loop._data_source, original._data_source
+            trainer.validating = True
+            val_loop.setup_data()
+            trainer.training = True
+            val_loop._data_source = source
+        val_loop._max_batches = [min(limit, eval_batches) for limit in val_loop._max_batches]
+        val_loop._last_val_dl_reload_epoch = float("inf")
+
+
+class _Stream:
+    """A stream that cannot be started again: what a rehearsal takes from it is kept and given again."""
+
+    def __init__(self, iterators: list[Iterator[Any]], index: int) -> None:
+        self._iterators, self._index = iterators, index
+        self._iterator = iterators[index]
+        self._given: list[Any] = []
+        self._position = 0
+
+    def __iter__(self) -> _Stream:
+        return self
+
+    def __next__(self) -> Any:
+        if self._position == len(self._given):
+            self._given.append(next(self._iterator))
+        self._position += 1
+        return self._given[self._position - 1]
+
+    def rewind(self) -> None:
+        self._position = 0
+
+    def replay(self) -> None:
+        """Let the original loop read from here: first what was kept, each batch let go once it is given."""
+        kept, rest = self._given, self._iterator
+
+        def replayed() -> Iterator[Any]:
+            while kept:
+                yield kept.pop(0)
+            yield from rest
+
+        self._iterators[self._index] = replayed()
+
+
+def _record_streams(loader: CombinedLoader, epoch: int) -> dict[int, _Stream]:
+    """The one-shot streams among the loaders, by position, each read through the iterator that training will use."""
+    streams = [i for i, iterable in enumerate(loader.flattened) if _is_one_shot(iterable)]
+    if streams and epoch > 0:  # training will ask for a new iterator: nothing could be put before it
+        raise MisconfigurationException(
+            "The training data is a stream that can be read only once, so nothing can be rehearsed on it in epoch"
+            f" {epoch}: use at_epochs=[0], or a dataset that can be iterated again."
+        )
+    assert loader._iterator is not None
+    return {i: _Stream(loader._iterator.iterators, i) for i in streams}
+
+
+def _is_one_shot(iterable: Any) -> bool:
+    """Whether a second iteration goes on where the first one stopped."""
+    if isinstance(iterable, DataLoader):
+        # each worker reads a copy of its own, and a map-style dataset can always be read again
+        if iterable.num_workers > 0 or not isinstance(iterable.dataset, IterableDataset):
+            return False
+        dataset = iterable.dataset
+        return isinstance(dataset, Iterator) or any(isinstance(value, Iterator) for value in vars(dataset).values())
+    return isinstance(iterable, Iterator)
+
+
+def _loaders_aside(loader: CombinedLoader, streams: dict[int, _Stream]) -> CombinedLoader:
+    """The same loaders with iterators and workers of their own. Persistent workers belong to the loader object."""
+    aside = copy.copy(loader)
+    aside._iterator = None
+    flattened: list[Any] = []
+    for i, iterable in enumerate(loader.flattened):
+        if i in streams:
+            iterable = streams[i]
+        elif isinstance(iterable, DataLoader):
+            iterable = copy.copy(iterable)
+            iterable._iterator = None
+        flattened.append(iterable)
+    aside.flattened = flattened
+    return aside
