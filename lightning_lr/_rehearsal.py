@@ -22,6 +22,7 @@ from lightning.pytorch.loops.fit_loop import _FitLoop
 from lightning.pytorch.loops.utilities import _select_data_fetcher
 from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.strategies import Strategy
+from lightning.pytorch.trainer import call
 from lightning.pytorch.trainer.connectors.logger_connector.logger_connector import _LoggerConnector
 from lightning.pytorch.trainer.states import RunningStage
 from lightning.pytorch.utilities.combined_loader import CombinedLoader
@@ -51,11 +52,14 @@ class Rehearsal:
     def __init__(self, trainer: Trainer, keep_on: Literal["device", "cpu"] = "device") -> None:
         self._trainer = trainer
         self._keep_on = keep_on
+        self._is_fresh = True  # nothing has been trained since the snapshot
 
     def __enter__(self) -> Rehearsal:
         trainer = self._trainer
         assert trainer.state.stage is not None
         self._stage: RunningStage = trainer.state.stage
+        # callbacks come before the module in every hook, so its own start is still to come
+        self._precedes_module_start = trainer.lightning_module._current_fx_name == "on_train_start"
         self._fit_loop = trainer.fit_loop
         self._attributes = dict(vars(trainer))
         self._scheduler_configs = trainer.strategy.lr_scheduler_configs
@@ -121,6 +125,9 @@ class Rehearsal:
         loop.epoch_loop._should_check_val_fx = lambda data_fetcher: validate_when()  # type: ignore[method-assign]  # noqa: ARG005
         try:
             loop.reset()
+            if self._is_fresh and self._precedes_module_start:
+                call._call_lightning_module_hook(trainer, "on_train_start")  # a training step may rest on it
+            self._is_fresh = False
             if trainer.current_epoch == 0:  # from the second epoch on, the epoch loop does this itself
                 iter(loop._data_fetcher)  # type: ignore[arg-type]
             batches = None
@@ -139,6 +146,7 @@ class Rehearsal:
     def _set_aside(self) -> None:
         """Take away what must not see or steer the rehearsal."""
         trainer: Any = self._trainer
+        self._is_fresh = True
         trainer.should_stop = False
         trainer.loggers = [DummyLogger() for _ in self._attributes["_loggers"]]
         trainer.profiler = PassThroughProfiler()

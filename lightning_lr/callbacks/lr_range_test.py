@@ -1,0 +1,246 @@
+"""`LRRangeTest`: one sweep of the learning rate aside from the run, and what its curve says."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
+
+from lightning_lr import _trace, plots
+from lightning_lr._progress import progress
+from lightning_lr._rehearsal import Rehearsal
+from lightning_lr._sweep import Sweep
+from lightning_lr.callbacks._apply import apply_suggestion, summary
+from lightning_lr.callbacks._arguments import plain_arguments, warn_if_changed
+from lightning_lr.curve import LRCurve, has_diverged
+from lightning_lr.param_groups import has_momentum
+from lightning_lr.schedules import sweep_lrs
+from lightning_lr.suggestion import RULES, Rule, Suggestion, suggest
+
+_TAG = "lr_range_test"
+_CHOICES: dict[str, tuple[str, ...]] = {
+    "monitor_mode": ("min", "max"),
+    "rule": RULES,
+    "if_unsure": ("warn",),
+    "snapshot": ("device", "cpu"),
+}
+
+
+@dataclass(frozen=True)
+class RangeTestResult(Suggestion):
+    """What a range test found: the suggestion, the curve it was read off, and the epoch in which it was run."""
+
+    curve: LRCurve
+    epoch: int
+
+
+_RESULT_FIELDS = [field.name for field in fields(Suggestion)] + ["epoch"]
+
+
+class LRRangeTest(Callback):
+    """Sweeps the learning rate once, aside from the run, and starts the run with the learning rate it finds.
+
+    At the start of the epochs in ``at_epochs`` the model is trained for ``num_steps`` optimizer steps while the
+    learning rate rises. Then everything is put back: the run that follows is bit for bit the run that would have
+    been, with the learning rate (and the bounds of a `CyclicalLR` that has none) read off the curve.
+
+    Args:
+        min_lr: first learning rate, for the parameter group with the highest one; other groups keep their ratio to it.
+        max_lr: last learning rate.
+        num_steps: optimizer steps of the sweep, at least 10.
+        mode: how the learning rate rises from step to step.
+        steps_per_lr: steps that are taken with one learning rate (a staircase).
+        lrs: learning rates of your own, rising, instead of ``min_lr``, ``max_lr``, ``num_steps`` and ``mode``.
+        monitor: what is recorded: the training loss (None), or any key that the module logs. A key of the training
+            step is read after every ``steps_per_lr`` steps; for any other the validation loop is run then.
+        monitor_mode: whether less or more of it is better.
+        eval_batches: batches of each validation loader that are used for a point.
+        rule: how the curve is read, see `suggest`.
+        apply: whether to set what was found. Else it is only reported.
+        at_epochs: epochs at whose start a sweep is run.
+        if_unsure: what to do with a result that is not confident: ``"warn"`` gives the reasons and uses it.
+        output_dir: where to write curve (CSV), result (JSON) and figure (PNG); nothing is written if None.
+        snapshot: where the copy of the model and the optimizers lives during the sweep.
+
+    Attributes:
+        result: the latest `RangeTestResult`, None before.
+
+    Logged keys:
+
+    | key | value |
+    |---|---|
+    | ``lr_range_test/lr``, ``/loss`` (or the monitored key), ``/loss_smoothed`` | each point of the sweep |
+    | ``lr_range_test/suggested_lr``, ``/base_lr``, ``/max_lr`` | once |
+    | ``lr_range_test/loss_vs_log10_lr_x1000`` | TensorBoard: the curve, with 1000 log10 lr as the step |
+    | ``lr_range_test/curve`` | TensorBoard: the figure |
+    | ``lr/<optimizer>[/<group>]``, ``lr/loss`` | training, unless a callback of ours before this one logs them |
+
+    Example:
+        >>> from lightning.pytorch import Trainer
+        >>> trainer = Trainer(callbacks=[LRRangeTest(num_steps=100)], logger=False, enable_checkpointing=False)
+
+    References:
+        Leslie N. Smith, "Cyclical Learning Rates for Training Neural Networks", 2017, arXiv:1506.01186.
+    """
+
+    def __init__(
+        self,
+        min_lr: float = 1e-7,
+        max_lr: float = 10.0,
+        num_steps: int = 200,
+        mode: Literal["exponential", "linear"] = "exponential",
+        steps_per_lr: int = 1,
+        lrs: Sequence[float] | None = None,
+        monitor: str | None = None,
+        monitor_mode: Literal["min", "max"] = "min",
+        eval_batches: int = 10,
+        rule: Rule = "dual",
+        apply: bool = True,
+        at_epochs: Sequence[int] = (0,),
+        if_unsure: Literal["warn"] = "warn",
+        output_dir: str | Path | None = None,
+        snapshot: Literal["device", "cpu"] = "device",
+    ) -> None:
+        self._arguments = plain_arguments(locals())
+        for name, allowed in _CHOICES.items():
+            if self._arguments[name] not in allowed:
+                raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {self._arguments[name]!r}.")
+        for name in ("steps_per_lr", "eval_batches"):
+            if self._arguments[name] < 1:
+                raise ValueError(f"{name} must be at least 1, got {self._arguments[name]}.")
+        if not at_epochs or any(epoch < 0 for epoch in at_epochs):
+            raise ValueError(f"at_epochs must name at least one epoch, counted from 0, got {list(at_epochs)}.")
+        if lrs is None:
+            if num_steps // steps_per_lr < 10:
+                raise ValueError(
+                    f"num_steps must give at least 10 learning rates of steps_per_lr={steps_per_lr} steps each, got"
+                    f" {num_steps}: use at least {10 * steps_per_lr}."
+                )
+            points = sweep_lrs(min_lr, max_lr, num_steps // steps_per_lr, mode)
+        else:
+            points = np.array(lrs, dtype=float)
+            if len(points) < 10 or not np.all(np.isfinite(points)) or points[0] <= 0 or np.any(np.diff(points) <= 0):
+                raise ValueError(f"lrs must be at least 10 rising learning rates above 0, got {list(lrs)}.")
+        # a loss is recorded at each step, a metric once for each learning rate
+        self._lrs = points if monitor is not None else np.repeat(points, steps_per_lr)
+        self._monitor: str | None = monitor
+        self._monitor_mode: Literal["min", "max"] = monitor_mode
+        self._steps_per_point = steps_per_lr if monitor is not None else 1
+        self._eval_batches = eval_batches
+        self._rule: Rule = rule
+        self._apply = apply
+        self._at_epochs = set(at_epochs)
+        self._output_dir = None if output_dir is None else Path(output_dir)
+        self._snapshot: Literal["device", "cpu"] = snapshot
+        self._done_epochs: list[int] = []
+        self._tracer = _trace.LRTracer()
+        self.result: RangeTestResult | None = None
+
+    @property
+    def state_key(self) -> str:
+        return self._generate_state_key(at_epochs=sorted(self._at_epochs))
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if getattr(trainer, "fast_dev_run", False):
+            rank_zero_warn("LRRangeTest is skipped: Trainer(fast_dev_run=...) is set.")
+        elif not trainer.optimizers:
+            raise MisconfigurationException(
+                "LRRangeTest needs an optimizer, but configure_optimizers returned none: return one."
+            )
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # Everything is restored here, under every strategy, and no other callback has read a learning rate yet.
+        missed = sorted(self._at_epochs - set(self._done_epochs))
+        if self.result is None and missed and missed[-1] < trainer.current_epoch:
+            rank_zero_warn(
+                f"LRRangeTest: at_epochs={missed} lies before epoch {trainer.current_epoch}, with which this run starts,"
+                f" so no sweep is run: add {trainer.current_epoch} to at_epochs for one."
+            )
+        self._run_if_due(trainer, pl_module)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._run_if_due(trainer, pl_module)
+
+    def _run_if_due(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        epoch = trainer.current_epoch
+        if epoch not in self._at_epochs or epoch in self._done_epochs or getattr(trainer, "fast_dev_run", False):
+            return
+        curve = self._sweep(trainer)
+        momentum = any(has_momentum(optimizer) for optimizer in trainer.optimizers)
+        suggestion = suggest(curve, self._rule, momentum)
+        self.result = RangeTestResult(**asdict(suggestion), curve=curve, epoch=epoch)
+        self._done_epochs.append(epoch)
+        applied = apply_suggestion(trainer, pl_module, suggestion, "LRRangeTest") if self._apply else []
+        self._report(trainer, curve, suggestion, momentum)
+        rank_zero_info(summary("LRRangeTest", suggestion, applied))
+        if not suggestion.confident:
+            rank_zero_warn(f"LRRangeTest is not confident of its result: {'; '.join(suggestion.reasons)}.")
+
+    def _sweep(self, trainer: Trainer) -> LRCurve:
+        steps = len(self._lrs) * self._steps_per_point
+        name = self._monitor or "loss"
+        with progress(trainer, steps, "LR range test") as bar, Rehearsal(trainer, self._snapshot) as rehearsal:
+            values = Sweep(
+                self._lrs.tolist(),
+                owner="LRRangeTest",
+                monitor=self._monitor,
+                steps_per_lr=self._steps_per_point,
+                eval_batches=self._eval_batches,
+                stop=self._has_diverged,
+                progress=lambda lr, value: bar.update(f"lr={lr:.1e} {name}={value:.3g}"),
+            ).run(trainer, rehearsal)
+        recorded = np.full(len(self._lrs), np.nan)
+        recorded[: len(values)] = values
+        return LRCurve(self._lrs, recorded, name, self._monitor_mode)
+
+    def _has_diverged(self, values: Sequence[float]) -> bool:
+        sign = 1.0 if self._monitor_mode == "min" else -1.0
+        return has_diverged(self._lrs, sign * np.array(values))
+
+    def _report(self, trainer: Trainer, curve: LRCurve, suggestion: Suggestion, momentum: bool) -> None:
+        """The curve and the result to the loggers, the figure to TensorBoard and all of it to ``output_dir``."""
+        start = _trace.current_step(trainer)
+        smoothed = curve.smoothed()
+        for i, (lr, value, smooth) in enumerate(zip(curve.lrs, curve.losses, smoothed, strict=True)):
+            if math.isfinite(value):
+                point = {"lr": lr, curve.monitor: value, f"{curve.monitor}_smoothed": smooth}
+                _trace.log_metrics(trainer, {f"{_TAG}/{key}": float(v) for key, v in point.items()}, start + i)
+        found = {"suggested_lr": suggestion.lr, "base_lr": suggestion.base_lr, "max_lr": suggestion.max_lr}
+        _trace.log_metrics(trainer, {f"{_TAG}/{key}": v for key, v in found.items()}, start)
+        if not trainer.is_global_zero or (self._output_dir is None and not _trace.tensorboard_writers(trainer)):
+            return
+        _trace.log_loss_vs_lr(trainer, curve.lrs, curve.losses)
+        figure = plots.range_test_figure(curve, {rule: suggest(curve, rule, momentum) for rule in RULES}, self._rule)
+        _trace.log_figure(trainer, f"{_TAG}/curve", figure, start)
+        if self._output_dir is not None:
+            self._output_dir.mkdir(parents=True, exist_ok=True)
+            stem = self._output_dir / (_TAG if trainer.current_epoch == 0 else f"{_TAG}_epoch_{trainer.current_epoch}")
+            curve.to_csv(stem.with_suffix(".csv"))
+            stem.with_suffix(".json").write_text(json.dumps(asdict(suggestion), indent=2) + "\n")
+            figure.savefig(stem.with_suffix(".png"))
+
+    def state_dict(self) -> dict[str, Any]:
+        result = None
+        if self.result is not None:
+            curve = self.result.curve
+            result = {
+                **{name: getattr(self.result, name) for name in _RESULT_FIELDS},
+                "reasons": list(self.result.reasons),
+                "curve": {**asdict(curve), "lrs": curve.lrs.tolist(), "losses": curve.losses.tolist()},
+            }
+        return {"arguments": self._arguments, "done_epochs": list(self._done_epochs), "result": result}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        warn_if_changed("LRRangeTest", state_dict["arguments"], self._arguments)
+        self._done_epochs = list(state_dict["done_epochs"])
+        if (saved := state_dict["result"]) is not None:
+            restored = {**saved, "reasons": tuple(saved["reasons"]), "curve": LRCurve(**saved["curve"])}
+            self.result = RangeTestResult(**restored)
