@@ -65,7 +65,9 @@ class Rehearsal:
         self._scheduler_configs = trainer.strategy.lr_scheduler_configs
         train_loader = self._fit_loop._combined_loader
         val_loader = self._fit_loop.epoch_loop.val_loop._combined_loader
-        loaders = [loader for combined in (train_loader, val_loader) if combined for loader in combined.flattened]
+        loaders = [
+            loader for combined in (train_loader, val_loader) if combined is not None for loader in combined.flattened
+        ]
         self._snapshot = Snapshot(
             [
                 trainer.lightning_module,
@@ -122,7 +124,10 @@ class Rehearsal:
         schedulers = [c for c in self._attributes["callbacks"] if isinstance(c, GradientAccumulationScheduler)]
         trainer.callbacks = [*schedulers, callback]
         loop = trainer.fit_loop = self._fresh_fit_loop()
-        loop.epoch_loop._should_check_val_fx = lambda data_fetcher: validate_when()  # type: ignore[method-assign]  # noqa: ARG005
+        val_loop = loop.epoch_loop.val_loop
+        loop.epoch_loop._should_check_val_fx = lambda data_fetcher: (  # type: ignore[method-assign]  # noqa: ARG005
+            val_loop._combined_loader is not None and validate_when()
+        )
         try:
             loop.reset()
             if self._is_fresh and self._precedes_module_start:
@@ -132,14 +137,14 @@ class Rehearsal:
                 iter(loop._data_fetcher)  # type: ignore[arg-type]
             batches = None
             while batches != (batches := loop.total_batch_idx):  # until an epoch gave none: a stream has ended
-                self._prepare_validation(loop.epoch_loop.val_loop, eval_batches)
+                self._prepare_validation(val_loop, eval_batches)
                 loop.on_advance_start()
                 loop.advance()
                 loop.on_advance_end()
         except EndOfRehearsal:
             pass
         finally:
-            for part in (loop, loop.epoch_loop.val_loop):
+            for part in (loop, val_loop):
                 if part._data_fetcher is not None:
                     part._data_fetcher.teardown()  # the workers of these loaders
 

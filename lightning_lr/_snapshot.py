@@ -8,6 +8,8 @@ the identity of parameters, and users hold references to lists and dicts of thei
 
 from __future__ import annotations
 
+import functools
+import operator
 import random
 import re
 import types
@@ -21,15 +23,17 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 # Values without contents that could change, and code.
-_ATOMS = (str, bytes, int, float, complex, type(None), type, types.ModuleType, types.FunctionType, types.MethodType)
+_ATOMS = (str, bytes, int, float, complex, type(None), type, types.ModuleType, types.FunctionType)
 # Running things: threads, processes, handles, compiled code. To change their attributes behind their back would break
 # them, and iterators cannot be wound back.
 _RUNNING = re.compile(
     r"(threading|_thread|multiprocessing|concurrent|queue|_queue|logging|asyncio|socket|io|_io|subprocess|weakref"
     r"|torch\._C|torch\._dynamo|torch\._inductor|torch\.distributed|torch\.fx)(\.|$)"
 )
-# A container of a dataset that is longer than this holds data, which training reads and does not change.
-_LONGEST_DATASET_CONTAINER = 1000
+# What a container of a dataset holds beyond this length, and an array of more bytes or dimensions, are samples. The
+# rest may be state: the order of the samples, their weights, a counter.
+_MOST_DATASET_ITEMS = 100
+_MOST_DATASET_BYTES = 2**24
 
 Undo = Callable[[], object]
 
@@ -43,8 +47,9 @@ class Snapshot:
         leave: types whose instances are neither entered nor changed.
         keep_on: where the copies of tensors live: ``"device"`` (beside the tensor, fast) or ``"cpu"`` (host memory).
 
-    The samples of a ``torch.utils.data.Dataset`` are not copied: its tensors, arrays and long containers are taken to
-    be read only. Its other attributes and its random generators are remembered.
+    The samples of a ``torch.utils.data.Dataset`` are not copied: its large or multi-dimensional tensors and arrays, and
+    what its long containers hold, are taken to be read only. The order of its containers, its other attributes and its
+    random generators are remembered.
     """
 
     def __init__(
@@ -76,31 +81,37 @@ class Snapshot:
         if isinstance(obj, _ATOMS) or id(obj) in self._seen or isinstance(obj, (*self._leave, Iterator)):
             return
         self._seen[id(obj)] = obj
-        is_data = is_data or isinstance(obj, Dataset)
-        if isinstance(obj, Tensor):
-            if not is_data:
+        is_data = isinstance(obj, Dataset) or (is_data and not isinstance(obj, nn.Module))
+        if isinstance(obj, (Tensor, np.ndarray)):
+            if is_data and (obj.ndim > 1 or obj.nbytes > _MOST_DATASET_BYTES):
+                return
+            if isinstance(obj, Tensor):
                 yield from ((child, False) for child in self._remember_tensor(obj))
-            return
-        if isinstance(obj, np.ndarray):
-            if not is_data:
+            elif obj.flags.writeable:
                 self._undo.append(_array(obj))
-            return
         if undo := _generator(obj):
             self._undo.append(undo)
             return
         if _RUNNING.match(type(obj).__module__) and not isinstance(obj, nn.Module):
             return
         if isinstance(obj, (list, deque, dict, set)):
-            if is_data and len(obj) > _LONGEST_DATASET_CONTAINER:
-                return
             self._undo.append(_container(obj))
-            children = (*obj.keys(), *obj.values()) if isinstance(obj, dict) else tuple(obj)
-            yield from ((child, is_data) for child in children)
-        elif isinstance(obj, (tuple, frozenset)):
-            yield from ((child, is_data) for child in obj)
+        if isinstance(obj, (list, deque, dict, set, tuple, frozenset)):
+            if not is_data or len(obj) <= _MOST_DATASET_ITEMS:
+                children = (*obj.keys(), *obj.values()) if isinstance(obj, dict) else tuple(obj)
+                yield from ((child, is_data) for child in children)
+        elif isinstance(obj, types.MethodType):
+            yield obj.__self__, is_data
+        elif isinstance(obj, functools.partial):
+            yield (obj.func, obj.args, obj.keywords), is_data
         if type(attributes := getattr(obj, "__dict__", None)) is dict:
             self._undo.append(_container(attributes))
             yield from ((child, is_data) for child in attributes.values())
+        kind: Any = type(obj)
+        if slots := _slots(kind):
+            values = {slot: slot.__get__(obj) for slot in slots if hasattr(obj, slot.__name__)}
+            self._undo.append(lambda: _set_slots(obj, slots, values))
+            yield from ((child, is_data) for child in values.values())
         if isinstance(obj, nn.Module):  # a scripted module keeps them outside of its attributes
             yield from ((tensor, False) for tensor in (*obj.parameters(recurse=False), *obj.buffers(recurse=False)))
 
@@ -147,25 +158,46 @@ def _flag_and_grad(tensor: Tensor) -> Undo:
 
 def _array(array: np.ndarray[Any, Any]) -> Undo:
     copy = array.copy()
-
-    def undo() -> None:
-        if array.flags.writeable:
-            array[...] = copy
-
-    return undo
+    return lambda: np.copyto(array, copy)
 
 
 def _container(container: Any) -> Undo:
     # by the methods of the built-in type: a subclass may forbid or change its own
     builtin: Any = next(kind for kind in (OrderedDict, dict, set, deque, list) if isinstance(container, kind))
-    copy = dict(container) if isinstance(container, dict) else list(container)
-    fill = builtin.update if isinstance(container, (dict, set)) else builtin.extend
+    is_dict = issubclass(builtin, dict)
+
+    def held() -> list[Any]:
+        return [*builtin.keys(container), *builtin.values(container)] if is_dict else list(builtin.__iter__(container))
+
+    before = held()
 
     def undo() -> None:
+        now = held()
+        if len(now) == len(before) and all(map(operator.is_, now, before)):
+            return  # left alone: an iterator may stand in it, and the order of a set depends on its past
         builtin.clear(container)
-        fill(container, copy)
+        if is_dict:
+            for key, value in zip(before[: len(before) // 2], before[len(before) // 2 :], strict=True):
+                builtin.__setitem__(container, key, value)
+        else:
+            (builtin.update if builtin is set else builtin.extend)(container, before)
 
     return undo
+
+
+@functools.cache
+def _slots(kind: type) -> list[Any]:
+    """The descriptors of the attributes that are not in ``__dict__``."""
+    members = [member for cls in kind.__mro__ if "__slots__" in vars(cls) for member in vars(cls).values()]
+    return [member for member in members if isinstance(member, types.MemberDescriptorType)]
+
+
+def _set_slots(obj: object, slots: list[Any], values: dict[Any, object]) -> None:
+    for slot in slots:
+        if slot in values:
+            slot.__set__(obj, values[slot])
+        elif hasattr(obj, slot.__name__):
+            slot.__delete__(obj)
 
 
 def _generator(obj: Any) -> Undo | None:
@@ -173,11 +205,12 @@ def _generator(obj: Any) -> Undo | None:
     if isinstance(obj, torch.Generator):
         torch_state = obj.get_state()
         return lambda: obj.set_state(torch_state)
-    if isinstance(obj, random.Random):
+    if isinstance(obj, random.Random) and not isinstance(obj, random.SystemRandom):
         python_state = obj.getstate()
         return lambda: obj.setstate(python_state)
-    if isinstance(obj, np.random.Generator):
-        bits, bits_state = obj.bit_generator, obj.bit_generator.state
+    if isinstance(obj, (np.random.Generator, np.random.BitGenerator)):
+        bits = obj.bit_generator if isinstance(obj, np.random.Generator) else obj
+        bits_state = bits.state
         return lambda: setattr(bits, "state", bits_state)
     if isinstance(obj, np.random.RandomState):
         legacy_state = obj.get_state()

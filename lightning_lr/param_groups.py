@@ -64,7 +64,7 @@ def group_names(optimizer: Optimizer) -> list[str]:
 
 def reference_lr(group: ParamGroup) -> float:
     """The learning rate that a group was given: under a scheduler its ``initial_lr``, which no warm-up has lowered."""
-    return float(group["initial_lr"] if "initial_lr" in group else group["lr"])
+    return float(group["initial_lr"] if "initial_lr" in group else group.get("lr", 0.0))
 
 
 def lr_ratios(optimizers: Sequence[Optimizer]) -> list[tuple[ParamGroup, float]]:
@@ -81,6 +81,6 @@ def lr_ratios(optimizers: Sequence[Optimizer]) -> list[tuple[ParamGroup, float]]
     highest = max((reference_lr(group) for group in groups), default=0.0)
     if highest <= 0:
         raise ValueError(
-            "No parameter group of any optimizer has a learning rate above 0: give the optimizer an lr > 0."
+            "No parameter group has a learning rate above 0: return an optimizer with lr > 0 from configure_optimizers."
         )
     return [(group, reference_lr(group) / highest) for group in groups]

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
 
@@ -21,7 +20,7 @@ from lightning_lr._sweep import Sweep
 from lightning_lr.callbacks._apply import apply_suggestion, summary
 from lightning_lr.callbacks._arguments import plain_arguments, warn_if_changed
 from lightning_lr.curve import LRCurve, has_diverged
-from lightning_lr.param_groups import has_momentum
+from lightning_lr.param_groups import has_momentum, lr_ratios
 from lightning_lr.schedules import sweep_lrs
 from lightning_lr.suggestion import RULES, Rule, Suggestion, suggest
 
@@ -151,18 +150,16 @@ class LRRangeTest(Callback):
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if getattr(trainer, "fast_dev_run", False):
             rank_zero_warn("LRRangeTest is skipped: Trainer(fast_dev_run=...) is set.")
-        elif not trainer.optimizers:
-            raise MisconfigurationException(
-                "LRRangeTest needs an optimizer, but configure_optimizers returned none: return one."
-            )
+        else:
+            lr_ratios(trainer.optimizers)  # raises where there is no learning rate to sweep
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # Everything is restored here, under every strategy, and no other callback has read a learning rate yet.
         missed = sorted(self._at_epochs - set(self._done_epochs))
         if self.result is None and missed and missed[-1] < trainer.current_epoch:
             rank_zero_warn(
-                f"LRRangeTest: at_epochs={missed} lies before epoch {trainer.current_epoch}, with which this run starts,"
-                f" so no sweep is run: add {trainer.current_epoch} to at_epochs for one."
+                f"LRRangeTest: at_epochs={missed} lies before epoch {trainer.current_epoch}, with which this run"
+                f" starts, so no sweep is run: add {trainer.current_epoch} to at_epochs for one."
             )
         self._run_if_due(trainer, pl_module)
 
