@@ -1,3 +1,20 @@
 """Learning rates for PyTorch Lightning: range test, cycles and traces as callbacks."""
 
+# Eager imports: a YAML file can name a callback without its package only once the class is imported.
+from lightning_lr.callbacks.cyclical_lr import CyclicalLR
+from lightning_lr.callbacks.lr_range_test import LRRangeTest, RangeTestResult
+from lightning_lr.callbacks.lr_trace import LRTrace
+from lightning_lr.curve import LRCurve
+from lightning_lr.suggestion import Suggestion, suggest
+
 __version__ = "0.1.0"
+
+__all__ = [
+    "CyclicalLR",
+    "LRCurve",
+    "LRRangeTest",
+    "LRTrace",
+    "RangeTestResult",
+    "Suggestion",
+    "suggest",
+]

@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Literal
 
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.loops.evaluation_loop import _EvaluationLoop
+from lightning.pytorch.loops.fetchers import _DataFetcher
 from lightning.pytorch.loops.fit_loop import _FitLoop
+from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 from lightning.pytorch.loops.utilities import _select_data_fetcher
 from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.strategies import Strategy
@@ -65,6 +66,8 @@ class Rehearsal:
         self._scheduler_configs = trainer.strategy.lr_scheduler_configs
         train_loader = self._fit_loop._combined_loader
         val_loader = self._fit_loop.epoch_loop.val_loop._combined_loader
+        assert train_loader is not None
+        streams = {i: iterable for i, iterable in enumerate(train_loader.flattened) if _is_one_shot(iterable)}
         loaders = [
             loader for combined in (train_loader, val_loader) if combined is not None for loader in combined.flattened
         ]
@@ -78,10 +81,12 @@ class Rehearsal:
             ],
             data=[loaders, getattr(trainer, "datamodule", None)],
             leave=(Trainer, Strategy, Logger, Callback),
+            untouched=[part for stream in streams.values() for part in (stream, getattr(stream, "dataset", None))],
             keep_on=self._keep_on,
         )
-        assert train_loader is not None
-        self._streams = _record_streams(train_loader, trainer.current_epoch)
+        # as the epoch loop decides whether it asks for a new iterator
+        goes_on = trainer.current_epoch == 0 or self._fit_loop.epoch_loop.restarting or self._fit_loop.is_resuming
+        self._streams = {i: _Stream(train_loader, i, goes_on) for i in streams}
         self._set_aside()
         return self
 
@@ -123,11 +128,8 @@ class Rehearsal:
         trainer._logger_connector = _LoggerConnector(trainer)
         schedulers = [c for c in self._attributes["callbacks"] if isinstance(c, GradientAccumulationScheduler)]
         trainer.callbacks = [*schedulers, callback]
-        loop = trainer.fit_loop = self._fresh_fit_loop()
+        loop = trainer.fit_loop = self._fresh_fit_loop(validate_when)
         val_loop = loop.epoch_loop.val_loop
-        loop.epoch_loop._should_check_val_fx = lambda data_fetcher: (  # type: ignore[method-assign]  # noqa: ARG005
-            val_loop._combined_loader is not None and validate_when()
-        )
         try:
             loop.reset()
             if self._is_fresh and self._precedes_module_start:
@@ -167,12 +169,14 @@ class Rehearsal:
                     if getattr(hook, "__module__", "").startswith("lightning_lr."):  # of callbacks that are away
                         del hooks[handle]
 
-    def _fresh_fit_loop(self) -> _FitLoop:
-        """A fit loop with the progress and the data of the original one, and without its limits."""
+    def _fresh_fit_loop(self, validate_when: Callable[[], bool]) -> _FitLoop:
+        """A fit loop with the progress and the data of the original one."""
         trainer, original = self._trainer, self._fit_loop
-        loop = _FitLoop(trainer, max_epochs=-1)
+        loop = _FitLoop(trainer, original.min_epochs, original.max_epochs)
         loop.epoch_progress = copy.deepcopy(original.epoch_progress)
-        ours, theirs = loop.epoch_loop, original.epoch_loop
+        theirs = original.epoch_loop
+        ours = loop.epoch_loop = _EpochLoopAside(trainer, theirs.min_steps, theirs.max_steps)
+        ours.validate_when = validate_when
         ours.batch_progress = copy.deepcopy(theirs.batch_progress)
         ours.automatic_optimization.optim_progress = copy.deepcopy(theirs.automatic_optimization.optim_progress)
         ours.manual_optimization.optim_step_progress = copy.deepcopy(theirs.manual_optimization.optim_step_progress)
@@ -203,12 +207,27 @@ class Rehearsal:
         val_loop._last_val_dl_reload_epoch = float("inf")
 
 
+class _EpochLoopAside(_TrainingEpochLoop):
+    """Goes on to the end of the data and validates when asked, whatever the Trainer's limits and signals to stop."""
+
+    validate_when: Callable[[], bool]
+
+    @property
+    def done(self) -> bool:
+        return self._num_ready_batches_reached()
+
+    def _should_check_val_fx(self, data_fetcher: _DataFetcher) -> bool:  # noqa: ARG002
+        return self.val_loop._combined_loader is not None and self.validate_when()
+
+
 class _Stream:
     """A stream that cannot be started again: what a rehearsal takes from it is kept and given again."""
 
-    def __init__(self, iterators: list[Iterator[Any]], index: int) -> None:
-        self._iterators, self._index = iterators, index
-        self._iterator = iterators[index]
+    def __init__(self, loader: CombinedLoader, index: int, goes_on: bool) -> None:
+        assert loader._iterator is not None
+        self._iterables, self._iterators, self._index = loader.flattened, loader._iterator.iterators, index
+        self._goes_on = goes_on  # whether training goes on with its iterator, or asks for a new one
+        self._source = self._iterators[index] if goes_on else iter(self._iterables[index])
         self._given: list[Any] = []
         self._position = 0
 
@@ -217,7 +236,7 @@ class _Stream:
 
     def __next__(self) -> Any:
         if self._position == len(self._given):
-            self._given.append(next(self._iterator))
+            self._given.append(next(self._source))
         self._position += 1
         return self._given[self._position - 1]
 
@@ -225,38 +244,48 @@ class _Stream:
         self._position = 0
 
     def replay(self) -> None:
-        """Let the original loop read from here: first what was kept, each batch let go once it is given."""
-        kept, rest = self._given, self._iterator
-
-        def replayed() -> Iterator[Any]:
-            while kept:
-                yield kept.pop(0)
-            yield from rest
-
-        self._iterators[self._index] = replayed()
+        """Let training read from here: first what was kept, each batch let go once it is given."""
+        stream = self._iterables[self._index]
+        replayed = self._iterators[self._index] = _replayed(self._given, self._source)
+        if not isinstance(stream, Iterator):
+            replayed = _replaying(stream, self._given, [] if self._goes_on else [self._source])
+        self._iterables[self._index] = replayed
 
 
-def _record_streams(loader: CombinedLoader, epoch: int) -> dict[int, _Stream]:
-    """The one-shot streams among the loaders, by position, each read through the iterator that training will use."""
-    streams = [i for i, iterable in enumerate(loader.flattened) if _is_one_shot(iterable)]
-    if streams and epoch > 0:  # training will ask for a new iterator: nothing could be put before it
-        raise MisconfigurationException(
-            "The training data is a stream that can be read only once, so nothing can be rehearsed on it in epoch"
-            f" {epoch}: use at_epochs=[0], or a dataset that can be iterated again."
-        )
-    assert loader._iterator is not None
-    return {i: _Stream(loader._iterator.iterators, i) for i in streams}
+def _replayed(kept: list[Any], rest: Iterator[Any]) -> Iterator[Any]:
+    while kept:
+        yield kept.pop(0)
+    for batch in rest:  # noqa: UP028  # "yield from" would close the user's generator together with this one
+        yield batch
+
+
+def _replaying(loader: Any, kept: list[Any], sources: list[Iterator[Any]]) -> Any:
+    """The same loader, which first gives what is kept, and then reads from the given iterators before its own."""
+
+    def iterate(self: Any) -> Iterator[Any]:
+        own = type(loader).__iter__(self)  # in any case: it draws a seed
+        return _replayed(kept, sources.pop() if sources else own)
+
+    replaying = copy.copy(loader)
+    replaying.__class__ = type(type(loader).__name__, (type(loader),), {"__iter__": iterate})
+    return replaying
 
 
 def _is_one_shot(iterable: Any) -> bool:
     """Whether a second iteration goes on where the first one stopped."""
     if isinstance(iterable, DataLoader):
         # each worker reads a copy of its own, and a map-style dataset can always be read again
-        if iterable.num_workers > 0 or not isinstance(iterable.dataset, IterableDataset):
-            return False
-        dataset = iterable.dataset
-        return isinstance(dataset, Iterator) or any(isinstance(value, Iterator) for value in vars(dataset).values())
+        return iterable.num_workers == 0 and _holds_iterator(iterable.dataset)
     return isinstance(iterable, Iterator)
+
+
+def _holds_iterator(dataset: Any) -> bool:
+    if not isinstance(dataset, IterableDataset) or isinstance(dataset, Iterator):
+        return isinstance(dataset, Iterator)
+    held = [*vars(dataset).values()]
+    for container in [value for value in held if isinstance(value, (list, tuple))]:
+        held += container
+    return any(_holds_iterator(value) for value in held)
 
 
 def _loaders_aside(loader: CombinedLoader, streams: dict[int, _Stream]) -> CombinedLoader:

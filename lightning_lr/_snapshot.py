@@ -45,6 +45,7 @@ class Snapshot:
         roots: the objects to remember.
         data: loaders and data modules to remember like datasets: all but the samples themselves.
         leave: types whose instances are neither entered nor changed.
+        untouched: objects that are neither entered nor changed.
         keep_on: where the copies of tensors live: ``"device"`` (beside the tensor, fast) or ``"cpu"`` (host memory).
 
     The samples of a ``torch.utils.data.Dataset`` are not copied: its large or multi-dimensional tensors and arrays, and
@@ -58,12 +59,13 @@ class Snapshot:
         *,
         data: Iterable[object] = (),
         leave: tuple[type, ...] = (),
+        untouched: Iterable[object] = (),
         keep_on: Literal["device", "cpu"] = "device",
     ) -> None:
         self._leave = leave
         self._keep_on = keep_on
         self._undo: list[Undo] = [_global_random_states()]
-        self._seen: dict[int, object] = {}  # holds the objects, so that no id is given twice
+        self._seen = {id(obj): obj for obj in untouched}  # holds the objects, so that no id is given twice
         self._storages: set[int] = set()
         todo = [*((root, True) for root in data), *((root, False) for root in roots)]  # the last is entered first
         while todo:  # a loop and a list: object graphs may be deeper than Python's stack

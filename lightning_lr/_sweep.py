@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from lightning_lr._rehearsal import EndOfRehearsal, Rehearsal
+from lightning_lr._step_loss import StepLoss
 from lightning_lr.param_groups import lr_ratios, set_lr
 
 Stop = Callable[[Sequence[float]], bool]
@@ -71,7 +72,7 @@ class Sweep(Callback):
         self._values: list[float] = []
         self._is_over = False
         self._unread: list[Tensor] = []  # losses of points, on the device
-        self._window: list[Tensor] = []  # losses of the micro-batches since the last optimizer step
+        self._loss = StepLoss()
         self._has_stepped = False
         self._steps = 0  # optimizer steps since the last point
         self._idle = 0  # batches since the last point
@@ -111,8 +112,7 @@ class Sweep(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        if isinstance(outputs, Mapping) and isinstance(loss := outputs.get("loss"), Tensor):
-            self._window.append(loss.detach())
+        self._loss.add(outputs)
         self._idle += 1
         if self._idle > _MOST_IDLE_BATCHES:
             raise MisconfigurationException(
@@ -122,15 +122,13 @@ class Sweep(Callback):
         if not self._has_stepped:
             return
         self._has_stepped = False
-        losses, self._window = self._window, []
+        loss = self._loss.take(trainer)
         if self._monitor is not None:
             self._steps += 1
             if self._steps == self._steps_per_lr:
                 self._read_metric(trainer)
-        elif losses:
-            # Lightning divides the loss by the number of micro-batches of a full window; the last one may be shorter
-            full = trainer.accumulate_grad_batches if pl_module.automatic_optimization else 1
-            self._unread.append(torch.stack(losses).float().mean() * full)
+        elif loss is not None:
+            self._unread.append(loss)
             self._idle = 0
             self._report()
             if len(self._unread) == self._block or self._points() == len(self._lrs):

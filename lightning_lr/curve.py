@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -135,7 +134,7 @@ def num_initial(lrs: Array) -> int:
     return max(3, min(int(np.sum(np.cumsum(lrs) <= 1e-4 * np.max(lrs))), len(lrs) // 4))
 
 
-def has_diverged(lrs: ArrayLike, losses: Sequence[float]) -> bool:
+def has_diverged(lrs: ArrayLike, losses: ArrayLike) -> bool:
     """Whether a sweep should end: the last loss is not finite, or the loss has clearly left the level it began at.
 
     That is: the mean of the last max(3, n/40) losses exceeds ``L0 + 2 max(D, |L0|/4)``, with L0 the initial level and

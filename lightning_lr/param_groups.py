@@ -70,9 +70,9 @@ def reference_lr(group: ParamGroup) -> float:
 def lr_ratios(optimizers: Sequence[Optimizer]) -> list[tuple[ParamGroup, float]]:
     """Every group of all optimizers with its learning rate divided by the highest of them.
 
-    >>> slow, fast = {"params": [torch.zeros(1)], "lr": 0.01}, {"params": [torch.zeros(1)], "lr": 0.1}
+    >>> slow, fast = {"params": [torch.zeros(1)], "lr": 0.25}, {"params": [torch.zeros(1)], "lr": 0.5}
     >>> [ratio for _, ratio in lr_ratios([torch.optim.SGD([slow, fast])])]
-    [0.1, 1.0]
+    [0.5, 1.0]
 
     Raises:
         ValueError: if no group has a learning rate above 0.

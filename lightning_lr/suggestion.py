@@ -95,8 +95,8 @@ def suggest(curve: LRCurve, rule: Rule = "dual", momentum: bool = True) -> Sugge
         raise ValueError(f"rule must be one of {', '.join(_RULES)}, got {rule!r}.")
     if curve.num_finite < 3:
         raise ValueError(
-            f"The curve must start with at least 3 finite values, got {curve.losses[:3].tolist()}: lower min_lr, or look"
-            " for what makes the loss overflow."
+            f"The curve must start with at least 3 finite values, got {curve.losses[:3].tolist()}: lower min_lr, or"
+            " look for what makes the loss overflow."
         )
     reading = _read(curve)
     found = _RULES[rule](reading, 4.0 if momentum else 1.0)
@@ -150,7 +150,7 @@ def _dual(reading: _Reading, k: float) -> float:
     if reading.fall > 2 * reading.noise:
         fallen = _first(reading.smoothed <= reading.level - 0.9 * reading.fall)
         edge = last if reading.edge is None else reading.edge
-        return reading.lr_at((fallen or 0) - 4) ** 0.3 * reading.lr_at(edge - 4) ** 0.7 / k
+        return float(reading.lr_at((fallen or 0) - 4) ** 0.3 * reading.lr_at(edge - 4) ** 0.7 / k)
     risen = _first(reading.smoothed >= reading.level + 6 * reading.noise)
     return reading.lr_at((last if risen is None else risen) - 4) / (3 * k)
 

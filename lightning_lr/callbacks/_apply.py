@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.utilities.rank_zero import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_warn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from lightning_lr.callbacks.cyclical_lr import CyclicalLR
@@ -54,7 +54,7 @@ def apply_suggestion(trainer: Trainer, pl_module: LightningModule, suggestion: S
         scheduled.add(id(scheduler.optimizer))
         applied += [names[id(scheduler.optimizer)], type(scheduler).__name__]
     for optimizer in trainer.optimizers:
-        if id(optimizer) not in scheduled and not any(cycle.drives(optimizer) for cycle in cycles):
+        if id(optimizer) not in scheduled and not cycles:  # a cycle drives all optimizers
             for group in optimizer.param_groups:
                 set_lr(group, suggestion.lr * ratios[id(group)])
             applied.append(names[id(optimizer)])

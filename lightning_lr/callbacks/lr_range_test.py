@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from lightning_lr import _trace, plots
 from lightning_lr._progress import progress
@@ -154,6 +154,7 @@ class LRRangeTest(Callback):
             lr_ratios(trainer.optimizers)  # raises where there is no learning rate to sweep
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._tracer.start(trainer, self)
         # Everything is restored here, under every strategy, and no other callback has read a learning rate yet.
         missed = sorted(self._at_epochs - set(self._done_epochs))
         if self.result is None and missed and missed[-1] < trainer.current_epoch:
@@ -165,6 +166,17 @@ class LRRangeTest(Callback):
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._run_if_due(trainer, pl_module)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self._tracer.batch_end(outputs)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._tracer.stop()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._tracer.stop()
 
     def _run_if_due(self, trainer: Trainer, pl_module: LightningModule) -> None:
         epoch = trainer.current_epoch
@@ -214,7 +226,7 @@ class LRRangeTest(Callback):
         _trace.log_metrics(trainer, {f"{_TAG}/{key}": v for key, v in found.items()}, start)
         if not trainer.is_global_zero or (self._output_dir is None and not _trace.tensorboard_writers(trainer)):
             return
-        _trace.log_loss_vs_lr(trainer, curve.lrs, curve.losses)
+        _trace.log_loss_vs_lr(trainer, f"{_TAG}/{curve.monitor}_vs_log10_lr_x1000", curve.lrs, curve.losses)
         figure = plots.range_test_figure(curve, {rule: suggest(curve, rule, momentum) for rule in RULES}, self._rule)
         _trace.log_figure(trainer, f"{_TAG}/curve", figure, start)
         if self._output_dir is not None:
@@ -227,11 +239,10 @@ class LRRangeTest(Callback):
     def state_dict(self) -> dict[str, Any]:
         result = None
         if self.result is not None:
-            curve = self.result.curve
             result = {
                 **{name: getattr(self.result, name) for name in _RESULT_FIELDS},
                 "reasons": list(self.result.reasons),
-                "curve": {**asdict(curve), "lrs": curve.lrs.tolist(), "losses": curve.losses.tolist()},
+                "curve": self.result.curve.to_dict(),
             }
         return {"arguments": self._arguments, "done_epochs": list(self._done_epochs), "result": result}
 
@@ -239,5 +250,5 @@ class LRRangeTest(Callback):
         warn_if_changed("LRRangeTest", state_dict["arguments"], self._arguments)
         self._done_epochs = list(state_dict["done_epochs"])
         if (saved := state_dict["result"]) is not None:
-            restored = {**saved, "reasons": tuple(saved["reasons"]), "curve": LRCurve(**saved["curve"])}
+            restored = {**saved, "reasons": tuple(saved["reasons"]), "curve": LRCurve.from_dict(saved["curve"])}
             self.result = RangeTestResult(**restored)
