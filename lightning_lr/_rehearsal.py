@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import Any, Literal
 
+import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from lightning.pytorch.loggers import Logger
@@ -138,11 +139,12 @@ class Rehearsal:
             if trainer.current_epoch == 0:  # from the second epoch on, the epoch loop does this itself
                 iter(loop._data_fetcher)  # type: ignore[arg-type]
             batches = None
-            while batches != (batches := loop.total_batch_idx):  # until an epoch gave none: a stream has ended
-                self._prepare_validation(val_loop, eval_batches)
-                loop.on_advance_start()
-                loop.advance()
-                loop.on_advance_end()
+            with torch.autograd.set_detect_anomaly(False):  # a sweep may well end in NaN
+                while batches != (batches := loop.total_batch_idx):  # until an epoch gave none: a stream has ended
+                    self._prepare_validation(val_loop, eval_batches)
+                    loop.on_advance_start()
+                    loop.advance()
+                    loop.on_advance_end()
         except EndOfRehearsal:
             pass
         finally:

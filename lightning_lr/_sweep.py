@@ -21,6 +21,8 @@ Progress = Callable[[float, float], None]
 
 # Far more than any accumulation window: a model that never steps must not be trained for ever.
 _MOST_IDLE_BATCHES = 1000
+# Skipped steps in a row before AMP is taken to have lost the model: each halves the loss scale.
+_MOST_SKIPPED_STEPS = 20
 
 
 class Sweep(Callback):
@@ -29,7 +31,8 @@ class Sweep(Callback):
     A point is one optimizer step (in manual optimization: one batch in which an optimizer stepped) with the loss
     averaged over its micro-batches and over ranks. With ``monitor`` a point is ``steps_per_lr`` such steps, after
     which the metric is read: from the training step's own logs if it is there, else from the validation loop.
-    A step that AMP skipped is not a point: its learning rate is tried again.
+    A step that AMP skipped is not a point: its learning rate is tried again. After the first point, a long row of
+    skipped steps is a divergence, recorded as NaN.
 
     Args:
         lrs: one learning rate a point, for the parameter group with the highest learning rate. The other groups, of
@@ -76,6 +79,7 @@ class Sweep(Callback):
         self._has_stepped = False
         self._steps = 0  # optimizer steps since the last point
         self._idle = 0  # batches since the last point
+        self._skipped = 0  # optimizer steps that AMP skipped since the last one that it did not
         self._is_validated: bool | None = None  # whether the metric comes from validation: known at the first point
         self._awaits_validation = False
         self._ratios = lr_ratios(trainer.optimizers)
@@ -108,6 +112,7 @@ class Sweep(Callback):
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         self._set_lrs()  # once more: in manual optimization the training step may have moved a scheduler
+        self._skipped += 1  # until it is known that it was not
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -119,6 +124,10 @@ class Sweep(Callback):
                 f"{self._owner}: in {_MOST_IDLE_BATCHES} batches there was no optimizer step with a loss to record:"
                 " return the loss from training_step and step the optimizer."
             )
+        if self._skipped > _MOST_SKIPPED_STEPS and self._points() > 0:
+            self._read_losses(trainer)
+            self._record(math.nan)
+            raise EndOfRehearsal
         if not self._has_stepped:
             return
         self._has_stepped = False
@@ -150,7 +159,8 @@ class Sweep(Callback):
     def _note_step(self, optimizer: Optimizer, args: object, kwargs: object) -> None:
         # a fused optimizer under a GradScaler is called even when the step is skipped
         found_inf = getattr(optimizer, "found_inf", None)
-        self._has_stepped |= found_inf is None or not bool(found_inf)
+        if found_inf is None or not bool(found_inf):
+            self._has_stepped, self._skipped = True, 0
 
     def _points(self) -> int:
         return len(self._values) + len(self._unread)

@@ -33,7 +33,7 @@ def range_test_figure(curve: LRCurve, suggestions: Mapping[Rule, Suggestion], ru
     axes.plot(curve.lrs[ran], curve.losses[ran], color=_CURVE, alpha=0.25, linewidth=1)
     axes.plot(curve.lrs[ran], smoothed[ran], color=_CURVE, linewidth=3)
     axes.axvspan(chosen.base_lr, chosen.max_lr, color=_CHOSEN, alpha=0.12, linewidth=0)
-    axes.axvline(chosen.lr, color=_CHOSEN, linewidth=3)
+    axes.axvline(chosen.lr, color=_CHOSEN, linewidth=3, label=f"{rule} {chosen.lr:.2g}")
 
     low, high = _range_of_interest(smoothed[ran])
     is_exponential = _is_exponential(curve)
@@ -43,21 +43,11 @@ def range_test_figure(curve: LRCurve, suggestions: Mapping[Rule, Suggestion], ru
         axes.set_xscale("log")
     position = np.log(curve.lrs) if is_exponential else curve.lrs
     others = sorted((found.lr, name) for name, found in suggestions.items() if name != rule)
-    for i, (lr, name) in enumerate(others):
+    for marker, (lr, name) in zip("os^Dv", others, strict=True):
         level = float(np.interp(np.log(lr) if is_exponential else lr, position[ran], smoothed[ran]))
-        axes.plot(lr, level, "o", color=_OTHER, markersize=9, markeredgecolor="white", clip_on=False, zorder=3)
-        above = i % 2 == 0  # neighbours keep out of each other's way
-        axes.annotate(
-            name,
-            (lr, level),
-            xytext=(0, 14 + 12 * (i // 2 % 2) if above else -14 - 12 * (i // 2 % 2)),
-            textcoords="offset points",
-            ha="center",
-            va="bottom" if above else "top",
-            color=_OTHER,
-            fontsize=12,
-            annotation_clip=False,
-        )
+        style = {"markersize": 11, "markeredgecolor": "white", "zorder": 3, "clip_on": False}
+        axes.plot(lr, level, marker, color=_OTHER, label=f"{name} {lr:.2g}", **style)
+    axes.legend(fontsize=13, loc="best", framealpha=0.9)
     certainty = "" if chosen.confident else " (not confident)"
     axes.set_title(f"lr = {chosen.lr:.2g}{certainty}", fontsize=24, color=_CHOSEN, fontweight="bold")
     axes.set_xlabel("learning rate", fontsize=18)

@@ -59,9 +59,11 @@ def test_yaml_round_trip(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("sys.argv", ["train.py"])
     config = {"class_path": f"lightning_lr.{name}", "init_args": ARGUMENTS[name]}
     trainer = {"callbacks": [config], "logger": False, "accelerator": "cpu", "enable_checkpointing": False}
-    cli = LightningCLI(BoringModel, args={"trainer": trainer}, run=False, save_config_callback=None)
+    cli = LightningCLI(
+        BoringModel, args={"trainer": trainer}, run=False, save_config_callback=None, seed_everything_default=1
+    )
     saved = yaml.safe_load(cli.parser.dump(cli.config))
-    again = LightningCLI(BoringModel, args=saved, run=False, save_config_callback=None)
+    again = LightningCLI(BoringModel, args=saved, run=False, save_config_callback=None, seed_everything_default=1)
     kinds = [type(callback).__name__ for callback in vars(again.trainer)["callbacks"]]
     assert name in kinds
     (first,) = (c for c in vars(cli.trainer)["callbacks"] if type(c).__name__ == name)

@@ -26,7 +26,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from lightning_lr._rehearsal import Rehearsal
 from lightning_lr._sweep import Sweep
 
-WILD = tuple(10.0 ** (-3 + 12 * i / 19) for i in range(20))  # to 1e9: losses become huge, infinite and NaN
+WILD = tuple(10.0 ** (-3 + 2 * i) for i in range(20))  # to 1e35: losses become huge, infinite and NaN
 QUIET: dict[str, Any] = {
     "accelerator": "cpu",
     "devices": 1,
@@ -62,7 +62,10 @@ def flatten(**roots: object) -> dict[str, object]:
         if isinstance(obj, Tensor):
             children += [(f"{path}.grad", obj.grad)] if obj.is_leaf else []
         elif not isinstance(obj, (torch.Generator, np.random.Generator, random.Random, np.ndarray)):
-            names = {*getattr(obj, "__dict__", {}), *(s for c in type(obj).__mro__ for s in getattr(c, "__slots__", ()))}
+            names = {
+                *getattr(obj, "__dict__", {}),
+                *(s for c in type(obj).__mro__ for s in getattr(c, "__slots__", ())),
+            }
             names -= {"__weakref__", "__dict__"}
             children += [(f"{path}.{name}", getattr(obj, name)) for name in sorted(names) if hasattr(obj, name)]
         todo.extend(reversed(children))
@@ -81,7 +84,7 @@ def contents(objects: Mapping[str, object]) -> dict[str, object]:
 
 def _value(obj: object, path: str) -> object:
     if isinstance(obj, Tensor):
-        copy = obj.detach().cpu().contiguous().reshape(-1)
+        copy = obj.detach().cpu().to_dense().contiguous().reshape(-1)
         if copy.is_floating_point():
             copy = torch.where(copy.isnan(), torch.nan, copy)  # the sign of a NaN is left to the hardware
         raw = copy.view(torch.uint8).numpy().tobytes()
@@ -127,7 +130,8 @@ def whole(trainer: Trainer) -> dict[str, object]:
         trainer={
             name: value
             for name, value in vars(trainer).items()
-            if isinstance(value, (bool, int, float, str, type(None))) and name not in ("_default_root_dir", "_last_val_time")
+            if isinstance(value, (bool, int, float, str, type(None)))
+            and name not in ("_default_root_dir", "_last_val_time")
         },
         stage=str(trainer.state),
         train_loader=getattr(loop._combined_loader, "flattened", None),
