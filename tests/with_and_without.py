@@ -58,7 +58,8 @@ def flatten(**roots: object) -> dict[str, object]:
                 if not isinstance(key, (str, int)):
                     children += [(f"{path}.key{i}", key)]
         elif isinstance(obj, (list, tuple, set, frozenset, deque)):
-            children += [(f"{path}[{i}]", value) for i, value in enumerate(obj)]
+            items = sorted(obj, key=repr) if isinstance(obj, (set, frozenset)) else obj
+            children += [(f"{path}[{i}]", value) for i, value in enumerate(items)]
         if isinstance(obj, Tensor):
             children += [(f"{path}.grad", obj.grad)] if obj.is_leaf else []
         elif not isinstance(obj, (torch.Generator, np.random.Generator, random.Random, np.ndarray)):

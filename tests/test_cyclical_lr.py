@@ -1,0 +1,327 @@
+"""`CyclicalLR` in a Trainer: the rates that optimizer steps really use."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch.callbacks import BackboneFinetuning, Callback, LearningRateMonitor, StochasticWeightAveraging
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.plugins import MixedPrecision
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tiny_models import Classifier, loader, quiet_trainer
+from torch import Tensor
+
+from lightning_lr import CyclicalLR
+
+
+class Recorded(Classifier):
+    """Keeps the learning rates that each optimizer step used, read inside of torch's step."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.used: list[list[float]] = []
+
+    def configure_optimizers(self) -> Any:
+        optimizer = super().configure_optimizers()
+        optimizer.register_step_pre_hook(
+            lambda opt, *_: self.used.append([float(group["lr"]) for group in opt.param_groups])
+        )
+        return optimizer
+
+
+def _fit(model: Any, *callbacks: Callback, data: Any = None, **kwargs: Any) -> Trainer:
+    trainer = quiet_trainer(callbacks=list(callbacks), **kwargs)
+    seed_everything(3, verbose=False)
+    trainer.fit(model, loader() if data is None else data, **({} if data is not None else {}))
+    return trainer
+
+
+def _first(model: Recorded) -> list[float]:
+    return [rates[0] for rates in model.used]
+
+
+def _closed_form(t: int, mode: str, up: int, down: int, base: float, peak: float, gamma: float = 1.0) -> float:
+    """The formula of the paper, in floats."""
+    cycle = 1 + t // (up + down)
+    x = t / (up + down) - (cycle - 1)
+    rho = up / (up + down)
+    f = x / rho if x <= rho else (1 - x) / (1 - rho)
+    scale = {"triangular": 1.0, "triangular2": 2.0 ** -(cycle - 1), "exp_range": gamma**t}[mode]
+    return base + (peak - base) * f * scale
+
+
+@pytest.mark.parametrize(
+    ("mode", "more"),
+    [("triangular", {}), ("triangular2", {}), ("exp_range", {"gamma": 0.95}), ("exp_range", {"decay": 0.1})],
+)
+def test_every_step_uses_the_formula(mode: Any, more: dict[str, float]) -> None:
+    model = Recorded()
+    _fit(model, CyclicalLR(0.01, 0.1, 5, 3, mode=mode, **more))  # type: ignore[arg-type]
+    gamma = more.get("gamma", 0.1 ** (1 / 40))
+    expected = [_closed_form(t, mode, 5, 3, 0.01, 0.1, gamma) for t in range(40)]
+    assert _first(model) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(("step_size", "up"), [(7, 7), ("7", 7), ("0.5ep", 10), ("1ep", 20), ("0.25run", 10)])
+def test_step_size(step_size: int | str, up: int) -> None:
+    model = Recorded()
+    _fit(model, CyclicalLR(0.01, 0.1, step_size))
+    assert _first(model) == pytest.approx([_closed_form(t, "triangular", up, up, 0.01, 0.1) for t in range(40)])
+
+
+def test_counts_optimizer_steps_under_accumulation() -> None:
+    model = Recorded()
+    _fit(model, CyclicalLR(0.01, 0.1, "1ep"), accumulate_grad_batches=3)
+    assert _first(model) == pytest.approx([_closed_form(t, "triangular", 7, 7, 0.01, 0.1) for t in range(14)])
+
+
+class Overflows(Recorded):
+    """Every fifth loss overflows in half precision."""
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        loss = super().training_step(batch, batch_idx)
+        return loss * torch.inf if batch_idx % 5 == 2 else loss
+
+
+def test_a_step_that_amp_skipped_is_not_one() -> None:
+    model = Overflows()
+    scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
+    _fit(model, CyclicalLR(0.01, 0.1, 5), plugins=[MixedPrecision("16-mixed", "cpu", scaler=scaler)])
+    assert len(model.used) == 32
+    assert _first(model) == pytest.approx([_closed_form(t, "triangular", 5, 5, 0.01, 0.1) for t in range(32)])
+
+
+def test_groups_keep_their_ratio_and_bounds_can_be_given_for_each() -> None:
+    ratio, each = Recorded(backbone_ratio=0.1), Recorded(backbone_ratio=0.1)
+    _fit(ratio, CyclicalLR(0.01, 0.1, 5))
+    _fit(each, CyclicalLR([0.01, 0.02], [0.1, 0.3], 5))
+    for t in range(40):
+        peak = _closed_form(t, "triangular", 5, 5, 0.01, 0.1)
+        assert ratio.used[t] == pytest.approx([0.1 * peak, peak])
+        assert each.used[t] == pytest.approx([peak, _closed_form(t, "triangular", 5, 5, 0.02, 0.3)])
+
+
+class TensorRate(Recorded):
+    def configure_optimizers(self) -> Any:
+        optimizer = super().configure_optimizers()
+        self.rate = optimizer.param_groups[0]["lr"] = torch.tensor(0.01)
+        return optimizer
+
+
+def test_a_tensor_stays_the_same_tensor() -> None:
+    model = TensorRate()
+    trainer = _fit(model, CyclicalLR(0.01, 0.1, 5))
+    assert trainer.optimizers[0].param_groups[0]["lr"] is model.rate
+    expected = [_closed_form(t, "triangular", 5, 5, 0.01, 0.1) for t in range(40)]
+    assert _first(model) == pytest.approx(expected, rel=1e-6)
+
+
+class Manual(Classifier):
+    """The first optimizer steps twice a batch, the second every other batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.used: tuple[list[float], list[float]] = ([], [])
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        first, second = self.optimizers()  # type: ignore[misc]
+        for optimizer, times in ((first, 2), (second, batch_idx % 2)):
+            for _ in range(times):
+                loss = super().training_step(batch, batch_idx)
+                optimizer.zero_grad()
+                self.manual_backward(loss)
+                self.used[optimizer is second].append(optimizer.param_groups[0]["lr"])
+                optimizer.step()
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.SGD(self.backbone.parameters(), 0.1), torch.optim.Adam(self.head.parameters(), 0.05)
+
+
+def test_each_optimizer_is_counted_by_its_own_steps() -> None:
+    model = Manual()
+    _fit(model, CyclicalLR(0.01, 0.1, 5), max_epochs=1)
+    first, second = model.used
+    assert first == pytest.approx([_closed_form(t, "triangular", 5, 5, 0.01, 0.1) for t in range(40)])
+    assert second == pytest.approx([0.5 * _closed_form(t, "triangular", 5, 5, 0.01, 0.1) for t in range(10)])
+
+
+def test_groups_added_by_unfreezing_keep_their_ratio() -> None:
+    class Head(Recorded):
+        def configure_optimizers(self) -> Any:
+            self.optimizer = torch.optim.SGD(self.head.parameters(), 0.1, momentum=0.9)
+            self.optimizer.register_step_pre_hook(
+                lambda opt, *_: self.used.append([group["lr"] for group in opt.param_groups])
+            )
+            return self.optimizer
+
+    model = Head()
+    unfreeze = BackboneFinetuning(unfreeze_backbone_at_epoch=1, backbone_initial_ratio_lr=0.1, should_align=False)
+    _fit(model, unfreeze, CyclicalLR(0.01, 0.1, 7))
+    assert all(len(rates) == 1 for rates in model.used[:20])
+    assert all(rates[1] == pytest.approx(0.1 * rates[0]) for rates in model.used[20:])
+    assert _first(model) == pytest.approx([_closed_form(t, "triangular", 7, 7, 0.01, 0.1) for t in range(40)])
+
+
+@pytest.mark.filterwarnings("ignore:.*lr_scheduler.step.*")
+@pytest.mark.parametrize("mode", ["triangular", "triangular2", "exp_range"])
+@pytest.mark.parametrize("stop", [4, 20, 27])
+def test_resume_is_exact(mode: Any, stop: int, tmp_path: Path) -> None:
+    """Stopped anywhere and resumed: the rates and the weights of the run that was never stopped."""
+    more = {"gamma": 0.97} if mode == "exp_range" else {}
+    cycle = {"base_lr": 0.01, "max_lr": 0.1, "step_size": 7, "mode": mode, **more}
+    seed_everything(0)
+    whole = Recorded(backbone_ratio=0.3)
+    _fit(whole, CyclicalLR(**cycle))
+
+    class Stop(Callback):
+        def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+            if trainer.global_step == stop:
+                trainer.save_checkpoint(tmp_path / "stopped.ckpt")
+
+    seed_everything(0)
+    _fit(Recorded(backbone_ratio=0.3), Stop(), CyclicalLR(**cycle))
+    seed_everything(0)
+    resumed = Recorded(backbone_ratio=0.3)
+    trainer = quiet_trainer(callbacks=[CyclicalLR(**cycle)])
+    trainer.fit(resumed, loader(), ckpt_path=tmp_path / "stopped.ckpt")
+    assert resumed.used == whole.used[-len(resumed.used) :]
+    assert len(resumed.used) >= 40 - stop - 20
+
+
+def test_set_bounds_while_running_is_kept_on_resume(tmp_path: Path) -> None:
+    cycle = CyclicalLR(0.01, 0.1, 5)
+
+    class Change(Callback):
+        def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+            if trainer.global_step == 12:
+                cycle.set_bounds(0.001, 0.01)
+
+    model = Recorded()
+    trainer = _fit(model, cycle, Change(), max_epochs=1)
+    before = [_closed_form(t, "triangular", 5, 5, 0.01, 0.1) for t in range(12)]
+    after = [_closed_form(t, "triangular", 5, 5, 0.001, 0.01) for t in range(12, 40)]
+    assert _first(model) == pytest.approx(before + after[:8])
+
+    trainer.save_checkpoint(tmp_path / "changed.ckpt")
+    resumed = Recorded()
+    quiet_trainer(callbacks=[CyclicalLR(0.01, 0.1, 5)]).fit(resumed, loader(), ckpt_path=tmp_path / "changed.ckpt")
+    assert _first(resumed) == pytest.approx(after[8:])
+
+
+def test_changed_arguments_are_named_and_win(tmp_path: Path) -> None:
+    trainer = _fit(Recorded(), CyclicalLR(0.01, 0.1, 5), max_epochs=1)
+    trainer.save_checkpoint(tmp_path / "run.ckpt")
+    resumed = Recorded()
+    with pytest.warns(UserWarning, match=r"CyclicalLR is resumed with changed arguments.*max_lr: 0.1 -> 0.5"):
+        quiet_trainer(callbacks=[CyclicalLR(0.01, 0.5, 5)]).fit(resumed, loader(), ckpt_path=tmp_path / "run.ckpt")
+    assert _first(resumed) == pytest.approx([_closed_form(t, "triangular", 5, 5, 0.01, 0.5) for t in range(20, 40)])
+
+
+def test_a_second_fit_starts_anew() -> None:
+    cycle = CyclicalLR(0.01, 0.1, 7)
+    _fit(Recorded(), cycle, max_epochs=1)
+    again = Recorded()
+    _fit(again, cycle, max_epochs=1)
+    assert _first(again) == pytest.approx([_closed_form(t, "triangular", 7, 7, 0.01, 0.1) for t in range(20)])
+
+
+@pytest.mark.parametrize("monitor_first", [True, False])
+def test_learning_rate_monitor_logs_the_rate_that_is_used(monitor_first: bool, tmp_path: Path) -> None:
+    model, monitor, cycle = Recorded(), LearningRateMonitor("step"), CyclicalLR(0.01, 0.1, 5)
+    order = [monitor, cycle] if monitor_first else [cycle, monitor]
+    _fit(model, *order, logger=CSVLogger(tmp_path), log_every_n_steps=1)
+    assert monitor.lrs["lr-SGD"] == _first(model)
+
+
+def test_logged_rates_are_those_that_were_used(tmp_path: Path) -> None:
+    model = Recorded(backbone_ratio=0.1)
+    board = TensorBoardLogger(tmp_path)
+    _fit(model, CyclicalLR(0.01, 0.1, 5), logger=board, log_every_n_steps=3)
+    events = EventAccumulator(board.log_dir).Reload()
+    for i, name in enumerate(("pg1", "pg2")):
+        logged = {event.step: event.value for event in events.Scalars(f"lr/SGD/{name}")}
+        assert logged == pytest.approx({step: model.used[step][i] for step in range(2, 40, 3)}, rel=1e-6)
+    losses = {event.step: event.value for event in events.Scalars("lr/loss")}
+    assert losses == pytest.approx({step: model.losses[step] for step in range(2, 40, 3)}, rel=1e-5)
+    assert [e.value for e in events.Scalars("cyclical_lr/cycle")] == [1 + step // 10 for step in range(2, 40, 3)]
+    assert [e.value for e in events.Scalars("cyclical_lr/phase")] == pytest.approx(
+        [step % 10 / 10 for step in range(2, 40, 3)], abs=1e-6
+    )
+
+
+class Scheduled(Recorded):
+    def configure_optimizers(self) -> Any:
+        optimizer = super().configure_optimizers()
+        return [optimizer], [torch.optim.lr_scheduler.StepLR(optimizer, 3)]
+
+
+@pytest.mark.parametrize(
+    ("model", "more", "rival"),
+    [
+        (Scheduled(), [], "StepLR"),
+        (Recorded(), [StochasticWeightAveraging(0.1)], "StochasticWeightAveraging"),
+    ],
+)
+def test_one_owner_of_the_learning_rate(model: Any, more: list[Callback], rival: str) -> None:
+    with pytest.raises(MisconfigurationException, match=f"CyclicalLR and {rival} would both set the learning rate"):
+        _fit(model, CyclicalLR(0.01, 0.1, 5), *more)
+
+
+def test_open_bounds_without_a_range_test() -> None:
+    with pytest.raises(MisconfigurationException, match="CyclicalLR has no bounds: give base_lr and max_lr, or add"):
+        _fit(Recorded(), CyclicalLR())
+
+
+def test_wrong_number_of_bounds() -> None:
+    with pytest.raises(MisconfigurationException, match=r"max_lr must be one number or one for each of the 1 .* got 3"):
+        _fit(Recorded(), CyclicalLR(0.01, [0.1, 0.2, 0.3], 5))
+
+
+@pytest.mark.filterwarnings("ignore:Your `IterableDataset`")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [({"step_size": "2ep"}, "step_size=2ep needs the length of an epoch"), ({"decay": 0.1}, "decay=0.1 needs")],
+)
+def test_unknown_lengths(arguments: dict[str, Any], message: str) -> None:
+    class Endless(torch.utils.data.IterableDataset[Any]):
+        def __iter__(self) -> Any:
+            return iter(loader().dataset)
+
+    mode: Any = "exp_range" if "decay" in arguments else "triangular"
+    cycle = CyclicalLR(0.01, 0.1, **{"step_size": 5, **arguments}, mode=mode)
+    with pytest.raises((MisconfigurationException, ValueError), match=message):
+        _fit(Recorded(), cycle, data=torch.utils.data.DataLoader(Endless(), 8))
+
+
+BAD: dict[str, tuple[dict[str, Any], str]] = {
+    "one bound": ({"base_lr": 0.1}, "base_lr and max_lr must both be given"),
+    "upside down": ({"base_lr": 0.1, "max_lr": 0.01}, "base_lr must not be above max_lr"),
+    "negative": ({"base_lr": -0.1, "max_lr": 0.01}, "base_lr must be finite and at least 0"),
+    "not finite": ({"base_lr": 0.1, "max_lr": float("inf")}, "max_lr must be finite"),
+    "lengths": ({"base_lr": [0.1, 0.1], "max_lr": [0.2, 0.2, 0.2]}, "as many values as each other"),
+    "empty": ({"base_lr": [], "max_lr": 0.2}, "base_lr must be finite"),
+    "step_size 0": ({"step_size": 0}, "step_size must be"),
+    "step_size 2epp": ({"step_size": "2epp"}, "step_size must be"),
+    "step_size_down": ({"step_size_down": "x"}, "step_size_down must be"),
+    "mode": ({"mode": "zigzag"}, "mode must be one of triangular, triangular2, exp_range, got 'zigzag'"),
+    "gamma missing": ({"mode": "exp_range"}, "takes gamma or decay"),
+    "gamma and decay": ({"mode": "exp_range", "gamma": 0.9, "decay": 0.1}, "takes gamma or decay"),
+    "gamma elsewhere": ({"gamma": 0.9}, "takes gamma or decay"),
+    "gamma above 1": ({"mode": "exp_range", "gamma": 1.1}, "gamma must be above 0 and at most 1, got 1.1"),
+    "decay of 0": ({"mode": "exp_range", "decay": 0.0}, "decay must be above 0"),
+}
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_arguments(case: str) -> None:
+    arguments, message = BAD[case]
+    with pytest.raises(ValueError, match=message) as error:
+        CyclicalLR(**arguments)
+    assert "\n" not in str(error.value)
