@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Protocol
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import ProgressBar, RichProgressBar, TQDMProgressBar
@@ -23,73 +23,68 @@ class _Silent:
     def update(self, text: str) -> None:
         pass
 
+    def close(self) -> None:
+        pass
+
 
 class _TQDM:
     def __init__(self, bar: TQDMProgressBar, total: int, description: str) -> None:
-        # a postfix of plain text: tqdm would put a comma before its own
-        self.bar = Tqdm(
+        self._line = Tqdm(
             total=total,
             desc=description,
             position=2 * bar.process_position,
             leave=False,
             dynamic_ncols=True,
             file=sys.stdout,
-            bar_format="{desc} {n_fmt}/{total_fmt} {postfix} |{bar}| {elapsed}",
+            bar_format="{desc} |{bar}| {elapsed}",
         )
-        self._every = max(1, bar.refresh_rate)
+        self._total, self._description, self._every = total, description, max(1, bar.refresh_rate)
 
     def update(self, text: str) -> None:
-        self.bar.n += 1
-        if self.bar.n % self._every == 0 or self.bar.n == self.bar.total:
-            self.bar.postfix = text
-            self.bar.refresh()
+        self._line.n += 1
+        if self._line.n % self._every == 0 or self._line.n == self._total:
+            self._line.set_description_str(f"{self._description} {self._line.n}/{self._total} {text}")
+
+    def close(self) -> None:
+        self._line.close()
 
 
 class _Rich:
-    def __init__(self, progress: Any, total: int, description: str) -> None:
-        self._progress, self._total, self._description = progress, total, description
-        self.task = progress.add_task(f"{description} 0/{total}", total=total, metrics={})
-        self._count = 0
+    def __init__(self, bar: RichProgressBar, total: int, description: str) -> None:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+        # The user's display cannot stay beside ours: it looks for its callback in the Trainer while it draws.
+        shown = bar.progress is not None and bar.progress.live.is_started
+        self._paused = bar.progress if shown else None
+        if self._paused is not None:
+            self._paused.stop()
+        self._display = Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), transient=True)
+        self._task = self._display.add_task(description, total=total)
+        self._count, self._total, self._description = 0, total, description
+        self._display.start()
 
     def update(self, text: str) -> None:
         self._count += 1
         described = f"{self._description} {self._count}/{self._total} {text}"
-        self._progress.update(self.task, advance=1, description=described)
+        self._display.update(self._task, completed=self._count, description=described)
+
+    def close(self) -> None:
+        self._display.stop()
+        if self._paused is not None:
+            self._paused.start()
 
 
 @contextmanager
 def progress(trainer: Trainer, total: int, description: str) -> Iterator[Progress]:
     """Show ``total`` steps where the user's progress bar would be, and take the line away in the end.
 
-    Silent without a progress bar, with one that is disabled, and on ranks other than 0.
+    Silent without a progress bar, with one that is disabled or of the user's own making, and on ranks other than 0.
     """
     bar = next((c for c in vars(trainer)["callbacks"] if isinstance(c, ProgressBar)), None)
-    if bar is None or not trainer.is_global_zero or not getattr(bar, "is_enabled", True):
-        yield _Silent()
-    elif isinstance(bar, TQDMProgressBar):
-        line = _TQDM(bar, total, description)
-        try:
-            yield line
-        finally:
-            line.bar.close()
-    elif isinstance(bar, RichProgressBar):
-        with _rich_display(bar) as display:
-            task = _Rich(display, total, description)
-            try:
-                yield task
-            finally:
-                display.remove_task(task.task)
-    else:  # of the user's own making: nothing is known about it
-        yield _Silent()
-
-
-@contextmanager
-def _rich_display(bar: RichProgressBar) -> Iterator[Any]:
-    """The bar's own display where it is shown already, since there can only be one; else one that looks alike."""
-    if bar.progress is not None and bar.progress.live.is_started:
-        yield bar.progress
-        return
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    with Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), transient=True) as display:
-        yield display
+    line: _Silent | _TQDM | _Rich = _Silent()
+    if trainer.is_global_zero and isinstance(bar, (TQDMProgressBar, RichProgressBar)) and bar.is_enabled:
+        line = (_TQDM if isinstance(bar, TQDMProgressBar) else _Rich)(bar, total, description)  # type: ignore[arg-type]
+    try:
+        yield line
+    finally:
+        line.close()

@@ -23,7 +23,7 @@ from lightning.pytorch.loops.fit_loop import _FitLoop
 from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
 from lightning.pytorch.loops.utilities import _select_data_fetcher
 from lightning.pytorch.profilers import PassThroughProfiler
-from lightning.pytorch.strategies import Strategy
+from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 from lightning.pytorch.trainer import call
 from lightning.pytorch.trainer.connectors.logger_connector.logger_connector import _LoggerConnector
 from lightning.pytorch.trainer.states import RunningStage
@@ -64,7 +64,7 @@ class Rehearsal:
         self._precedes_module_start = trainer.lightning_module._current_fx_name == "on_train_start"
         self._fit_loop = trainer.fit_loop
         self._attributes = dict(vars(trainer))
-        self._scheduler_configs = trainer.strategy.lr_scheduler_configs
+        self._scheduler_configs, self._model = trainer.strategy.lr_scheduler_configs, trainer.strategy.model
         train_loader = self._fit_loop._combined_loader
         val_loader = self._fit_loop.epoch_loop.val_loop._combined_loader
         assert train_loader is not None
@@ -72,6 +72,7 @@ class Rehearsal:
         loaders = [
             loader for combined in (train_loader, val_loader) if combined is not None for loader in combined.flattened
         ]
+        self._reshard()
         self._snapshot = Snapshot(
             [
                 trainer.lightning_module,
@@ -88,7 +89,11 @@ class Rehearsal:
         # as the epoch loop decides whether it asks for a new iterator
         goes_on = trainer.current_epoch == 0 or self._fit_loop.epoch_loop.restarting or self._fit_loop.is_resuming
         self._streams = {i: _Stream(train_loader, i, goes_on) for i in streams}
-        self._set_aside()
+        try:
+            self._set_aside()
+        except BaseException:
+            self._restore()
+            raise
         return self
 
     def __exit__(
@@ -106,12 +111,20 @@ class Rehearsal:
         self._set_aside()
 
     def _restore(self) -> None:
+        self._reshard()
         self._snapshot.restore()
         trainer = self._trainer
         vars(trainer).clear()
         vars(trainer).update(self._attributes)
-        trainer.strategy.lr_scheduler_configs = self._scheduler_configs
+        trainer.strategy.lr_scheduler_configs, trainer.strategy.model = self._scheduler_configs, self._model
         trainer.state.stage = self._stage
+
+    def _reshard(self) -> None:
+        """Give the module its sharded parameters: after a validation FSDP2 may leave it with gathered ones."""
+        if isinstance(self._trainer.strategy, ModelParallelStrategy):
+            for module in self._trainer.lightning_module.modules():
+                if hasattr(module, "reshard"):
+                    module.reshard()  # type: ignore[operator]
 
     def train(
         self, callback: Callback, validate_when: Callable[[], bool] = lambda: False, eval_batches: int | None = None
@@ -165,6 +178,10 @@ class Rehearsal:
             trainer.strategy.lr_scheduler_configs = [
                 dataclasses.replace(config, interval="never") for config in self._scheduler_configs
             ]
+        if isinstance(trainer.strategy, DDPStrategy):
+            # A DDP wrapper orders its gradients anew after its first step, and sums them in another order from then on.
+            trainer.strategy.model = trainer.lightning_module
+            trainer.strategy.configure_ddp()
         for optimizer in trainer.optimizers:
             for hooks in (optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks):
                 for handle, hook in list(hooks.items()):

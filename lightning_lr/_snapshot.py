@@ -139,7 +139,13 @@ class Snapshot:
             self._storages.add(storage._cdata)
             whole = torch.empty(0, dtype=torch.uint8, device=tensor.device).set_(storage)
             kept = whole.clone() if self._keep_on == "device" else whole.to("cpu", copy=True)
-            self._undo.append(lambda: whole.copy_(kept))
+            self._undo.append(lambda: _refill(storage, whole, kept))
+
+
+def _refill(storage: torch.UntypedStorage, whole: Tensor, kept: Tensor) -> None:
+    if storage.nbytes() != kept.nbytes:  # as FSDP does, to free the memory
+        storage.resize_(kept.nbytes)
+    whole.copy_(kept)
 
 
 def _repoint(tensor: Tensor, alias: Tensor) -> None:

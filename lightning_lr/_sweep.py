@@ -78,7 +78,7 @@ class Sweep(Callback):
         self._loss = StepLoss()
         self._has_stepped = False
         self._steps = 0  # optimizer steps since the last point
-        self._idle = 0  # batches since the last point
+        self._idle = 0  # batches since the last optimizer step that counts
         self._skipped = 0  # optimizer steps that AMP skipped since the last one that it did not
         self._is_validated: bool | None = None  # whether the metric comes from validation: known at the first point
         self._awaits_validation = False
@@ -101,6 +101,12 @@ class Sweep(Callback):
                 f"{self._owner}(monitor={self._monitor!r}): the training step does not log it, and there is no"
                 " validation data to evaluate it on: log it, or give a validation loader."
             )
+        self._idle += 1
+        if self._idle > _MOST_IDLE_BATCHES:
+            raise MisconfigurationException(
+                f"{self._owner}: in {_MOST_IDLE_BATCHES} batches there was no optimizer step with a loss to record:"
+                " return the loss from training_step and step the optimizer."
+            )
         self._set_lrs()
 
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
@@ -118,12 +124,6 @@ class Sweep(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         self._loss.add(outputs)
-        self._idle += 1
-        if self._idle > _MOST_IDLE_BATCHES:
-            raise MisconfigurationException(
-                f"{self._owner}: in {_MOST_IDLE_BATCHES} batches there was no optimizer step with a loss to record:"
-                " return the loss from training_step and step the optimizer."
-            )
         if self._skipped > _MOST_SKIPPED_STEPS and self._points() > 0:
             self._read_losses(trainer)
             self._record(math.nan)
@@ -133,6 +133,7 @@ class Sweep(Callback):
         self._has_stepped = False
         loss = self._loss.take(trainer)
         if self._monitor is not None:
+            self._idle = 0
             self._steps += 1
             if self._steps == self._steps_per_lr:
                 self._read_metric(trainer)
@@ -192,7 +193,7 @@ class Sweep(Callback):
         assert self._monitor is not None
         value = trainer.callback_metrics[self._monitor].detach().float().to(trainer.strategy.root_device)
         self._record(trainer.strategy.reduce(value, reduce_op="mean").item())
-        self._steps = self._idle = 0
+        self._steps = 0
         self._report()
 
     def _record(self, value: float) -> None:

@@ -69,14 +69,14 @@ def suggest(curve: LRCurve, rule: Rule = "dual", momentum: bool = True) -> Sugge
     * ``dual``: ``λ(i1 - 4)^0.3 λ(i2 - 4)^0.7 / k``, where s first has 90 % of its fall at i1, and behind m first has
       lost half of it again at i2. If nothing was learned (``D <= 2 se``): ``λ(i2 - 4) / (3 k)`` with i2 the first index
       at which ``s >= L0 + 6 se``.
-    * ``smith``: the learning rate at which s stops to fall.
+    * ``smith``: ``λ(m) / 3``, a third of the learning rate at which s gets worse.
     * ``minimum``: a tenth of λ(m).
     * ``valley``: two thirds down the longest descent of s.
     * ``slide``: the last learning rate before the descent of s ends.
     * ``steepest``: the learning rate at which s falls fastest, by log λ.
 
     ``max_lr`` is 2 lr (1.4 lr if k = 1), the peak of one cycle 2.8 lr (1.4 lr), ``base_lr`` a quarter of ``max_lr``;
-    for ``smith`` they are the learning rates at which s starts and stops to fall. ``confident`` says that
+    for ``smith`` they are the learning rates at which s starts to fall and gets worse. ``confident`` says that
     ``D >= 0.2 |L0|``, that ``D > 10 se``, and that s rises again: whatever the rule, since it tells of the curve.
 
     Args:
@@ -156,10 +156,9 @@ def _dual(reading: _Reading, k: float) -> float:
 
 
 def _smith(reading: _Reading, k: float) -> tuple[float, float, float]:  # noqa: ARG001
-    """max_lr where the curve stops to fall, base_lr where it starts to, or a quarter of max_lr if that is less."""
-    fallen = _first(reading.smoothed <= reading.level - 0.9 * reading.fall)
+    """max_lr where the curve gets worse, base_lr where it starts to fall or a quarter of max_lr, whichever is less."""
+    max_lr = reading.lr_at(reading.best)
     starts = _first(reading.smoothed <= reading.level - 0.1 * reading.fall)
-    max_lr = reading.lr_at(reading.best if fallen is None else fallen)
     base_lr = max_lr / 4 if starts is None else min(reading.lr_at(starts), max_lr / 4)
     return max_lr / 3, base_lr, max_lr
 

@@ -37,7 +37,7 @@ class Recorded(Classifier):
 def _fit(model: Any, *callbacks: Callback, data: Any = None, **kwargs: Any) -> Trainer:
     trainer = quiet_trainer(callbacks=list(callbacks), **kwargs)
     seed_everything(3, verbose=False)
-    trainer.fit(model, loader() if data is None else data, **({} if data is not None else {}))
+    trainer.fit(model, loader() if data is None else data)
     return trainer
 
 

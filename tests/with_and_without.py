@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +18,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer, seed_everythin
 from lightning.pytorch.loggers import CSVLogger, Logger
 from lightning.pytorch.strategies import Strategy
 from torch import Tensor, nn
+from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 from torch.utils.data import DataLoader, TensorDataset
 from torch.utils.data.dataloader import _BaseDataLoaderIter
@@ -36,7 +38,7 @@ QUIET: dict[str, Any] = {
 }
 
 
-_LEFT_OUT = (Trainer, Strategy, Logger, Callback, _BaseDataLoaderIter, str, bytes, type)
+_LEFT_OUT = (Trainer, Strategy, Logger, Callback, _BaseDataLoaderIter, str, bytes, type, ModuleType)
 
 
 def flatten(**roots: object) -> dict[str, object]:
@@ -48,6 +50,8 @@ def flatten(**roots: object) -> dict[str, object]:
         path, obj = todo.pop()
         found[path] = obj
         if id(obj) in seen or isinstance(obj, _LEFT_OUT) or callable_(obj):
+            continue
+        if type(obj).__module__.startswith("torch.distributed") and not isinstance(obj, (Tensor, nn.Module)):
             continue
         seen[id(obj)] = obj
         children: list[tuple[str, object]] = []
@@ -85,6 +89,7 @@ def contents(objects: Mapping[str, object]) -> dict[str, object]:
 
 def _value(obj: object, path: str) -> object:
     if isinstance(obj, Tensor):
+        obj = obj.to_local() if isinstance(obj, DTensor) else obj
         copy = obj.detach().cpu().to_dense().contiguous().reshape(-1)
         if copy.is_floating_point():
             copy = torch.where(copy.isnan(), torch.nan, copy)  # the sign of a NaN is left to the hardware
