@@ -53,9 +53,15 @@ def small_cnn() -> nn.Module:
 def large_mlp() -> nn.Module:
     """25 million parameters."""
     return nn.Sequential(
-        nn.Flatten(), nn.Linear(64, 3500), nn.ReLU(), nn.Linear(3500, 3500), nn.ReLU(), nn.Linear(3500, 3500), nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(64, 3500),
+        nn.ReLU(),
+        nn.Linear(3500, 3500),
+        nn.ReLU(),
+        nn.Linear(3500, 3500),
+        nn.ReLU(),
         nn.Linear(3500, 10),
-    )  # fmt: skip
+    )
 
 
 def _run(build: Callable[[], nn.Module], callbacks: list[Callback], steps: int) -> None:
@@ -76,7 +82,6 @@ def main() -> None:
     repeats = parser.parse_args().repeats
     warnings.simplefilter("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    finder = {"num_training_steps": STEPS, "early_stop_threshold": None, "update_attr": True}
     for name, build in (("small CNN", small_cnn), ("MLP, 25 M parameters", large_mlp)):
         # a range that does not diverge: all of the steps are taken by both
         runs: dict[str, Callable[[], None]] = {
@@ -85,7 +90,7 @@ def main() -> None:
                 build, [LRRangeTest(1e-7, 1e-2, STEPS)], 1
             ),
             f"LearningRateFinder({STEPS}) + 1 step": lambda build=build: _run(  # type: ignore[misc]
-                build, [LearningRateFinder(1e-7, 1e-2, **finder)], 1
+                build, [LearningRateFinder(1e-7, 1e-2, STEPS, early_stop_threshold=None)], 1
             ),
         }
         print(f"{name}\n{medians_and_ratios(runs, f'{STEPS + 1} plain steps', repeats)}")

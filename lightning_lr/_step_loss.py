@@ -28,4 +28,5 @@ class StepLoss:
             return None
         # Lightning divides each loss by the micro-batches of a full window; the last window of an epoch may be shorter
         divided_by = trainer.accumulate_grad_batches if trainer.lightning_module.automatic_optimization else 1
-        return torch.stack(losses).float().mean() * divided_by
+        mean = losses[0].float() if len(losses) == 1 else torch.stack(losses).float().mean()
+        return mean * divided_by

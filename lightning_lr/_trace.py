@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeGuard
 
-import torch
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from tensorboard.compat.proto.summary_pb2 import Summary
+from torch import Tensor
 from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
 
 from lightning_lr._step_loss import StepLoss
 from lightning_lr.param_groups import group_names, optimizer_names
@@ -24,10 +28,24 @@ def current_step(trainer: Trainer) -> int:
 
 
 def log_metrics(trainer: Trainer, metrics: Mapping[str, float], step: int | None = None) -> None:
-    """One point to every logger, at Lightning's own step unless told. Values that belong together go in one call:
-    TensorBoard samples the points of a tag, and keeps the same steps for tags that are logged together."""
+    """One point to every logger, at Lightning's own step unless told.
+
+    Values that belong together go in one call: TensorBoard samples the points of a tag, and keeps the same steps for
+    tags that are logged together. It also gets them as one event, which is several times faster than one each.
+    """
+    step = current_step(trainer) if step is None else step
     for logger in trainer.loggers:
-        logger.log_metrics(dict(metrics), step=current_step(trainer) if step is None else step)
+        writer = logger.experiment.file_writer if _is_plain_tensorboard(logger) and trainer.is_global_zero else None
+        if writer is None:
+            logger.log_metrics(dict(metrics), step=step)
+        else:
+            values = [Summary.Value(tag=tag, simple_value=value) for tag, value in metrics.items()]
+            writer.add_summary(Summary(value=values), step)
+
+
+def _is_plain_tensorboard(logger: Logger) -> TypeGuard[TensorBoardLogger]:
+    """Whether tags are written as they are: not by a subclass, which may do more, and without a prefix."""
+    return type(logger) is TensorBoardLogger and not logger._prefix
 
 
 def tensorboard_writers(trainer: Trainer) -> list[Any]:
@@ -57,56 +75,75 @@ def log_loss_vs_lr(trainer: Trainer, tag: str, lrs: Iterable[float], losses: Ite
             writer.add_scalar(tag, loss, step)
 
 
+_LONGEST_WAIT = 1.0  # seconds that a point is held back
+
+
 class LRTracer:
     """Logs the learning rate of every group and the loss, as they were in an optimizer step.
 
     Held by each of our callbacks; the first of them in the Trainer logs. It acts only every ``log_every_n_steps``: on
-    other steps a comparison is all it costs.
+    other steps a comparison of two integers is all it costs. Points are handed to the loggers together, within a
+    second, so that neither a logger nor the device is waited for at every step.
     """
 
     def __init__(self) -> None:
         self._trainer: Trainer | None = None  # None: another one logs, or training is over
         self._loss = StepLoss()
-        self._used: dict[str, Any] = {}
-        self._handles: list[Any] = []
+        self._used: dict[str, float | Tensor] = {}
+        self._points: list[tuple[int, dict[str, float | Tensor]]] = []
+        self._handles: list[RemovableHandle] = []
 
     def start(self, trainer: Trainer, owner: Callback) -> None:
         """To be called in ``on_train_start``, before the owner puts step hooks of its own on the optimizers: this one
         reads the learning rate right behind the step, before anything sets the next."""
         self.stop()
         tracers = [c for c in vars(trainer)["callbacks"] if isinstance(getattr(c, "_tracer", None), LRTracer)]
-        if not trainer.loggers or tracers[0] is not owner:
+        every: int = vars(trainer)["log_every_n_steps"]
+        if not trainer.loggers or every == 0 or tracers[0] is not owner:
             return
         self._trainer = trainer
+        self._epoch_loop, self._every = trainer.fit_loop.epoch_loop, every
         for optimizer, name in zip(trainer.optimizers, optimizer_names(trainer.optimizers), strict=True):
-            self._handles.append(optimizer.register_step_post_hook(self._reader(name)))
+            self._handles.append(optimizer.register_step_post_hook(partial(self._read, name)))
 
     def stop(self) -> None:
         """To be called when training ends, however it does."""
+        self._flush()
         for handle in self._handles:
             handle.remove()
-        self.__init__()  # type: ignore[misc]
+        self._trainer, self._loss, self._used, self._handles = None, StepLoss(), {}, []
 
     def batch_end(self, outputs: Any, more: Callable[[], dict[str, float]] = dict) -> None:
         """To be called in ``on_train_batch_end``; ``more`` is asked for further values of a point that is logged."""
-        if self._trainer is None or not self._trainer._logger_connector.should_update_logs:
+        if self._trainer is None or not self._is_due():
             return
         self._loss.add(outputs)
         if self._used:
+            point, self._used = {**self._used, **more()}, {}
             loss = self._loss.take(self._trainer)
-            metrics = {key: float(lr) for key, lr in self._used.items()}
-            self._used = {}
-            if loss is not None and math.isfinite(value := loss.item()):
-                metrics["lr/loss"] = value
-            log_metrics(self._trainer, {**metrics, **more()})
+            if loss is not None:
+                point["lr/loss"] = loss
+            if not self._points:
+                self._oldest = time.monotonic()
+            self._points.append((self._epoch_loop._batches_that_stepped, point))
+            if time.monotonic() - self._oldest > _LONGEST_WAIT:
+                self._flush()
 
-    def _reader(self, name: str) -> Callable[[Optimizer, Any, Any], None]:
-        def read(optimizer: Optimizer, args: Any, kwargs: Any) -> None:  # noqa: ARG001
-            if self._trainer is not None and self._trainer._logger_connector.should_update_logs:
-                groups = optimizer.param_groups
-                keys = [f"lr/{name}"] if len(groups) == 1 else [f"lr/{name}/{each}" for each in group_names(optimizer)]
-                for key, group in zip(keys, groups, strict=True):
-                    lr = group["lr"]
-                    self._used[key] = lr.detach().clone() if isinstance(lr, torch.Tensor) else lr
+    def _flush(self) -> None:
+        points, self._points = self._points, []
+        for step, point in points:
+            values = {key: float(value) for key, value in point.items()}
+            if self._trainer is not None:
+                log_metrics(self._trainer, {key: v for key, v in values.items() if math.isfinite(v)}, step)
 
-        return read
+    def _is_due(self) -> bool:
+        """Lightning's own ``should_update_logs``, without its way to the loop."""
+        return (self._epoch_loop._batches_that_stepped + 1) % self._every == 0
+
+    def _read(self, name: str, optimizer: Optimizer, args: object, kwargs: object) -> None:  # noqa: ARG002
+        if self._is_due():
+            groups = optimizer.param_groups
+            keys = [f"lr/{name}"] if len(groups) == 1 else [f"lr/{name}/{each}" for each in group_names(optimizer)]
+            for key, group in zip(keys, groups, strict=True):
+                lr = group["lr"]
+                self._used[key] = lr.detach().clone() if isinstance(lr, Tensor) else lr

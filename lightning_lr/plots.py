@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -45,7 +45,7 @@ def range_test_figure(curve: LRCurve, suggestions: Mapping[Rule, Suggestion], ru
     others = sorted((found.lr, name) for name, found in suggestions.items() if name != rule)
     for marker, (lr, name) in zip("os^Dv", others, strict=True):
         level = float(np.interp(np.log(lr) if is_exponential else lr, position[ran], smoothed[ran]))
-        style = {"markersize": 11, "markeredgecolor": "white", "zorder": 3, "clip_on": False}
+        style: dict[str, Any] = {"markersize": 11, "markeredgecolor": "white", "zorder": 3, "clip_on": False}
         axes.plot(lr, level, marker, color=_OTHER, label=f"{name} {lr:.2g}", **style)
     axes.legend(fontsize=13, loc="best", framealpha=0.9)
     certainty = "" if chosen.confident else " (not confident)"

@@ -32,7 +32,7 @@ class StepCounter:
         self._handle.remove()
 
     def _finished(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:  # noqa: ARG002
-        found_inf: Tensor | None = getattr(optimizer, "found_inf", None)
+        found_inf: Tensor | None = vars(optimizer).get("found_inf")
         if found_inf is not None and bool(found_inf):
             return
         self.count += 1
