@@ -91,7 +91,9 @@ class CyclicalLR(Callback):
         self._optimizers: list[Optimizer] = []
         self._counters: list[StepCounter] = []
         self._counts: list[int] = []  # of optimizer steps, one an optimizer
+        self._num_groups: list[int] = []  # that an optimizer began with
         self._ratios: list[list[float]] = []  # of the groups' learning rates, a list an optimizer
+        self._spans: list[list[tuple[float, float]]] = []  # their lower bounds and the distances to the upper ones
         self._tracer = LRTracer()
 
     @property
@@ -108,6 +110,7 @@ class CyclicalLR(Callback):
         """
         self._bounds = _checked(base_lr, max_lr)
         self._check_number_of_bounds()
+        self._spans = [[] for _ in self._optimizers]
         for i in range(len(self._counters)):
             self._write(i)
 
@@ -134,7 +137,9 @@ class CyclicalLR(Callback):
             self._counts = [0] * len(self._optimizers)
             ratios = {id(group): ratio for group, ratio in lr_ratios(self._optimizers)}
             self._ratios = [[ratios[id(group)] for group in each.param_groups] for each in self._optimizers]
+            self._num_groups = [len(ratios) for ratios in self._ratios]
         self._check_number_of_bounds()
+        self._spans = [[] for _ in self._optimizers]
         self._set_lengths(trainer)
         self._counters = [
             StepCounter(optimizer, partial(self._finished, i), self._counts[i])
@@ -159,6 +164,7 @@ class CyclicalLR(Callback):
             "arguments": self._arguments,
             "bounds": self._bounds,
             "counts": list(self._counts),
+            "num_groups": list(self._num_groups),
             "ratios": [list(ratios) for ratios in self._ratios],
         }
 
@@ -167,6 +173,7 @@ class CyclicalLR(Callback):
         if all(state_dict["arguments"][name] == self._arguments[name] for name in ("base_lr", "max_lr")):
             self._bounds = state_dict["bounds"]  # they may have been set after the constructor
         self._counts = list(state_dict["counts"])
+        self._num_groups = list(state_dict["num_groups"])
         self._ratios = [list(ratios) for ratios in state_dict["ratios"]]
 
     def _set_lengths(self, trainer: Trainer) -> None:
@@ -186,7 +193,7 @@ class CyclicalLR(Callback):
             self._gamma = self._decay ** (1 / run)
 
     def _check_number_of_bounds(self) -> None:
-        groups = sum(len(ratios) for ratios in self._ratios)
+        groups = sum(self._num_groups)
         for name, bound in zip(("base_lr", "max_lr"), self._bounds or (), strict=False):
             if groups and len(bound) not in (1, groups):
                 raise MisconfigurationException(
@@ -202,16 +209,37 @@ class CyclicalLR(Callback):
         """Set the learning rates of the coming step of an optimizer."""
         if self._bounds is None:
             return
-        count, ratios, groups = self._counts[i], self._ratios[i], self._optimizers[i].param_groups
-        for group in groups[len(ratios) :]:  # added since, by unfreezing: in proportion to the first group as it stands
-            stands = get_lr(groups[0]) or ratios[0] * self._bounds[1][0]  # at a lower bound of 0: to where it will go
-            ratios.append(ratios[0] * get_lr(group) / stands)
+        count, groups = self._counts[i], self._optimizers[i].param_groups
+        if len(groups) > len(self._ratios[i]):  # added since, by unfreezing
+            self._take_in(i)
+        if len(self._spans[i]) != len(groups):
+            self._spans[i] = self._spans_of(i)
         cycle, height = triangle(count, self._up, self._down)
         share = height * amplitude(self._mode, count, cycle, self._gamma)
-        first = sum(len(each) for each in self._ratios[:i])
-        for j, group in enumerate(groups):
-            base_lr, max_lr = (bound[0] * ratios[j] if len(bound) == 1 else bound[first + j] for bound in self._bounds)
-            set_lr(group, base_lr + (max_lr - base_lr) * share)
+        for group, (base_lr, span) in zip(groups, self._spans[i], strict=True):
+            set_lr(group, base_lr + span * share)
+
+    def _take_in(self, i: int) -> None:
+        """Give new groups their ratio: in proportion to the first group as it stands."""
+        assert self._bounds is not None
+        ratios, groups = self._ratios[i], self._optimizers[i].param_groups
+        stands = get_lr(groups[0]) or ratios[0] * self._bounds[1][0]  # at a lower bound of 0: to where it will go
+        ratios += [ratios[0] * get_lr(group) / stands for group in groups[len(ratios) :]]
+
+    def _spans_of(self, i: int) -> list[tuple[float, float]]:
+        """Lower bound, and distance to the upper one, of each group of an optimizer."""
+        assert self._bounds is not None
+        base, peak = self._bounds
+        first = sum(self._num_groups[:i])
+
+        def of(bound: list[float], j: int, ratio: float) -> float:
+            if len(bound) == 1:
+                return bound[0] * ratio
+            # a group that was added has no bound of its own: in proportion to the first group
+            return bound[first + j] if j < self._num_groups[i] else bound[first] * ratio / self._ratios[i][0]
+
+        lows, highs = ([of(bound, j, ratio) for j, ratio in enumerate(self._ratios[i])] for bound in (base, peak))
+        return [(low, high - low) for low, high in zip(lows, highs, strict=True)]
 
     def _position(self) -> dict[str, float]:
         """What is logged beside the learning rate: where the first optimizer's finished step stood."""
