@@ -26,10 +26,10 @@ class Digits(LightningDataModule):
         data = TensorDataset(images, torch.tensor(bunch.target))
         self.train, self.val = random_split(data, [0.8, 0.2], torch.Generator().manual_seed(0))
 
-    def train_dataloader(self) -> DataLoader[Batch]:
+    def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
         return DataLoader(self.train, self.batch_size, shuffle=True)
 
-    def val_dataloader(self) -> DataLoader[Batch]:
+    def val_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
         return DataLoader(self.val, 360)
 
 

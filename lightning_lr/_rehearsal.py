@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Literal
 
@@ -27,9 +27,8 @@ from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Str
 from lightning.pytorch.trainer import call
 from lightning.pytorch.trainer.connectors.logger_connector.logger_connector import _LoggerConnector
 from lightning.pytorch.trainer.states import RunningStage
-from lightning.pytorch.utilities.combined_loader import CombinedLoader
-from torch.utils.data import DataLoader, IterableDataset
 
+from lightning_lr._loaders_aside import Stream, is_one_shot, loaders_aside
 from lightning_lr._snapshot import Snapshot
 
 
@@ -68,7 +67,7 @@ class Rehearsal:
         train_loader = self._fit_loop._combined_loader
         val_loader = self._fit_loop.epoch_loop.val_loop._combined_loader
         assert train_loader is not None
-        streams = {i: iterable for i, iterable in enumerate(train_loader.flattened) if _is_one_shot(iterable)}
+        streams = {i: iterable for i, iterable in enumerate(train_loader.flattened) if is_one_shot(iterable)}
         loaders = [
             loader for combined in (train_loader, val_loader) if combined is not None for loader in combined.flattened
         ]
@@ -88,7 +87,7 @@ class Rehearsal:
         )
         # as the epoch loop decides whether it asks for a new iterator
         goes_on = trainer.current_epoch == 0 or self._fit_loop.epoch_loop.restarting or self._fit_loop.is_resuming
-        self._streams = {i: _Stream(train_loader, i, goes_on) for i in streams}
+        self._streams = {i: Stream(train_loader, i, goes_on) for i in streams}
         try:
             self._set_aside()
         except BaseException:
@@ -201,7 +200,7 @@ class Rehearsal:
         ours.manual_optimization.optim_step_progress = copy.deepcopy(theirs.manual_optimization.optim_step_progress)
         ours._batches_that_stepped = theirs._batches_that_stepped
         assert original._combined_loader is not None
-        loop._combined_loader = _loaders_aside(original._combined_loader, self._streams)
+        loop._combined_loader = loaders_aside(original._combined_loader, self._streams)
         loop._last_train_dl_reload_epoch = float("inf")
         loop.max_batches = original.max_batches
         loop._data_fetcher = _select_data_fetcher(trainer, RunningStage.TRAINING)
@@ -214,7 +213,7 @@ class Rehearsal:
         if val_loop._combined_loader is not None or eval_batches is None:
             return
         if original._combined_loader is not None:
-            val_loop._combined_loader = _loaders_aside(original._combined_loader, {})
+            val_loop._combined_loader = original._combined_loader
             val_loop._max_batches = original._max_batches
         elif original._data_source.is_defined():
             source, val_loop._data_source = val_loop._data_source, original._data_source
@@ -222,6 +221,9 @@ class Rehearsal:
             val_loop.setup_data()
             trainer.training = True
             val_loop._data_source = source
+        if val_loop._combined_loader is None:
+            return
+        val_loop._combined_loader = loaders_aside(val_loop._combined_loader, {})
         val_loop._max_batches = [min(limit, eval_batches) for limit in val_loop._max_batches]
         val_loop._last_val_dl_reload_epoch = float("inf")
 
@@ -237,87 +239,3 @@ class _EpochLoopAside(_TrainingEpochLoop):
 
     def _should_check_val_fx(self, data_fetcher: _DataFetcher) -> bool:  # noqa: ARG002
         return self.val_loop._combined_loader is not None and self.validate_when()
-
-
-class _Stream:
-    """A stream that cannot be started again: what a rehearsal takes from it is kept and given again."""
-
-    def __init__(self, loader: CombinedLoader, index: int, goes_on: bool) -> None:
-        assert loader._iterator is not None
-        self._iterables, self._iterators, self._index = loader.flattened, loader._iterator.iterators, index
-        self._goes_on = goes_on  # whether training goes on with its iterator, or asks for a new one
-        self._source = self._iterators[index] if goes_on else iter(self._iterables[index])
-        self._given: list[Any] = []
-        self._position = 0
-
-    def __iter__(self) -> _Stream:
-        return self
-
-    def __next__(self) -> Any:
-        if self._position == len(self._given):
-            self._given.append(next(self._source))
-        self._position += 1
-        return self._given[self._position - 1]
-
-    def rewind(self) -> None:
-        self._position = 0
-
-    def replay(self) -> None:
-        """Let training read from here: first what was kept, each batch let go once it is given."""
-        stream = self._iterables[self._index]
-        replayed = self._iterators[self._index] = _replayed(self._given, self._source)
-        if not isinstance(stream, Iterator):
-            replayed = _replaying(stream, self._given, [] if self._goes_on else [self._source])
-        self._iterables[self._index] = replayed
-
-
-def _replayed(kept: list[Any], rest: Iterator[Any]) -> Iterator[Any]:
-    while kept:
-        yield kept.pop(0)
-    for batch in rest:  # noqa: UP028  # "yield from" would close the user's generator together with this one
-        yield batch
-
-
-def _replaying(loader: Any, kept: list[Any], sources: list[Iterator[Any]]) -> Any:
-    """The same loader, which first gives what is kept, and then reads from the given iterators before its own."""
-
-    def iterate(self: Any) -> Iterator[Any]:
-        own = type(loader).__iter__(self)  # in any case: it draws a seed
-        return _replayed(kept, sources.pop() if sources else own)
-
-    replaying = copy.copy(loader)
-    replaying.__class__ = type(type(loader).__name__, (type(loader),), {"__iter__": iterate})
-    return replaying
-
-
-def _is_one_shot(iterable: Any) -> bool:
-    """Whether a second iteration goes on where the first one stopped."""
-    if isinstance(iterable, DataLoader):
-        # each worker reads a copy of its own, and a map-style dataset can always be read again
-        return iterable.num_workers == 0 and _holds_iterator(iterable.dataset)
-    return isinstance(iterable, Iterator)
-
-
-def _holds_iterator(dataset: Any) -> bool:
-    if not isinstance(dataset, IterableDataset) or isinstance(dataset, Iterator):
-        return isinstance(dataset, Iterator)
-    held = [*vars(dataset).values()]
-    for container in [value for value in held if isinstance(value, (list, tuple))]:
-        held += container
-    return any(_holds_iterator(value) for value in held)
-
-
-def _loaders_aside(loader: CombinedLoader, streams: dict[int, _Stream]) -> CombinedLoader:
-    """The same loaders with iterators and workers of their own. Persistent workers belong to the loader object."""
-    aside = copy.copy(loader)
-    aside._iterator = None
-    flattened: list[Any] = []
-    for i, iterable in enumerate(loader.flattened):
-        if i in streams:
-            iterable = streams[i]
-        elif isinstance(iterable, DataLoader):
-            iterable = copy.copy(iterable)
-            iterable._iterator = None
-        flattened.append(iterable)
-    aside.flattened = flattened
-    return aside

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from lightning_lr import LRCurve
-from lightning_lr.curve import has_diverged, num_initial, smooth
+from lightning_lr.curve import Array, has_diverged, num_initial, smooth
 
 LRS = np.geomspace(1e-7, 10, 100)
 
@@ -93,7 +93,7 @@ def test_divergence_of_negative_losses() -> None:
         (np.full(100, np.nan), LRS, "finite"),
     ],
 )
-def test_bad_curves(lrs: np.ndarray, losses: np.ndarray, message: str) -> None:  # type: ignore[type-arg]
+def test_bad_curves(lrs: Array, losses: Array, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         LRCurve(lrs, losses)
 

@@ -61,7 +61,7 @@ def _closed_form(t: int, mode: str, up: int, down: int, base: float, peak: float
 )
 def test_every_step_uses_the_formula(mode: Any, more: dict[str, float]) -> None:
     model = Recorded()
-    _fit(model, CyclicalLR(0.01, 0.1, 5, 3, mode=mode, **more))  # type: ignore[arg-type]
+    _fit(model, CyclicalLR(0.01, 0.1, 5, 3, mode=mode, **more))
     gamma = more.get("gamma", 0.1 ** (1 / 40))
     expected = [_closed_form(t, mode, 5, 3, 0.01, 0.1, gamma) for t in range(40)]
     assert _first(model) == pytest.approx(expected, rel=1e-12)
@@ -130,7 +130,7 @@ class Manual(Classifier):
         self.used: tuple[list[float], list[float]] = ([], [])
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        first, second = self.optimizers()  # type: ignore[misc]
+        first, second = self.optimizers()  # type: ignore[attr-defined]
         for optimizer, times in ((first, 2), (second, batch_idx % 2)):
             for _ in range(times):
                 loss = super().training_step(batch, batch_idx)

@@ -11,7 +11,7 @@ import pytest
 import lightning_lr
 
 PACKAGE = Path(lightning_lr.__file__).parent
-LIGHTNING_SIDE = {"_rehearsal", "_sweep", "_trace", "_progress", "_step_loss"}
+LIGHTNING_SIDE = {"_rehearsal", "_loaders_aside", "_sweep", "_trace", "_progress", "_step_loss"}
 
 
 def _imports(path: Path) -> set[str]:

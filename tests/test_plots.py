@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from lightning_lr import LRCurve, suggest
+from lightning_lr.curve import Array
 from lightning_lr.plots import range_test_figure
 from lightning_lr.suggestion import RULES
 
@@ -15,7 +16,7 @@ LRS = np.geomspace(1e-5, 10, 100)
 LOSSES = 2 - 1.2 / (1 + (0.03 / LRS) ** 2) + np.minimum(LRS**3, 500.0)
 
 
-def _curve(lrs: np.ndarray = LRS, losses: np.ndarray = LOSSES, **kwargs: str) -> LRCurve:  # type: ignore[type-arg]
+def _curve(lrs: Array = LRS, losses: Array = LOSSES, **kwargs: str) -> LRCurve:
     return LRCurve(lrs, losses, **kwargs)  # type: ignore[arg-type]
 
 
@@ -24,7 +25,9 @@ def test_marks_every_rule_and_shades_the_bounds() -> None:
     suggestions = {rule: suggest(curve, rule) for rule in RULES}
     figure = range_test_figure(curve, suggestions, "dual")
     (axes,) = figure.axes
-    labels = {text.get_text() for text in axes.get_legend().get_texts()}
+    legend = axes.get_legend()
+    assert legend is not None
+    labels = {text.get_text() for text in legend.get_texts()}
     assert labels == {f"{rule} {suggestions[rule].lr:.2g}" for rule in RULES}
     (shade,) = axes.patches
     left, right = shade.get_extents().transformed(axes.transData.inverted()).intervalx

@@ -39,10 +39,10 @@ def test_lbfgs_evaluates_often_and_steps_once() -> None:
         evaluations += 1
         optimizer.zero_grad()
         loss = (parameter**4).sum()
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         return loss
 
-    optimizer.step(closure)  # type: ignore[arg-type]
+    optimizer.step(closure)  # type: ignore[no-untyped-call]
     assert counter.count == 1 < evaluations
 
 
@@ -60,7 +60,7 @@ def test_steps_that_a_scaler_skips_are_not_counted(kind: str) -> None:
     scaler = torch.amp.GradScaler("cpu", init_scale=8.0)
     for overflows in (False, True, False, True, True):
         optimizer.zero_grad()
-        scaler.scale(parameter.sum() * (torch.inf if overflows else 1.0)).backward()
+        scaler.scale(parameter.sum() * (torch.inf if overflows else 1.0)).backward()  # type: ignore[no-untyped-call]
         scaler.step(optimizer)
         scaler.update()
     assert counter.count == 2

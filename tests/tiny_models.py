@@ -62,7 +62,7 @@ class Classifier(LightningModule):
         if hparams["optimizer"] == "SGD":
             return torch.optim.SGD(groups, hparams["lr"], hparams["momentum"])
         optimizer: type[torch.optim.Optimizer] = getattr(torch.optim, hparams["optimizer"])
-        return optimizer(groups, hparams["lr"])  # type: ignore[call-arg]
+        return optimizer(groups, hparams["lr"])
 
 
 def quiet_trainer(**kwargs: Any) -> Trainer:

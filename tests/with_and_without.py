@@ -3,32 +3,33 @@
 from __future__ import annotations
 
 import hashlib
-import random
-import re
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 from typing import Any, Literal
 
-import numpy as np
+import pytest
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
-from lightning.pytorch.loggers import CSVLogger, Logger
-from lightning.pytorch.strategies import Strategy
-from torch import Tensor, nn
-from torch.distributed.tensor import DTensor
-from torch.optim import Optimizer
-from torch.utils.data import DataLoader, TensorDataset
-from torch.utils.data.dataloader import _BaseDataLoaderIter
-from torchmetrics import MeanMetric
-from torchmetrics.classification import MulticlassAccuracy
+from busy_model import Busy, loader
+from contents import assert_equal, contents, flatten, is_function, random_states
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer, seed_everything
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lightning_lr._rehearsal import Rehearsal
 from lightning_lr._sweep import Sweep
 
 WILD = tuple(10.0 ** (-3 + 2 * i) for i in range(20))  # to 1e35: losses become huge, infinite and NaN
+# What Lightning says of tiny runs.
+EXPECTED_WARNINGS = [
+    pytest.mark.filterwarnings(f"ignore:{message}")
+    for message in (
+        "The '.*_dataloader' does not have many workers",
+        "The number of training batches .* is smaller than the logging interval",
+        "Found .* module.* in eval mode at the start of training",
+        "This process .* is multi-threaded, use of fork",
+    )
+]
 QUIET: dict[str, Any] = {
     "accelerator": "cpu",
     "devices": 1,
@@ -36,88 +37,6 @@ QUIET: dict[str, Any] = {
     "enable_model_summary": False,
     "enable_checkpointing": False,
 }
-
-
-_LEFT_OUT = (Trainer, Strategy, Logger, Callback, _BaseDataLoaderIter, str, bytes, type, ModuleType)
-
-
-def flatten(**roots: object) -> dict[str, object]:
-    """Every object that can be reached from the roots, by its path; the first path only."""
-    found: dict[str, object] = {}
-    seen: dict[int, object] = {}
-    todo = list(reversed(roots.items()))
-    while todo:
-        path, obj = todo.pop()
-        found[path] = obj
-        if id(obj) in seen or isinstance(obj, _LEFT_OUT) or callable_(obj):
-            continue
-        if type(obj).__module__.startswith("torch.distributed") and not isinstance(obj, (Tensor, nn.Module)):
-            continue
-        seen[id(obj)] = obj
-        children: list[tuple[str, object]] = []
-        if isinstance(obj, Mapping):
-            for i, (key, value) in enumerate(obj.items()):
-                name = key if isinstance(key, str) else i  # an int may be an id
-                children += [(f"{path}[{name}]", value)]
-                if not isinstance(key, (str, int)):
-                    children += [(f"{path}.key{i}", key)]
-        elif isinstance(obj, (list, tuple, set, frozenset, deque)):
-            items = sorted(obj, key=repr) if isinstance(obj, (set, frozenset)) else obj
-            children += [(f"{path}[{i}]", value) for i, value in enumerate(items)]
-        if isinstance(obj, Tensor):
-            children += [(f"{path}.grad", obj.grad)] if obj.is_leaf else []
-        elif not isinstance(obj, (torch.Generator, np.random.Generator, random.Random, np.ndarray)):
-            names = {
-                *getattr(obj, "__dict__", {}),
-                *(s for c in type(obj).__mro__ for s in getattr(c, "__slots__", ())),
-            }
-            names -= {"__weakref__", "__dict__"}
-            children += [(f"{path}.{name}", getattr(obj, name)) for name in sorted(names) if hasattr(obj, name)]
-        todo.extend(reversed(children))
-    return found
-
-
-def callable_(obj: object) -> bool:
-    return callable(obj) and not isinstance(obj, (nn.Module, Optimizer))
-
-
-def contents(objects: Mapping[str, object]) -> dict[str, object]:
-    """The objects as values that can be compared; for an object met before, the path where."""
-    first: dict[int, str] = {}
-    return {path: _value(obj, first.setdefault(id(obj), path)) for path, obj in objects.items()}
-
-
-def _value(obj: object, path: str) -> object:
-    if isinstance(obj, Tensor):
-        obj = obj.to_local() if isinstance(obj, DTensor) else obj
-        copy = obj.detach().cpu().to_dense().contiguous().reshape(-1)
-        if copy.is_floating_point():
-            copy = torch.where(copy.isnan(), torch.nan, copy)  # the sign of a NaN is left to the hardware
-        raw = copy.view(torch.uint8).numpy().tobytes()
-        return path, obj.dtype, tuple(obj.shape), obj.requires_grad, raw, str(copy)
-    if isinstance(obj, np.ndarray):
-        return path, obj.dtype, obj.shape, obj.tobytes()
-    if isinstance(obj, torch.Generator):
-        return path, obj.get_state().numpy().tobytes()
-    if isinstance(obj, np.random.Generator):
-        return path, repr(obj.bit_generator.state)
-    if isinstance(obj, random.Random):
-        return path, repr(obj.getstate())
-    if isinstance(obj, str):
-        return re.sub(r"/\S*/with(out)?/", "", obj)  # the folder of the run
-    if isinstance(obj, (int, float, complex, bytes, type(None))):
-        return repr(obj)
-    if callable_(obj):
-        return getattr(obj, "__qualname__", type(obj).__qualname__)
-    return path, type(obj).__qualname__
-
-
-def random_states() -> dict[str, object]:
-    return {
-        "python": random.getstate(),
-        "numpy": repr(np.random.get_state()),  # noqa: NPY002
-        "torch": torch.get_rng_state().numpy().tobytes(),
-    }
 
 
 def whole(trainer: Trainer) -> dict[str, object]:
@@ -146,15 +65,6 @@ def whole(trainer: Trainer) -> dict[str, object]:
     )
 
 
-def assert_equal(with_: Mapping[str, object], without: Mapping[str, object]) -> None:
-    different = [path for path in {**without, **with_} if with_.get(path, "absent") != without.get(path, "absent")]
-    shown = "\n".join(
-        f"{path}:\n   with    {str(with_.get(path, 'absent'))[:200]}\n   without {str(without.get(path, 'absent'))[:200]}"
-        for path in different[:8]
-    )
-    assert not different, f"{len(different)} differ\n{shown}"
-
-
 class Recorder(Callback):
     """What is seen of the training itself: batches, losses, learning rates, random states. Blind in a rehearsal."""
 
@@ -181,7 +91,10 @@ class Recorder(Callback):
         self.events.append(("validate", batch_idx, dataloader_idx, _digest(batch), trainer.global_step))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.end = contents(whole(trainer))
+        self.end = {**contents(whole(trainer)), **random_states()}
+
+    def seen(self) -> dict[str, object]:
+        return {**{f"event {i}": event for i, event in enumerate(self.events)}, **self.end}
 
 
 def _digest(obj: object) -> str:
@@ -225,189 +138,92 @@ class Rehearse(Callback):
                         sweep = Sweep(self.lrs, owner="Rehearse", **self.sweep)
                         self.values.append(sweep.run(trainer, rehearsal))
             finally:
-                after = whole(trainer)
-                now = contents(after)
-                if self.is_stream:  # which is read ahead
-                    for state in (before, now):
-                        for path in [path for path in state if path.startswith("train_loader")]:
-                            del state[path]
-                assert_equal(now, before)
+                self.compare(objects, before, whole(trainer))
                 assert_equal(random_states(), states)
-                for path, obj in objects.items():
-                    same = obj is after.get(path) or isinstance(obj, (int, float, str, bytes, tuple)) or callable_(obj)
-                    assert same or not path.startswith(("module", "optimizers", "schedulers")), f"{path} was replaced"
+
+    def compare(self, objects: dict[str, object], before: dict[str, object], after: dict[str, object]) -> None:
+        self.assert_equal(contents(after), before)
+        for path, obj in objects.items():
+            if path.startswith(("module", "optimizers", "schedulers")) and not is_function(obj):
+                assert obj is after[path] or isinstance(obj, (int, float, str, bytes, tuple)), f"{path} was replaced"
+
+    def assert_equal(self, with_: Mapping[str, object], without: Mapping[str, object]) -> None:
+        if self.is_stream:  # which is read ahead
+            with_, without = (
+                {path: value for path, value in seen.items() if not path.startswith("train_loader")}
+                for seen in (with_, without)
+            )
+        assert_equal(with_, without)
 
 
 @dataclass
-class Nested:
-    level: int = 0
-    inner: dict[str, Any] = field(default_factory=lambda: {"seen": [], "ratio": 0.5})
+class Run:
+    """A setting: what is made anew, after seeding, for the run with and for the run without a rehearsal."""
+
+    module: Callable[[], LightningModule] = Busy
+    train: Callable[[], Any] | None = loader
+    val: Callable[[], Any] | None = None
+    datamodule: Callable[[], LightningDataModule] | None = None
+    trainer: Callable[[], dict[str, Any]] = dict  # arguments besides QUIET
+    fit: Mapping[str, Any] = field(default_factory=dict)
+    rehearse: Mapping[str, Any] = field(default_factory=dict)  # arguments of Rehearse
+
+    def build(self, folder: Path, *callbacks: Callback) -> tuple[Trainer, dict[str, Any]]:
+        """A Trainer, and the arguments of its ``fit``."""
+        seed_everything(1, verbose=False)
+        fit: dict[str, Any] = {"model": self.module(), **self.fit}
+        for name, make in (
+            ("train_dataloaders", self.train),
+            ("val_dataloaders", self.val),
+            ("datamodule", self.datamodule),
+        ):
+            if make is not None:
+                fit[name] = make()
+        loggers = [CSVLogger(str(folder), "csv", version=0), TensorBoardLogger(str(folder), "tb", version=0)]
+        options = {"max_epochs": 2, "logger": loggers, "log_every_n_steps": 2, **QUIET, **self.trainer()}
+        options["callbacks"] = [*callbacks, *options.get("callbacks", [])]
+        return Trainer(default_root_dir=folder, **options), fit
 
 
-class Slotted:
-    __slots__ = ("level",)
-
-    def __init__(self) -> None:
-        self.level = 0
-
-
-class Busy(LightningModule):
-    """A small classifier with every kind of state, all of which its training step changes."""
-
-    def __init__(self, optimizer: str = "sgd", scheduler: str | None = None) -> None:
-        super().__init__()
-        self.save_hyperparameters()
-        self.net = nn.Sequential(nn.Linear(4, 8), nn.BatchNorm1d(8), nn.Dropout(0.3), nn.ReLU(), nn.Linear(8, 3))
-        self.frozen = nn.Linear(8, 8).requires_grad_(False)
-        self.register_buffer("kept", torch.zeros(3))
-        self.register_buffer("fleeting", torch.zeros(3), persistent=False)
-        self.accuracy, self.mean_loss = MulticlassAccuracy(3), MeanMetric()
-        self.val_accuracy = MulticlassAccuracy(3)
-        self.count, self.trail, self.recent = 0, [0.0], deque([1, 2], maxlen=3)
-        self.table: dict[str, Any] = {"a": 1, "deep": {"b": [1, 2], "t": torch.zeros(2)}}
-        self.members, self.pair = {1, 2}, ([1], torch.ones(2))
-        self.nested, self.slotted = Nested(), Slotted()
-        self.array, self.tensor = np.zeros(3), torch.zeros(2)
-        self.dice = (random.Random(1), np.random.default_rng(2), torch.Generator().manual_seed(3))
-        self.late: object = None
-
-    def loss(self, batch: Any) -> tuple[Tensor, Tensor, Tensor]:
-        x, y = batch
-        logits = self.net(x + 0.01 * torch.randn_like(x) * self.dice[0].random() * random.random())
-        return nn.functional.cross_entropy(logits, y), logits, y
-
-    def disturb(self) -> None:
-        draw = torch.rand(2, generator=self.dice[2])
-        noise = float(np.random.rand()) + float(self.dice[1].random())  # noqa: NPY002
-        self.count += 1
-        self.trail.append(noise)
-        self.recent.append(self.count)
-        self.table["a"] = self.count
-        self.table["deep"]["b"].insert(0, self.count)
-        self.table["deep"]["t"] += draw
-        self.table[f"new{self.count}"] = draw
-        self.members ^= {self.count}
-        self.pair[0].append(self.count)
-        self.pair[1].mul_(0.9)
-        self.nested.level += 1
-        self.nested.inner["seen"].append(draw)
-        self.nested.inner["ratio"] *= 0.5
-        self.slotted.level += 1
-        self.array += noise
-        self.tensor = self.tensor + draw
-        self.kept += draw[0]
-        self.fleeting += draw[1]
-        self.late = [self.late, 1] if self.count % 3 else None
-        self.frozen.requires_grad_(self.count % 2 == 1)
-        self.frozen.train(self.count % 2 == 0)
-
-    def training_step(self, batch: Any, batch_idx: int) -> Any:
-        self.disturb()
-        loss, logits, y = self.loss(batch)
-        self.accuracy(logits.nan_to_num(), y)
-        self.mean_loss(loss.detach())
-        self.log("loss", loss)
-        self.log("acc", self.accuracy, on_step=True, on_epoch=True)
-        self.log("mean_loss", self.mean_loss, on_step=False, on_epoch=True)
-        return loss
-
-    def validation_step(self, batch: Any, batch_idx: int, dataloader_idx: int = 0) -> None:
-        loss, logits, y = self.loss(batch)
-        self.val_accuracy(logits.nan_to_num(), y)
-        self.log("val_loss", loss.nan_to_num(1e6).clamp(max=1e6), prog_bar=True, add_dataloader_idx=True)
-        self.log("val_acc", self.val_accuracy)
-
-    def configure_optimizers(self) -> Any:
-        groups = [{"params": [*self.net[0].parameters()]}, {"params": [*self.net[1:].parameters()], "lr": 0.03}]
-        optimizer: Optimizer = {
-            "sgd": lambda: torch.optim.SGD(groups, lr=0.1),
-            "momentum": lambda: torch.optim.SGD(groups, lr=0.1, momentum=0.9, nesterov=True),
-            "adam": lambda: torch.optim.Adam(groups, lr=0.01, amsgrad=True),
-            "adamw tensor": lambda: torch.optim.AdamW(
-                [{**group, "lr": torch.tensor(0.01 * (i + 1))} for i, group in enumerate(groups)], foreach=False
-            ),
-            "fused": lambda: torch.optim.AdamW(groups, lr=0.01, fused=True),
-            "lbfgs": lambda: torch.optim.LBFGS(self.net.parameters(), lr=0.1, max_iter=3, history_size=3),
-        }[self.hparams["optimizer"]]()
-        lr_scheduler = torch.optim.lr_scheduler
-        config: dict[str, Any] | None = {
-            "step": lambda: {"scheduler": lr_scheduler.StepLR(optimizer, 2, 0.9), "interval": "step"},
-            "one cycle": lambda: {
-                "scheduler": lr_scheduler.OneCycleLR(optimizer, [0.1, 0.2], total_steps=60),
-                "interval": "step",
-            },
-            "epoch": lambda: {"scheduler": lr_scheduler.ExponentialLR(optimizer, 0.8)},
-            "sequential": lambda: {
-                "scheduler": lr_scheduler.SequentialLR(
-                    optimizer,
-                    [lr_scheduler.LinearLR(optimizer, 0.1, total_iters=3), lr_scheduler.StepLR(optimizer, 2)],
-                    [3],
-                ),
-                "interval": "step",
-            },
-            "plateau": lambda: {
-                "scheduler": lr_scheduler.ReduceLROnPlateau(optimizer, patience=0),
-                "monitor": "mean_loss",
-            },
-            "plateau step": lambda: {
-                "scheduler": lr_scheduler.ReduceLROnPlateau(optimizer, patience=0),
-                "monitor": "loss",
-                "interval": "step",
-            },
-            None: lambda: None,
-        }[self.hparams["scheduler"]]()
-        return {"optimizer": optimizer, "lr_scheduler": config} if config else optimizer
-
-
-def dataset(n: int = 40, seed: int = 0) -> TensorDataset:
-    generator = torch.Generator().manual_seed(seed)
-    x = torch.randn(n, 4, generator=generator)
-    return TensorDataset(x, (x @ torch.randn(4, 3, generator=generator)).argmax(1))
-
-
-def loader(n: int = 40, **options: Any) -> DataLoader[Any]:
-    return DataLoader(dataset(n), **{"batch_size": 4, "shuffle": True, **options})
-
-
-# A new run, made after seeding: the arguments of Trainer and of fit.
-Make = Callable[[], tuple[dict[str, Any], dict[str, Any]]]
-
-
-def record(make: Make, folder: Path, *extra: Callback) -> dict[str, object]:
-    """Train and give everything that is seen of it."""
-    seed_everything(1, verbose=False)
-    options, fit = make()
+def record(run: Run, folder: Path, *callbacks: Callback) -> dict[str, object]:
+    """Train and give everything that can be seen of it."""
     recorder = Recorder()
-    logger = CSVLogger(str(folder), name="csv", version=0)
-    options = {"max_epochs": 3, "logger": logger, "log_every_n_steps": 2, **QUIET, **options}
-    options["callbacks"] = [*extra, recorder, *options.get("callbacks", [])]
-    trainer = Trainer(default_root_dir=folder, **options)
+    trainer, fit = run.build(folder, *callbacks, recorder)
     trainer.fit(**fit)
     trainer.save_checkpoint(folder / "end.ckpt")
+    trainer.strategy.barrier()
     checkpoint = torch.load(folder / "end.ckpt", weights_only=False)
-    for name in list(checkpoint["callbacks"]):
-        if name.startswith(("Rehearse", "Recorder")):
-            del checkpoint["callbacks"][name]
     return {
-        **{f"event {i}": event for i, event in enumerate(recorder.events)},
-        **recorder.end,
-        **{f"after fit, {path}": value for path, value in contents(flatten(module=fit["model"])).items()},
-        **{f"checkpoint, {path}": value for path, value in contents(flatten(root=checkpoint)).items()},
+        **recorder.seen(),
+        **contents(flatten(after_fit=fit["model"])),
+        **contents(flatten(checkpoint=checkpoint)),
         **random_states(),
-        **{
-            str(path.relative_to(folder)): path.read_text() if path.suffix in (".csv", ".yaml") else "a file"
-            for path in sorted(folder.rglob("*"))
-            if path.is_file()
-        },
+        **(_files(folder) if trainer.is_global_zero else {}),
     }
 
 
-def check(tmp_path: Path, make: Make, rehearse: Rehearse | None = None) -> Rehearse:
-    """The run with a rehearsal equals the run without one."""
-    rehearse = rehearse or Rehearse()
-    without = record(make, tmp_path / "without")
-    assert any("event" in path for path in without)
-    with_ = record(make, tmp_path / "with", rehearse)
-    assert rehearse.values
-    assert_equal(with_, without)
+def _files(folder: Path) -> dict[str, object]:
+    """The files of a run: texts, TensorBoard's scalars, and which others there are."""
+    files: dict[str, object] = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        name = str(path.relative_to(folder))
+        if "tfevents" in name:
+            events = EventAccumulator(str(path)).Reload()
+            files["scalars"] = {
+                tag: [(event.step, repr(event.value)) for event in events.Scalars(tag)]
+                for tag in events.Tags()["scalars"]
+            }
+        else:
+            files[name] = path.read_text() if path.suffix in (".csv", ".yaml") else "a file"
+    return files
+
+
+def check(tmp_path: Path, run: Run, kind: type[Rehearse] = Rehearse) -> Rehearse:
+    """The run with a rehearsal equals the run without one; gives the rehearsal."""
+    rehearse = kind(**run.rehearse)
+    without = record(run, tmp_path / "without")
+    with_ = record(run, tmp_path / "with", rehearse)
+    assert "event 2" in without
+    assert rehearse.values, "there was no rehearsal"
+    rehearse.assert_equal(with_, without)
     return rehearse
