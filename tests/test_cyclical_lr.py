@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tiny_models import Classifier, loader, quiet_trainer
 from torch import Tensor
 
-from lightning_lr import CyclicalLR
+from lightning_lr import CyclicalLR, LRRangeTest
 
 
 class Recorded(Classifier):
@@ -240,6 +240,16 @@ def test_learning_rate_monitor_logs_the_rate_that_is_used(monitor_first: bool, t
     assert monitor.lrs["lr-SGD"] == _first(model)
 
 
+@pytest.mark.filterwarnings("ignore:LRRangeTest is not confident")
+def test_cycle_and_phase_are_logged_when_another_callback_traces(tmp_path: Path) -> None:
+    board = TensorBoardLogger(tmp_path)
+    callbacks = [LRRangeTest(num_steps=20), CyclicalLR(step_size=5)]
+    _fit(Recorded(), *callbacks, logger=board, log_every_n_steps=5, max_epochs=1)
+    events = EventAccumulator(board.log_dir).Reload()
+    assert [event.value for event in events.Scalars("cyclical_lr/cycle")] == [1, 1, 2, 2]
+    assert [event.step for event in events.Scalars("lr/SGD")] == [4, 9, 14, 19]
+
+
 def test_logged_rates_are_those_that_were_used(tmp_path: Path) -> None:
     model = Recorded(backbone_ratio=0.1)
     board = TensorBoardLogger(tmp_path)
@@ -274,9 +284,10 @@ def test_one_owner_of_the_learning_rate(model: Any, more: list[Callback], rival:
         _fit(model, CyclicalLR(0.01, 0.1, 5), *more)
 
 
-def test_open_bounds_without_a_range_test() -> None:
+@pytest.mark.parametrize("tests", [[], [LRRangeTest(num_steps=20, apply=False)], [LRRangeTest(at_epochs=[1])]])
+def test_bounds_that_nobody_sets(tests: list[Callback]) -> None:
     with pytest.raises(MisconfigurationException, match="CyclicalLR has no bounds: give base_lr and max_lr, or add"):
-        _fit(Recorded(), CyclicalLR())
+        _fit(Recorded(), CyclicalLR(), *tests)
 
 
 def test_wrong_number_of_bounds() -> None:

@@ -240,6 +240,23 @@ def test_open_cycle_takes_its_bounds(cycle_first: bool) -> None:
     assert seen[10] == pytest.approx(test.result.base_lr)
 
 
+def test_every_sweep_sets_the_bounds_of_an_open_cycle() -> None:
+    test, cycle = LRRangeTest(num_steps=30, at_epochs=[0, 1]), CyclicalLR(step_size=5)
+    trainer = _fit(Classifier(lr=1e-3), test, cycle)
+    assert test.result is not None
+    assert test.result.epoch == 1
+    assert _lrs(trainer)[0] == pytest.approx(test.result.base_lr)
+
+
+def test_the_same_callback_tests_again_in_another_run() -> None:
+    test = LRRangeTest(num_steps=20)
+    results = []
+    for _ in range(2):
+        _fit(Classifier(lr=1e-3), test, max_epochs=1)
+        results.append(test.result)
+    assert results[0] is not results[1] is not None
+
+
 def test_closed_cycle_keeps_its_bounds() -> None:
     test, cycle = LRRangeTest(num_steps=30), CyclicalLR(base_lr=0.01, max_lr=0.02, step_size=5)
     trainer = _fit(Classifier(lr=1e-3), test, cycle, max_epochs=1)

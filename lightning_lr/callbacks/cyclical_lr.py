@@ -98,8 +98,8 @@ class CyclicalLR(Callback):
 
     @property
     def bounds_open(self) -> bool:
-        """Whether the bounds are still to be set, by `LRRangeTest` or by `set_bounds`."""
-        return self._bounds is None
+        """Whether the constructor left the bounds to `LRRangeTest` or `set_bounds`."""
+        return self._arguments["base_lr"] is None
 
     def set_bounds(self, base_lr: float | Sequence[float], max_lr: float | Sequence[float]) -> None:
         """Set the bounds, from the next optimizer step on. They are kept in checkpoints.
@@ -126,11 +126,6 @@ class CyclicalLR(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # the first hook in which counts, bounds and learning rates are restored under every strategy
-        callbacks = vars(trainer)["callbacks"]
-        if self.bounds_open and not any(type(callback).__name__ == "LRRangeTest" for callback in callbacks):
-            raise MisconfigurationException(
-                "CyclicalLR has no bounds: give base_lr and max_lr, or add LRRangeTest to the Trainer, which sets them."
-            )
         self._tracer.start(trainer, self)
         self._optimizers = trainer.optimizers
         if trainer.global_step == 0 or len(self._counts) != len(self._optimizers):
@@ -148,10 +143,18 @@ class CyclicalLR(Callback):
         for i in range(len(self._counters)):
             self._write(i)
 
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # by now a range test has set them, wherever it stands in the list
+        if self._bounds is None and not vars(trainer)["fast_dev_run"]:
+            raise MisconfigurationException(
+                "CyclicalLR has no bounds: give base_lr and max_lr, or add LRRangeTest to the Trainer, with apply=True"
+                " and the first epoch in at_epochs, which sets them."
+            )
+
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._tracer.batch_end(outputs, self._position)
+        self._tracer.batch_end(outputs)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._let_go()
@@ -241,7 +244,7 @@ class CyclicalLR(Callback):
         lows, highs = ([of(bound, j, ratio) for j, ratio in enumerate(self._ratios[i])] for bound in (base, peak))
         return [(low, high - low) for low, high in zip(lows, highs, strict=True)]
 
-    def _position(self) -> dict[str, float]:
+    def _traced_values(self) -> dict[str, float]:
         """What is logged beside the learning rate: where the first optimizer's finished step stood."""
         step = max(0, self._counts[0] - 1)
         cycle, _ = triangle(step, self._up, self._down)

@@ -140,6 +140,7 @@ class LRRangeTest(Callback):
         self._output_dir = None if output_dir is None else Path(output_dir)
         self._snapshot: Literal["device", "cpu"] = snapshot
         self._done_epochs: list[int] = []
+        self._is_resumed = False
         self._tracer = _trace.LRTracer()
         self.result: RangeTestResult | None = None
 
@@ -148,7 +149,7 @@ class LRRangeTest(Callback):
         return self._generate_state_key(at_epochs=sorted(self._at_epochs))
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if getattr(trainer, "fast_dev_run", False):
+        if vars(trainer)["fast_dev_run"]:
             rank_zero_warn("LRRangeTest is skipped: Trainer(fast_dev_run=...) is set.")
         else:
             lr_ratios(trainer.optimizers)  # raises where there is no learning rate to sweep
@@ -156,6 +157,9 @@ class LRRangeTest(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._tracer.start(trainer, self)
         # Everything is restored here, under every strategy, and no other callback has read a learning rate yet.
+        if trainer.global_step == 0 and not self._is_resumed:  # another run with the same callback
+            self._done_epochs, self.result = [], None
+        self._is_resumed = False
         missed = sorted(self._at_epochs - set(self._done_epochs))
         if self.result is None and missed and missed[-1] < trainer.current_epoch:
             rank_zero_warn(
@@ -180,7 +184,7 @@ class LRRangeTest(Callback):
 
     def _run_if_due(self, trainer: Trainer, pl_module: LightningModule) -> None:
         epoch = trainer.current_epoch
-        if epoch not in self._at_epochs or epoch in self._done_epochs or getattr(trainer, "fast_dev_run", False):
+        if epoch not in self._at_epochs or epoch in self._done_epochs or vars(trainer)["fast_dev_run"]:
             return
         curve = self._sweep(trainer)
         momentum = any(has_momentum(optimizer) for optimizer in trainer.optimizers)
@@ -248,6 +252,7 @@ class LRRangeTest(Callback):
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         warn_if_changed("LRRangeTest", state_dict["arguments"], self._arguments)
+        self._is_resumed = True
         self._done_epochs = list(state_dict["done_epochs"])
         if (saved := state_dict["result"]) is not None:
             restored = {**saved, "reasons": tuple(saved["reasons"]), "curve": LRCurve.from_dict(saved["curve"])}
