@@ -198,9 +198,8 @@ class LRRangeTest(Callback):
             rank_zero_warn(f"LRRangeTest is not confident of its result: {'; '.join(suggestion.reasons)}.")
 
     def _sweep(self, trainer: Trainer) -> LRCurve:
-        steps = len(self._lrs) * self._steps_per_point
         name = self._monitor or "loss"
-        with progress(trainer, steps, "LR range test") as bar, Rehearsal(trainer, self._snapshot) as rehearsal:
+        with progress(trainer, len(self._lrs), "LR range test") as bar, Rehearsal(trainer, self._snapshot) as rehearsal:
             values = Sweep(
                 self._lrs.tolist(),
                 owner="LRRangeTest",
@@ -208,7 +207,10 @@ class LRRangeTest(Callback):
                 steps_per_lr=self._steps_per_point,
                 eval_batches=self._eval_batches,
                 stop=self._has_diverged,
-                progress=lambda lr, value: bar.update(f"lr={lr:.1e} {name}={value:.3g}"),
+                # the first values are read from the device only after some steps
+                progress=lambda lr, value: bar.update(
+                    f"lr={lr:.1e}" + (f" {name}={value:.3g}" if math.isfinite(value) else "")
+                ),
             ).run(trainer, rehearsal)
         recorded = np.full(len(self._lrs), np.nan)
         recorded[: len(values)] = values
