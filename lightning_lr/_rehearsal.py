@@ -85,8 +85,9 @@ class Rehearsal:
             untouched=[part for stream in streams.values() for part in (stream, getattr(stream, "dataset", None))],
             keep_on=self._keep_on,
         )
-        # as the epoch loop decides whether it asks for a new iterator
-        goes_on = trainer.current_epoch == 0 or self._fit_loop.epoch_loop.restarting or self._fit_loop.is_resuming
+        # as the epoch loop decides whether it asks for a new iterator; older versions of it know nothing of resuming
+        is_resuming = getattr(self._fit_loop, "is_resuming", False)
+        goes_on = trainer.current_epoch == 0 or self._fit_loop.epoch_loop.restarting or is_resuming
         self._streams = {i: Stream(train_loader, i, goes_on) for i in streams}
         try:
             self._set_aside()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
+import lightning.pytorch.callbacks
 import pytest
 import torch
 from busy_model import Busy, val_loader
@@ -13,7 +14,6 @@ from lightning.pytorch.callbacks import (
     GradientAccumulationScheduler,
     LearningRateMonitor,
     StochasticWeightAveraging,
-    WeightAveraging,
 )
 from lightning.pytorch.plugins import MixedPrecision
 from torch import Tensor, nn
@@ -180,9 +180,6 @@ SETTINGS: dict[str, Run] = {
         trainer=lambda: {"max_epochs": 3, "callbacks": [GradientAccumulationScheduler({0: 1, 1: 4, 2: 2})]},
         rehearse={"at_epochs": (0, 1, 2)},
     ),
-    "weight averaging": Run(
-        val=val_loader, trainer=lambda: {"callbacks": [WeightAveraging(avg_fn=average)]}, rehearse=LATER
-    ),
     "stochastic weight averaging": Run(
         trainer=lambda: {"max_epochs": 3, "callbacks": [StochasticWeightAveraging(0.01, 1)]}
     ),
@@ -204,6 +201,14 @@ SETTINGS: dict[str, Run] = {
     "no logger": Run(trainer=lambda: {"logger": False}),
     "barebones": Run(trainer=lambda: {"barebones": True, "logger": False, "log_every_n_steps": 0}),
 }
+
+
+if hasattr(lightning.pytorch.callbacks, "WeightAveraging"):  # from Lightning 2.6 on
+    SETTINGS["weight averaging"] = Run(
+        val=val_loader,
+        trainer=lambda: {"callbacks": [lightning.pytorch.callbacks.WeightAveraging(avg_fn=average)]},
+        rehearse=LATER,
+    )
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
