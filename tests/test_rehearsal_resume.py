@@ -15,6 +15,7 @@ from with_and_without import EXPECTED_WARNINGS, Run, check
 pytestmark = [
     *EXPECTED_WARNINGS,
     pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended"),
+    pytest.mark.filterwarnings("ignore:Environment variable TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD detected"),
 ]
 
 DATA: dict[str, Callable[[], Any]] = {
