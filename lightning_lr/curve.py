@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -134,7 +136,7 @@ def num_initial(lrs: Array) -> int:
     return max(3, min(int(np.sum(np.cumsum(lrs) <= 1e-4 * np.max(lrs))), len(lrs) // 4))
 
 
-def has_diverged(lrs: ArrayLike, losses: ArrayLike) -> bool:
+def has_diverged(lrs: ArrayLike, losses: Sequence[float]) -> bool:
     """Whether a sweep should end: the last loss is not finite, or the loss has clearly left the level it began at.
 
     That is: the mean of the last max(3, n/40) losses exceeds ``L0 + 2 max(D, |L0|/4)``, with L0 the initial level and
@@ -145,15 +147,16 @@ def has_diverged(lrs: ArrayLike, losses: ArrayLike) -> bool:
         lrs: learning rates of the whole sweep, shape [n].
         losses: losses of the steps so far.
     """
-    values = np.asarray(losses, dtype=np.float64)
-    if not np.isfinite(values[-1]):
+    if not math.isfinite(losses[-1]):
         return True
     rates = np.asarray(lrs, dtype=np.float64)
-    window = max(3, len(rates) // 40)
-    initial = num_initial(rates)
-    if len(values) < initial + window:
+    window, initial = max(3, len(rates) // 40), num_initial(rates)
+    if len(losses) < initial + window:
         return False
-    start = float(np.mean(values[:initial]))
-    means = np.convolve(values, np.full(window, 1 / window), "valid")
+    start = sum(losses[:initial]) / initial
+    latest = sum(losses[-window:]) / window
+    if latest <= start + abs(start) / 2:  # within the least that is allowed: asked for after every step of a sweep
+        return False
+    means = np.convolve(losses, np.full(window, 1 / window), "valid")
     fall = max(start - float(np.min(means)), abs(start) / 4)
-    return bool(means[-1] > start + 2 * fall)
+    return latest > start + 2 * fall

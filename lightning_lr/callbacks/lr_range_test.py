@@ -217,8 +217,7 @@ class LRRangeTest(Callback):
         return LRCurve(self._lrs, recorded, name, self._monitor_mode)
 
     def _has_diverged(self, values: Sequence[float]) -> bool:
-        sign = 1.0 if self._monitor_mode == "min" else -1.0
-        return has_diverged(self._lrs, sign * np.array(values))
+        return has_diverged(self._lrs, values if self._monitor_mode == "min" else [-value for value in values])
 
     def _report(self, trainer: Trainer, curve: LRCurve, suggestion: Suggestion, momentum: bool) -> None:
         """The curve and the result to the loggers, the figure to TensorBoard and all of it to ``output_dir``."""
