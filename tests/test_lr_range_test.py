@@ -408,6 +408,7 @@ BAD_ARGUMENTS: dict[str, tuple[dict[str, Any], str]] = {
     "steps_per_lr": ({"steps_per_lr": 0}, "steps_per_lr"),
     "at_epochs": ({"at_epochs": [-1]}, "at_epochs"),
     "no epoch": ({"at_epochs": []}, "at_epochs"),
+    "a file": ({"output_dir": __file__}, "output_dir"),
     "falling list": ({"lrs": [1.0 / i for i in range(1, 20)]}, "lrs"),
     "short list": ({"lrs": [0.1, 0.2]}, "lrs"),
 }

@@ -117,6 +117,8 @@ class LRRangeTest(Callback):
                 raise ValueError(f"{name} must be at least 1, got {self._arguments[name]}.")
         if not at_epochs or any(epoch < 0 for epoch in at_epochs):
             raise ValueError(f"at_epochs must name at least one epoch, counted from 0, got {list(at_epochs)}.")
+        if output_dir is not None and Path(output_dir).is_file():
+            raise ValueError(f"output_dir must be a folder, which is made if there is none, got the file {output_dir}.")
         if lrs is None:
             if num_steps // steps_per_lr < 10:
                 raise ValueError(
