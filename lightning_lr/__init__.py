@@ -4,7 +4,10 @@
 from lightning_lr.callbacks.cyclical_lr import CyclicalLR
 from lightning_lr.callbacks.lr_range_test import LRRangeTest, RangeTestResult
 from lightning_lr.callbacks.lr_trace import LRTrace
+from lightning_lr.callbacks.one_cycle_lr import OneCycleLR
+from lightning_lr.callbacks.warmup_stable_decay_lr import WarmupStableDecayLR
 from lightning_lr.curve import LRCurve
+from lightning_lr.snapshot_ensemble import ensemble
 from lightning_lr.suggestion import Suggestion, suggest
 
 __version__ = "0.1.0"
@@ -14,7 +17,10 @@ __all__ = [
     "LRCurve",
     "LRRangeTest",
     "LRTrace",
+    "OneCycleLR",
     "RangeTestResult",
     "Suggestion",
+    "WarmupStableDecayLR",
+    "ensemble",
     "suggest",
 ]

@@ -29,4 +29,4 @@ class StepLoss:
         # Lightning divides each loss by the micro-batches of a full window; the last window of an epoch may be shorter
         divided_by = trainer.accumulate_grad_batches if trainer.lightning_module.automatic_optimization else 1
         mean = losses[0].float() if len(losses) == 1 else torch.stack(losses).float().mean()
-        return mean * divided_by
+        return mean if divided_by == 1 else mean * divided_by

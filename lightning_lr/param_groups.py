@@ -33,6 +33,22 @@ def set_value(group: ParamGroup, key: str, value: float) -> None:
         group[key] = value
 
 
+def set_momentum(group: ParamGroup, value: float) -> None:
+    """Set the momentum of a group, or the first of its betas.
+
+    >>> group = {"betas": (0.9, 0.999)}
+    >>> set_momentum(group, 0.85)
+    >>> group
+    {'betas': (0.85, 0.999)}
+    """
+    if "betas" not in group:
+        set_value(group, "momentum", value)
+    elif isinstance(group["betas"][0], torch.Tensor):
+        group["betas"][0].fill_(value)
+    else:
+        group["betas"] = (value, *group["betas"][1:])
+
+
 def has_momentum(optimizer: Optimizer) -> bool:
     """Whether the update of any group uses momentum or second moments.
 

@@ -1,61 +1,75 @@
-"""Schedules: pure functions from the number of finished optimizer steps to a value."""
+"""Schedules: pure functions from the number of finished optimizer steps to a place between two bounds.
+
+A schedule is exact at its turns, knows every step at once and stays at its last value past its end.
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+import math
+from typing import Literal, NamedTuple, Protocol, TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
-Mode = Literal["triangular", "triangular2", "exp_range"]
+Wave = Literal["triangle", "cosine"]
+Steps = TypeVar("Steps", float, NDArray[np.float64], Tensor)
 
 
-def sweep_lrs(
-    min_lr: float, max_lr: float, num_steps: int, mode: Literal["exponential", "linear"] = "exponential"
-) -> NDArray[np.float64]:
-    """The learning rates of a range test, shape [num_steps], both ends included.
+class Place(NamedTuple):
+    """Where a schedule stands: ``lr = floor · base_lr + height · (max_lr - base_lr)``.
 
-    Exponential: ``min_lr (max_lr/min_lr)^(i/(n-1))``; linear: ``min_lr + (max_lr - min_lr) i/(n-1)``.
-
-    >>> sweep_lrs(0.01, 1.0, 3).round(12).tolist(), sweep_lrs(0.1, 0.5, 3, "linear").round(12).tolist()
-    ([0.01, 0.1, 1.0], [0.1, 0.3, 0.5])
-
-    Raises:
-        ValueError: unless ``0 < min_lr < max_lr``, both finite, with at least two steps and a known mode.
+    Attributes:
+        cycle: from 1; 0 before the first cycle.
+        phase: share of the cycle that has passed, from 0 to 1.
+        floor: factor of ``base_lr``: 1 in a cycle, less in a warm-up or a final fall.
+        height: 0 at the bottom, 1 at the peak of the first cycle.
     """
-    if not 0 < min_lr < np.inf:
-        raise ValueError(f"min_lr must be finite and above 0, got {min_lr}.")
-    if not min_lr < max_lr < np.inf:
-        raise ValueError(f"max_lr must be finite and above min_lr={min_lr}, got {max_lr}.")
-    if num_steps < 2:
-        raise ValueError(f"num_steps must be at least 2, got {num_steps}.")
-    if mode == "exponential":
-        return np.geomspace(min_lr, max_lr, num_steps)
-    if mode == "linear":
-        return np.linspace(min_lr, max_lr, num_steps)
-    raise ValueError(f"mode must be 'exponential' or 'linear', got {mode!r}.")
+
+    cycle: int
+    phase: float
+    floor: float
+    height: float
 
 
-def triangle(step: int, up: int, down: int) -> tuple[int, float]:
-    """Cycle number, from 1, and height in it, from 0 over 1 to 0, after ``step`` finished steps.
+class Schedule(Protocol):
+    """What a schedule can be asked."""
 
-    ``c = 1 + floor(t/(u+d))``, ``x = t/(u+d) - (c-1)``, ``rho = u/(u+d)``, ``f = x/rho`` up to the peak and
-    ``(1-x)/(1-rho)`` behind it. Computed in whole steps, so that turns are exact.
+    def at(self, step: float) -> Place:
+        """Where it stands after ``step`` finished optimizer steps."""
 
-    >>> [triangle(step, 2, 4) for step in (0, 1, 2, 3, 5, 6)]
-    [(1, 0.0), (1, 0.5), (1, 1.0), (1, 0.75), (1, 0.25), (2, 0.0)]
+    def taken_up(self, cycle: int, phase: float, step: float) -> float:
+        """The step at which to go on for a schedule of other lengths, which stood at ``step`` in that phase."""
+
+
+def lr_at(schedule: Schedule, step: Steps, base_lr: float, max_lr: float) -> Steps:
+    """The learning rate after ``step`` finished optimizer steps.
+
+    A number gives a float, an array or a tensor of any shape the same in float64. Each element is computed as training
+    computes it, so that a preview is what will be trained with, bit for bit.
+
+    >>> from lightning_lr.cycles import Cycles
+    >>> lr_at(Cycles(2, 4), np.arange(8), 0.1, 0.5).round(12).tolist()
+    [0.1, 0.3, 0.5, 0.4, 0.3, 0.2, 0.1, 0.3]
+    >>> lr_at(Cycles(2, 4), torch.tensor([[1, 2], [6, 8]]), 0.0, 1.0)
+    tensor([[0.5000, 1.0000],
+            [0.0000, 1.0000]], dtype=torch.float64)
     """
-    cycle, within = divmod(step, up + down)
-    height = within / up if within <= up else (up + down - within) / down
-    return cycle + 1, height
+    if isinstance(step, np.ndarray):
+        values = [lr_at(schedule, one, base_lr, max_lr) for one in step.ravel().tolist()]
+        return np.array(values, dtype=np.float64).reshape(step.shape)
+    if isinstance(step, Tensor):
+        values = [lr_at(schedule, one, base_lr, max_lr) for one in step.flatten().tolist()]
+        return torch.tensor(values, dtype=torch.float64, device=step.device).reshape(step.shape)
+    place = schedule.at(step)
+    return place.floor * base_lr + place.height * (max_lr - base_lr)
 
 
-def amplitude(mode: Mode, step: int, cycle: int, gamma: float) -> float:
-    """The factor S of a cycle's height: 1, ``2^-(cycle-1)`` or ``gamma^step``, step from the start of training.
+def eased(height: float, wave: Wave) -> float:
+    """A height between 0 and 1 on a straight way or on half a cosine.
 
-    >>> [amplitude(mode, 3, 2, 0.5) for mode in ("triangular", "triangular2", "exp_range")]
-    [1.0, 0.5, 0.125]
+    >>> [(eased(height, "triangle"), round(eased(height, "cosine"), 3)) for height in (0, 0.25, 0.5, 1)]
+    [(0, 0.0), (0.25, 0.146), (0.5, 0.5), (1, 1.0)]
     """
-    if mode == "triangular2":
-        return 0.5 ** (cycle - 1)
-    return gamma**step if mode == "exp_range" else 1.0
+    return height if wave == "triangle" else 0.5 * (1 - math.cos(math.pi * height))

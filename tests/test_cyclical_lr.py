@@ -2,47 +2,23 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import BackboneFinetuning, Callback, LearningRateMonitor, StochasticWeightAveraging
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from lightning.pytorch.plugins import MixedPrecision
+from recorded import Recorded, first, fit
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_models import Classifier, loader, quiet_trainer
 from torch import Tensor
 
 from lightning_lr import CyclicalLR, LRRangeTest
-
-
-class Recorded(Classifier):
-    """Keeps the learning rates that each optimizer step used, read inside of torch's step."""
-
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.used: list[list[float]] = []
-
-    def configure_optimizers(self) -> Any:
-        optimizer = super().configure_optimizers()
-        optimizer.register_step_pre_hook(
-            lambda opt, *_: self.used.append([float(group["lr"]) for group in opt.param_groups])
-        )
-        return optimizer
-
-
-def _fit(model: Any, *callbacks: Callback, data: Any = None, **kwargs: Any) -> Trainer:
-    trainer = quiet_trainer(callbacks=list(callbacks), **kwargs)
-    seed_everything(3, verbose=False)
-    trainer.fit(model, loader() if data is None else data)
-    return trainer
-
-
-def _first(model: Recorded) -> list[float]:
-    return [rates[0] for rates in model.used]
 
 
 def _closed_form(t: int, mode: str, up: int, down: int, base: float, peak: float, gamma: float = 1.0) -> float:
@@ -59,25 +35,25 @@ def _closed_form(t: int, mode: str, up: int, down: int, base: float, peak: float
     ("mode", "more"),
     [("triangular", {}), ("triangular2", {}), ("exp_range", {"gamma": 0.95}), ("exp_range", {"decay": 0.1})],
 )
-def test_every_step_uses_the_formula(mode: Any, more: dict[str, float]) -> None:
+def test_every_step_uses_the_formula(mode: Any, more: dict[str, Any]) -> None:
     model = Recorded()
-    _fit(model, CyclicalLR(0.01, 0.1, 5, 3, mode=mode, **more))
+    fit(model, CyclicalLR(0.01, 0.1, 5, 3, mode=mode, **more))
     gamma = more.get("gamma", 0.1 ** (1 / 40))
     expected = [_closed_form(t, mode, 5, 3, 0.01, 0.1, gamma) for t in range(40)]
-    assert _first(model) == pytest.approx(expected, rel=1e-12)
+    assert first(model) == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize(("step_size", "up"), [(7, 7), ("7", 7), ("0.5ep", 10), ("1ep", 20), ("0.25run", 10)])
 def test_step_size(step_size: int | str, up: int) -> None:
     model = Recorded()
-    _fit(model, CyclicalLR(0.01, 0.1, step_size))
-    assert _first(model) == pytest.approx([_closed_form(t, "triangular", up, up, 0.01, 0.1) for t in range(40)])
+    fit(model, CyclicalLR(0.01, 0.1, step_size))
+    assert first(model) == pytest.approx([_closed_form(t, "triangular", up, up, 0.01, 0.1) for t in range(40)])
 
 
 def test_counts_optimizer_steps_under_accumulation() -> None:
     model = Recorded()
-    _fit(model, CyclicalLR(0.01, 0.1, "1ep"), accumulate_grad_batches=3)
-    assert _first(model) == pytest.approx([_closed_form(t, "triangular", 7, 7, 0.01, 0.1) for t in range(14)])
+    fit(model, CyclicalLR(0.01, 0.1, "1ep"), accumulate_grad_batches=3)
+    assert first(model) == pytest.approx([_closed_form(t, "triangular", 7, 7, 0.01, 0.1) for t in range(14)])
 
 
 class Overflows(Recorded):
@@ -91,15 +67,15 @@ class Overflows(Recorded):
 def test_a_step_that_amp_skipped_is_not_one() -> None:
     model = Overflows()
     scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
-    _fit(model, CyclicalLR(0.01, 0.1, 5), plugins=[MixedPrecision("16-mixed", "cpu", scaler=scaler)])
+    fit(model, CyclicalLR(0.01, 0.1, 5), plugins=[MixedPrecision("16-mixed", "cpu", scaler=scaler)])
     assert len(model.used) == 32
-    assert _first(model) == pytest.approx([_closed_form(t, "triangular", 5, 5, 0.01, 0.1) for t in range(32)])
+    assert first(model) == pytest.approx([_closed_form(t, "triangular", 5, 5, 0.01, 0.1) for t in range(32)])
 
 
 def test_groups_keep_their_ratio_and_bounds_can_be_given_for_each() -> None:
     ratio, each = Recorded(backbone_ratio=0.1), Recorded(backbone_ratio=0.1)
-    _fit(ratio, CyclicalLR(0.01, 0.1, 5))
-    _fit(each, CyclicalLR([0.01, 0.02], [0.1, 0.3], 5))
+    fit(ratio, CyclicalLR(0.01, 0.1, 5))
+    fit(each, CyclicalLR([0.01, 0.02], [0.1, 0.3], 5))
     for t in range(40):
         peak = _closed_form(t, "triangular", 5, 5, 0.01, 0.1)
         assert ratio.used[t] == pytest.approx([0.1 * peak, peak])
@@ -115,10 +91,10 @@ class TensorRate(Recorded):
 
 def test_a_tensor_stays_the_same_tensor() -> None:
     model = TensorRate()
-    trainer = _fit(model, CyclicalLR(0.01, 0.1, 5))
+    trainer = fit(model, CyclicalLR(0.01, 0.1, 5))
     assert trainer.optimizers[0].param_groups[0]["lr"] is model.rate
     expected = [_closed_form(t, "triangular", 5, 5, 0.01, 0.1) for t in range(40)]
-    assert _first(model) == pytest.approx(expected, rel=1e-6)
+    assert first(model) == pytest.approx(expected, rel=1e-6)
 
 
 class Manual(Classifier):
@@ -146,7 +122,7 @@ class Manual(Classifier):
 
 def test_each_optimizer_is_counted_by_its_own_steps() -> None:
     model = Manual()
-    _fit(model, CyclicalLR(0.01, 0.1, 5), max_epochs=1)
+    fit(model, CyclicalLR(0.01, 0.1, 5), max_epochs=1)
     first, second = model.used
     assert first == pytest.approx([_closed_form(t, "triangular", 5, 5, 0.01, 0.1) for t in range(40)])
     assert second == pytest.approx([0.5 * _closed_form(t, "triangular", 5, 5, 0.01, 0.1) for t in range(10)])
@@ -156,43 +132,15 @@ def test_groups_added_by_unfreezing_keep_their_ratio() -> None:
     class Head(Recorded):
         def configure_optimizers(self) -> Any:
             self.optimizer = torch.optim.SGD(self.head.parameters(), 0.1, momentum=0.9)
-            self.optimizer.register_step_pre_hook(
-                lambda opt, *_: self.used.append([group["lr"] for group in opt.param_groups])
-            )
+            self.optimizer.register_step_pre_hook(lambda opt, *_: self.record(opt))
             return self.optimizer
 
     model = Head()
     unfreeze = BackboneFinetuning(unfreeze_backbone_at_epoch=1, backbone_initial_ratio_lr=0.1, should_align=False)
-    _fit(model, unfreeze, CyclicalLR(0.01, 0.1, 7))
+    fit(model, unfreeze, CyclicalLR(0.01, 0.1, 7))
     assert all(len(rates) == 1 for rates in model.used[:20])
     assert all(rates[1] == pytest.approx(0.1 * rates[0]) for rates in model.used[20:])
-    assert _first(model) == pytest.approx([_closed_form(t, "triangular", 7, 7, 0.01, 0.1) for t in range(40)])
-
-
-@pytest.mark.filterwarnings("ignore:.*lr_scheduler.step.*")
-@pytest.mark.parametrize("mode", ["triangular", "triangular2", "exp_range"])
-@pytest.mark.parametrize("stop", [4, 20, 27])
-def test_resume_is_exact(mode: Any, stop: int, tmp_path: Path) -> None:
-    """Stopped anywhere and resumed: the rates and the weights of the run that was never stopped."""
-    more = {"gamma": 0.97} if mode == "exp_range" else {}
-    cycle = {"base_lr": 0.01, "max_lr": 0.1, "step_size": 7, "mode": mode, **more}
-    seed_everything(0)
-    whole = Recorded(backbone_ratio=0.3)
-    _fit(whole, CyclicalLR(**cycle))
-
-    class Stop(Callback):
-        def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
-            if trainer.global_step == stop:
-                trainer.save_checkpoint(tmp_path / "stopped.ckpt")
-
-    seed_everything(0)
-    _fit(Recorded(backbone_ratio=0.3), Stop(), CyclicalLR(**cycle))
-    seed_everything(0)
-    resumed = Recorded(backbone_ratio=0.3)
-    trainer = quiet_trainer(callbacks=[CyclicalLR(**cycle)])
-    trainer.fit(resumed, loader(), ckpt_path=tmp_path / "stopped.ckpt")
-    assert resumed.used == whole.used[-len(resumed.used) :]
-    assert len(resumed.used) >= 40 - stop - 20
+    assert first(model) == pytest.approx([_closed_form(t, "triangular", 7, 7, 0.01, 0.1) for t in range(40)])
 
 
 def test_set_bounds_while_running_is_kept_on_resume(tmp_path: Path) -> None:
@@ -204,47 +152,38 @@ def test_set_bounds_while_running_is_kept_on_resume(tmp_path: Path) -> None:
                 cycle.set_bounds(0.001, 0.01)
 
     model = Recorded()
-    trainer = _fit(model, cycle, Change(), max_epochs=1)
+    trainer = fit(model, cycle, Change(), max_epochs=1)
     before = [_closed_form(t, "triangular", 5, 5, 0.01, 0.1) for t in range(12)]
     after = [_closed_form(t, "triangular", 5, 5, 0.001, 0.01) for t in range(12, 40)]
-    assert _first(model) == pytest.approx(before + after[:8])
+    assert first(model) == pytest.approx(before + after[:8])
 
     trainer.save_checkpoint(tmp_path / "changed.ckpt")
     resumed = Recorded()
     quiet_trainer(callbacks=[CyclicalLR(0.01, 0.1, 5)]).fit(resumed, loader(), ckpt_path=tmp_path / "changed.ckpt")
-    assert _first(resumed) == pytest.approx(after[8:])
-
-
-def test_changed_arguments_are_named_and_win(tmp_path: Path) -> None:
-    trainer = _fit(Recorded(), CyclicalLR(0.01, 0.1, 5), max_epochs=1)
-    trainer.save_checkpoint(tmp_path / "run.ckpt")
-    resumed = Recorded()
-    with pytest.warns(UserWarning, match=r"CyclicalLR is resumed with changed arguments.*max_lr: 0.1 -> 0.5"):
-        quiet_trainer(callbacks=[CyclicalLR(0.01, 0.5, 5)]).fit(resumed, loader(), ckpt_path=tmp_path / "run.ckpt")
-    assert _first(resumed) == pytest.approx([_closed_form(t, "triangular", 5, 5, 0.01, 0.5) for t in range(20, 40)])
+    assert first(resumed) == pytest.approx(after[8:])
 
 
 def test_a_second_fit_starts_anew() -> None:
     cycle = CyclicalLR(0.01, 0.1, 7)
-    _fit(Recorded(), cycle, max_epochs=1)
+    fit(Recorded(), cycle, max_epochs=1)
     again = Recorded()
-    _fit(again, cycle, max_epochs=1)
-    assert _first(again) == pytest.approx([_closed_form(t, "triangular", 7, 7, 0.01, 0.1) for t in range(20)])
+    fit(again, cycle, max_epochs=1)
+    assert first(again) == pytest.approx([_closed_form(t, "triangular", 7, 7, 0.01, 0.1) for t in range(20)])
 
 
 @pytest.mark.parametrize("monitor_first", [True, False])
 def test_learning_rate_monitor_logs_the_rate_that_is_used(monitor_first: bool, tmp_path: Path) -> None:
     model, monitor, cycle = Recorded(), LearningRateMonitor("step"), CyclicalLR(0.01, 0.1, 5)
     order = [monitor, cycle] if monitor_first else [cycle, monitor]
-    _fit(model, *order, logger=CSVLogger(tmp_path), log_every_n_steps=1)
-    assert monitor.lrs["lr-SGD"] == _first(model)
+    fit(model, *order, logger=CSVLogger(tmp_path), log_every_n_steps=1)
+    assert monitor.lrs["lr-SGD"] == first(model)
 
 
 @pytest.mark.filterwarnings("ignore:LRRangeTest is not confident")
 def test_cycle_and_phase_are_logged_when_another_callback_traces(tmp_path: Path) -> None:
     board = TensorBoardLogger(tmp_path)
     callbacks = [LRRangeTest(num_steps=20), CyclicalLR(step_size=5)]
-    _fit(Recorded(), *callbacks, logger=board, log_every_n_steps=5, max_epochs=1)
+    fit(Recorded(), *callbacks, logger=board, log_every_n_steps=5, max_epochs=1)
     events = EventAccumulator(board.log_dir).Reload()
     assert [event.value for event in events.Scalars("cyclical_lr/cycle")] == [1, 1, 2, 2]
     assert [event.step for event in events.Scalars("lr/SGD")] == [4, 9, 14, 19]
@@ -253,7 +192,7 @@ def test_cycle_and_phase_are_logged_when_another_callback_traces(tmp_path: Path)
 def test_logged_rates_are_those_that_were_used(tmp_path: Path) -> None:
     model = Recorded(backbone_ratio=0.1)
     board = TensorBoardLogger(tmp_path)
-    _fit(model, CyclicalLR(0.01, 0.1, 5), logger=board, log_every_n_steps=3)
+    fit(model, CyclicalLR(0.01, 0.1, 5), logger=board, log_every_n_steps=3)
     events = EventAccumulator(board.log_dir).Reload()
     for i, name in enumerate(("pg1", "pg2")):
         logged = {event.step: event.value for event in events.Scalars(f"lr/SGD/{name}")}
@@ -264,6 +203,39 @@ def test_logged_rates_are_those_that_were_used(tmp_path: Path) -> None:
     assert [e.value for e in events.Scalars("cyclical_lr/phase")] == pytest.approx(
         [step % 10 / 10 for step in range(2, 40, 3)], abs=1e-6
     )
+
+
+def test_figure_of_all_cycles_at_the_end_of_the_run(tmp_path: Path) -> None:
+    """In TensorBoard, over the cycles before an interruption too, with a point in each fiftieth that had a step."""
+    boards = [TensorBoardLogger(tmp_path, version=version) for version in (0, 1)]
+    cycle = CyclicalLR(0.01, 0.1, 4)
+    model = Recorded()
+    trainer = fit(model, cycle, logger=boards[0])
+    points = cycle.state_dict()["losses"]
+    assert [point[:2] for point in points] == [[1 + t // 8, t % 8 / 8] for t in range(40)]
+    assert [point[2] for point in points] == pytest.approx(model.losses)
+    trainer.save_checkpoint(tmp_path / "run.ckpt")
+    again = CyclicalLR(0.01, 0.1, 4)
+    fit(Recorded(), again, logger=boards[1], max_epochs=3, ckpt_path=tmp_path / "run.ckpt")
+    assert again.state_dict()["losses"][:40] == points
+    assert len(again.state_dict()["losses"]) == 60
+    for board, step in zip(boards, (40, 60), strict=True):
+        images = EventAccumulator(board.log_dir).Reload().Images("cyclical_lr/loss_vs_phase")
+        assert [image.step for image in images] == [step]
+
+
+def test_losses_by_phase_are_means_over_the_micro_batches(tmp_path: Path) -> None:
+    cycle, model = CyclicalLR(0.01, 0.1, 2), Recorded()
+    fit(model, cycle, logger=TensorBoardLogger(tmp_path), accumulate_grad_batches=4, max_epochs=1)
+    losses = [point[2] for point in cycle.state_dict()["losses"]]
+    assert losses == pytest.approx([sum(model.losses[i : i + 4]) / 4 for i in range(0, 20, 4)])
+
+
+def test_long_cycles_keep_fifty_points(tmp_path: Path) -> None:
+    cycle = CyclicalLR(0.01, 0.1, 256)
+    fit(Recorded(), cycle, logger=TensorBoardLogger(tmp_path), max_epochs=13)
+    phases = [point[1] for point in cycle.state_dict()["losses"]]
+    assert phases == pytest.approx([math.ceil(512 * i / 50) / 512 for i in range(26)])
 
 
 class Scheduled(Recorded):
@@ -281,18 +253,18 @@ class Scheduled(Recorded):
 )
 def test_one_owner_of_the_learning_rate(model: Any, more: list[Callback], rival: str) -> None:
     with pytest.raises(MisconfigurationException, match=f"CyclicalLR and {rival} would both set the learning rate"):
-        _fit(model, CyclicalLR(0.01, 0.1, 5), *more)
+        fit(model, CyclicalLR(0.01, 0.1, 5), *more)
 
 
 @pytest.mark.parametrize("tests", [[], [LRRangeTest(num_steps=20, apply=False)], [LRRangeTest(at_epochs=[1])]])
 def test_bounds_that_nobody_sets(tests: list[Callback]) -> None:
     with pytest.raises(MisconfigurationException, match="CyclicalLR has no bounds: give base_lr and max_lr, or add"):
-        _fit(Recorded(), CyclicalLR(), *tests)
+        fit(Recorded(), CyclicalLR(), *tests)
 
 
 def test_wrong_number_of_bounds() -> None:
-    with pytest.raises(MisconfigurationException, match=r"max_lr must be one number or one for each of the 1 .* got 3"):
-        _fit(Recorded(), CyclicalLR(0.01, [0.1, 0.2, 0.3], 5))
+    with pytest.raises(ValueError, match=r"max_lr must be one number or one for each of the 1 .* got 3"):
+        fit(Recorded(), CyclicalLR(0.01, [0.1, 0.2, 0.3], 5))
 
 
 @pytest.mark.filterwarnings("ignore:Your `IterableDataset`")
@@ -308,7 +280,7 @@ def test_unknown_lengths(arguments: dict[str, Any], message: str) -> None:
     mode: Any = "exp_range" if "decay" in arguments else "triangular"
     cycle = CyclicalLR(0.01, 0.1, **{"step_size": 5, **arguments}, mode=mode)
     with pytest.raises((MisconfigurationException, ValueError), match=message):
-        _fit(Recorded(), cycle, data=torch.utils.data.DataLoader(Endless(), 8))
+        fit(Recorded(), cycle, data=torch.utils.data.DataLoader(Endless(), 8))
 
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {
@@ -316,7 +288,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "upside down": ({"base_lr": 0.1, "max_lr": 0.01}, "base_lr must not be above max_lr"),
     "negative": ({"base_lr": -0.1, "max_lr": 0.01}, "base_lr must be finite and at least 0"),
     "not finite": ({"base_lr": 0.1, "max_lr": float("inf")}, "max_lr must be finite"),
-    "lengths": ({"base_lr": [0.1, 0.1], "max_lr": [0.2, 0.2, 0.2]}, "as many values as each other"),
+    "lengths": ({"base_lr": [0.1, 0.1], "max_lr": [0.2, 0.2, 0.2]}, "must be given for the same groups"),
     "empty": ({"base_lr": [], "max_lr": 0.2}, "base_lr must be finite"),
     "step_size 0": ({"step_size": 0}, "step_size must be"),
     "step_size 2epp": ({"step_size": "2epp"}, "step_size must be"),
@@ -326,6 +298,22 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "gamma and decay": ({"mode": "exp_range", "gamma": 0.9, "decay": 0.1}, "takes gamma or decay"),
     "gamma elsewhere": ({"gamma": 0.9}, "takes gamma or decay"),
     "gamma above 1": ({"mode": "exp_range", "gamma": 1.1}, "gamma must be above 0 and at most 1, got 1.1"),
+    "other names": ({"base_lr": {"a": 0.1}, "max_lr": {"b": 0.2}}, "must be given for the same groups"),
+    "triangular2 with decay": ({"mode": "triangular2", "decay": 0.1}, "takes gamma or decay"),
+    "wave": ({"wave": "square"}, "wave must be one of triangle, cosine, got 'square'"),
+    "scale_mode": ({"scale_fn": math.sqrt, "scale_mode": "epoch"}, "scale_mode must be one of cycle, iterations"),
+    "scale_fn and mode": ({"scale_fn": math.sqrt, "mode": "triangular2"}, "scale_fn takes the place of mode"),
+    "no function": ({"scale_fn": "math.square"}, "scale_fn must be the dotted path of a function, got 'math.square'"),
+    "a number": ({"scale_fn": "math.pi"}, "scale_fn must be the dotted path of a function, got 'math.pi', which is"),
+    "lambda": ({"scale_fn": lambda x: x}, "scale_fn must be a function that can be imported"),
+    "cycle_mult of 0": ({"cycle_mult": 0}, "cycle_mult must be finite and above 0"),
+    "shrinking without end": ({"cycle_mult": 0.5}, "give num_cycles too"),
+    "num_cycles": ({"num_cycles": 0}, "num_cycles must be at least 1, got 0"),
+    "warmup": ({"warmup": "x"}, "warmup must be"),
+    "momentum upside down": ({"momentum": (0.95, 0.85)}, "momentum must be two numbers"),
+    "momentum of 1": ({"momentum": (0.85, 1.0)}, "momentum must be two numbers of at least 0"),
+    "weight_decay": ({"weight_decay": (0.1,)}, "weight_decay must be two numbers"),
+    "optimizer": ({"optimizer": -1}, "optimizer must be the position of one, from 0, got -1"),
     "decay of 0": ({"mode": "exp_range", "decay": 0.0}, "decay must be above 0"),
 }
 

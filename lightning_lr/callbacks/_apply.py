@@ -6,7 +6,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
-from lightning_lr.callbacks.cyclical_lr import CyclicalLR
+from lightning_lr.callbacks._scheduled_lr import ScheduledLR
 from lightning_lr.param_groups import lr_ratios, optimizer_names, set_lr
 from lightning_lr.scheduler_rates import set_scheduler_lrs
 from lightning_lr.suggestion import Suggestion
@@ -18,8 +18,8 @@ def apply_suggestion(trainer: Trainer, pl_module: LightningModule, suggestion: S
     """Set a suggestion everywhere, the ratios of parameter groups kept, and name what was set.
 
     Optimizers, torch's schedulers (in place), a number named ``lr`` or ``learning_rate`` of the module or its
-    hyperparameters, and every `CyclicalLR` whose bounds were left open. A `CyclicalLR` with bounds of its own keeps
-    them, and the optimizers that it drives are left to it.
+    hyperparameters, and every callback that schedules (`CyclicalLR`, ...) and whose bounds were left open. One with
+    bounds of its own keeps them. The optimizers that they drive are left to them.
 
     Args:
         trainer: in ``fit``.
@@ -30,7 +30,7 @@ def apply_suggestion(trainer: Trainer, pl_module: LightningModule, suggestion: S
     Returns:
         What was set, in words for the user: ``["Adam", "StepLR", "model.lr"]``.
     """
-    cycles = [callback for callback in vars(trainer)["callbacks"] if isinstance(callback, CyclicalLR)]
+    scheduling = [callback for callback in vars(trainer)["callbacks"] if isinstance(callback, ScheduledLR)]
     ratios = {id(group): ratio for group, ratio in lr_ratios(trainer.optimizers)}
     names = dict(zip(map(id, trainer.optimizers), optimizer_names(trainer.optimizers), strict=True))
     applied: list[str] = []
@@ -53,16 +53,15 @@ def apply_suggestion(trainer: Trainer, pl_module: LightningModule, suggestion: S
         )
         scheduled.add(id(scheduler.optimizer))
         applied += [names[id(scheduler.optimizer)], type(scheduler).__name__]
-    for optimizer in trainer.optimizers:
-        if id(optimizer) not in scheduled and not cycles:  # a cycle drives all optimizers
+    for i, optimizer in enumerate(trainer.optimizers):
+        if id(optimizer) not in scheduled and not any(callback.drives(i) for callback in scheduling):
             for group in optimizer.param_groups:
                 set_lr(group, suggestion.lr * ratios[id(group)])
             applied.append(names[id(optimizer)])
 
-    for cycle in cycles:
-        if cycle.bounds_open:
-            cycle.set_bounds(suggestion.base_lr, suggestion.max_lr)
-            applied.append("CyclicalLR")
+    for callback in scheduling:
+        if callback.bounds_open:
+            applied.append(callback.take(suggestion))
     return applied + _set_attributes(pl_module, suggestion.lr)
 
 
@@ -72,12 +71,11 @@ def summary(owner: str, suggestion: Suggestion, applied: list[str]) -> str:
     found = f"lr={suggestion.lr:.3g} ({certainty}), cycle bounds {suggestion.base_lr:.3g} to {suggestion.max_lr:.3g}"
     if not applied:
         return f"{owner} found {found}. Nothing was set."
-    if "CyclicalLR" in applied:
-        fix = f"CyclicalLR(base_lr={suggestion.base_lr:.3g}, max_lr={suggestion.max_lr:.3g})"
-    else:
-        attribute = next((name for name in applied if name.startswith("model.")), "optimizer.lr")
-        fix = f"--{attribute.replace('.hparams', '')}={suggestion.lr:.3g}"
-    return f"{owner} found {found}. Set: {', '.join(dict.fromkeys(applied))}. To keep it without the test: {fix}"
+    calls = [name for name in applied if "(" in name]
+    attribute = next((name for name in applied if name.startswith("model.")), "optimizer.lr")
+    fix = ", ".join(calls) or f"--{attribute.replace('.hparams', '')}={suggestion.lr:.3g}"
+    names = dict.fromkeys(name.split("(")[0] for name in applied)
+    return f"{owner} found {found}. Set: {', '.join(names)}. To keep it without the test: {fix}"
 
 
 def _set_attributes(pl_module: LightningModule, lr: float) -> list[str]:

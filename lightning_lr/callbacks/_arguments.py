@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 from lightning.pytorch.utilities import rank_zero_warn
@@ -20,7 +22,46 @@ def plain_arguments(names: dict[str, Any]) -> dict[str, Any]:
             plain[name] = list(value)
         elif isinstance(value, Path):
             plain[name] = str(value)
+        elif callable(value):
+            plain[name] = dotted_name(name, value)
     return plain
+
+
+def dotted_name(argument: str, function: Callable[..., Any]) -> str:
+    """The name by which a function can be imported.
+
+    >>> import math
+    >>> dotted_name("scale_fn", math.exp)
+    'math.exp'
+
+    Raises:
+        ValueError: if there is none: a lambda, or a function within another one.
+    """
+    module, name = (getattr(function, attribute, "<none>") for attribute in ("__module__", "__qualname__"))
+    if "<" in f"{module}{name}":
+        raise ValueError(
+            f"{argument} must be a function that can be imported, since checkpoints and configs hold its name, got"
+            f" {function!r}: define it at the top of a module."
+        )
+    return f"{module}.{name}"
+
+
+def imported(argument: str, path: str) -> Callable[..., Any]:
+    """The function that a dotted path names.
+
+    >>> imported("scale_fn", "math.sqrt")(4)
+    2.0
+
+    Raises:
+        ValueError: if there is none.
+    """
+    try:
+        function: Any = resolve_name(path)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ValueError(f"{argument} must be the dotted path of a function, got {path!r}: {error}.") from error
+    if not callable(function):
+        raise ValueError(f"{argument} must be the dotted path of a function, got {path!r}, which is none.")
+    return function  # type: ignore[no-any-return]
 
 
 def warn_if_changed(owner: str, saved: dict[str, Any], now: dict[str, Any]) -> None:

@@ -21,8 +21,8 @@ from lightning_lr.callbacks._apply import apply_suggestion, summary
 from lightning_lr.callbacks._arguments import plain_arguments, warn_if_changed
 from lightning_lr.curve import LRCurve, has_diverged
 from lightning_lr.param_groups import has_momentum, lr_ratios
-from lightning_lr.schedules import sweep_lrs
 from lightning_lr.suggestion import RULES, Rule, Suggestion, suggest
+from lightning_lr.sweeps import sweep_lrs
 
 _TAG = "lr_range_test"
 _CHOICES: dict[str, tuple[str, ...]] = {

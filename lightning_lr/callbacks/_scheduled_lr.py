@@ -1,0 +1,302 @@
+"""What the callbacks that set the learning rate by a schedule have in common."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, is_dataclass
+from functools import partial
+from typing import Any, ClassVar
+
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import StochasticWeightAveraging
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from torch.optim import Optimizer
+
+from lightning_lr._trace import LRTracer
+from lightning_lr.bounds import Bounds
+from lightning_lr.callbacks._arguments import warn_if_changed
+from lightning_lr.callbacks._run_lengths import steps_per_epoch, steps_per_run
+from lightning_lr.course import Course
+from lightning_lr.durations import Duration
+from lightning_lr.param_groups import lr_ratios, optimizer_names
+from lightning_lr.preview import Preview, preview
+from lightning_lr.scheduled_groups import Range, ScheduledGroups, against
+from lightning_lr.schedules import Schedule
+from lightning_lr.step_counter import StepCounter
+from lightning_lr.suggestion import Suggestion
+
+
+class ScheduledLR(Callback, ABC):
+    """Sets the learning rate of every optimizer step by a schedule between two bounds.
+
+    Each optimizer is counted by its own finished steps. A run that is resumed with a schedule of other lengths goes on
+    from the same phase.
+
+    Args:
+        arguments: of the constructor, as they go into a checkpoint.
+        bounds: None to leave them to `LRRangeTest`.
+        lengths: arguments that are durations; None leaves one out.
+        optimizer: position of the only one to be driven; all if None.
+        momentum: lowest and highest, moved against the learning rate.
+        weight_decay: likewise.
+    """
+
+    _what_sets_bounds: ClassVar[str]
+
+    def __init__(
+        self,
+        arguments: dict[str, Any],
+        bounds: Bounds | None,
+        lengths: Mapping[str, int | str | None],
+        optimizer: int | None = None,
+        momentum: Range | None = None,
+        weight_decay: Range | None = None,
+    ) -> None:
+        if optimizer is not None and (isinstance(optimizer, bool) or optimizer < 0):
+            raise ValueError(f"optimizer must be the position of one, from 0, got {optimizer}.")
+        self._arguments = arguments
+        self._bounds = bounds
+        self._bounds_open = bounds is None
+        self._durations = {name: Duration.parse(name, length) for name, length in lengths.items() if length is not None}
+        self._position = optimizer
+        # made once: Lightning asks for it at every hook
+        self._state_key = super().state_key if optimizer is None else self._generate_state_key(optimizer=optimizer)
+        self._momentum = _checked_range("momentum", momentum, below=1.0)
+        self._weight_decay = _checked_range("weight_decay", weight_decay, below=math.inf)
+        self._schedule: Schedule | None = None  # known at the start of training
+        self._optimizers: list[Optimizer] = []  # that are driven
+        self._counters: list[StepCounter] = []
+        self._courses: list[Course] = []  # one an optimizer
+        self._groups: ScheduledGroups | None = None
+        self._saved: dict[str, Any] = {}  # `_progress` of a run that has ended or is resumed
+        self._tracer = LRTracer()
+
+    @abstractmethod
+    def _schedule_for(self, lengths: dict[str, int], run: float, fit: bool) -> tuple[Schedule, float | None]:
+        """The schedule, and its own end if that is to be the run's.
+
+        Args:
+            lengths: the durations in optimizer steps.
+            run: optimizer steps of the run, infinite if not known.
+            fit: false in a trial run that is too short for anything.
+        """
+
+    @abstractmethod
+    def take(self, suggestion: Suggestion) -> str:
+        """Take the bounds from a suggestion, and say which call of the constructor would give them."""
+
+    @property
+    def state_key(self) -> str:
+        return self._state_key
+
+    @property
+    def bounds_open(self) -> bool:
+        """Whether the constructor left the bounds to `LRRangeTest`."""
+        return self._bounds_open
+
+    @property
+    def units(self) -> set[str]:
+        """Of its lengths: "" for steps, "ep" for epochs, "run" for shares of the run."""
+        return {duration.unit for duration in self._durations.values()}
+
+    def drives(self, position: int) -> bool:
+        """Whether it sets the learning rate of the optimizer at a position in ``configure_optimizers``."""
+        return self._position in (None, position)
+
+    def preview(self, steps: int, steps_per_epoch: int | None = None) -> Preview:
+        """What training would use, without training; `Preview.figure` draws it.
+
+        Args:
+            steps: optimizer steps of the run.
+            steps_per_epoch: needed where a length is in epochs.
+
+        Raises:
+            ValueError: if the bounds were left open, or a length cannot be known.
+        """
+        if self._bounds is None:
+            raise ValueError(f"A preview of {type(self).__name__} needs its bounds: give {self._what_sets_bounds}.")
+        if steps < 1:
+            raise ValueError(f"steps must be at least 1, got {steps}.")
+        lengths = self._lengths_in(math.inf if steps_per_epoch is None else steps_per_epoch, steps)
+        schedule, _ = self._schedule_for(lengths, steps, fit=True)
+        return preview(schedule, self._bounds, steps, self._momentum, self._weight_decay)
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        name = type(self).__name__
+        if self._position is not None and self._position >= len(trainer.optimizers):
+            raise MisconfigurationException(
+                f"{name}(optimizer={self._position}) must name one of the {len(trainer.optimizers)} optimizers, by its"
+                f" position from 0."
+            )
+        driven = [optimizer for i, optimizer in enumerate(trainer.optimizers) if self.drives(i)]
+        for rival in self._rivals(trainer, driven):
+            raise MisconfigurationException(
+                f"{name} and {type(rival).__name__} would both set the learning rate: leave one of them out."
+            )
+        lr_ratios(driven)  # raises where there is no learning rate to cycle
+        for key, given in (("momentum", self._momentum), ("weight_decay", self._weight_decay)):
+            for optimizer in driven:
+                keys = {"momentum", "betas"} if key == "momentum" else {key}
+                if given is not None and not all(keys & group.keys() for group in optimizer.param_groups):
+                    raise MisconfigurationException(
+                        f"{name}({key}={given}) needs an optimizer that has {key.replace('_', ' ')}, which"
+                        f" {type(optimizer).__name__} has not: leave {key} out."
+                    )
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # the first hook in which counts, bounds and learning rates are restored under every strategy
+        self._tracer.start(trainer, self)
+        self._optimizers = [optimizer for i, optimizer in enumerate(trainer.optimizers) if self.drives(i)]
+        self._name = optimizer_names(trainer.optimizers)[self._position] if self._position is not None else ""
+        if trainer.global_step == 0 or len(self._saved.get("courses", [])) != len(self._optimizers):
+            self._saved = {}  # a new run
+        self._groups = ScheduledGroups(
+            self._optimizers, self._bounds, self._momentum, self._weight_decay, self._saved.get("groups")
+        )
+        self._lay_out(trainer)
+        self._counters = [
+            StepCounter(optimizer, partial(self._finished, i), self._courses[i].count)
+            for i, optimizer in enumerate(self._optimizers)
+        ]
+        self._write()
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # by now a range test has set them, wherever it stands in the list
+        if self._bounds is None and not vars(trainer)["fast_dev_run"]:
+            raise MisconfigurationException(
+                f"{type(self).__name__} has no bounds: give {self._what_sets_bounds}, or add LRRangeTest to the"
+                f" Trainer, with apply=True and the first epoch in at_epochs, which sets them."
+            )
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self._tracer.batch_end(outputs)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.current_epoch == 0 and not pl_module.automatic_optimization and self.units & {"ep", "run"}:
+            expected = steps_per_epoch(trainer)
+            for optimizer, course in zip(self._optimizers, self._courses, strict=True):
+                if math.isfinite(expected) and course.count != expected:
+                    rank_zero_warn(
+                        f"{type(self).__name__} took an epoch for {expected:g} steps of {type(optimizer).__name__},"
+                        f" one a batch, but it made {course.count}: give lengths in steps."
+                    )
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._let_go()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._let_go()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "arguments": self._arguments,
+            "bounds": None if self._bounds is None else asdict(self._bounds),
+            "progress": self._progress(),
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        saved, now = state_dict["arguments"], self._arguments
+        warn_if_changed(type(self).__name__, saved, now)
+        of_bounds = [name for name in ("base_lr", "max_lr", "div_factor") if name in now]
+        if state_dict["bounds"] is not None and all(saved[name] == now[name] for name in of_bounds):
+            self._bounds = Bounds(**state_dict["bounds"])  # they may have been set after the constructor
+        self._saved = state_dict["progress"]
+
+    def _progress(self) -> dict[str, Any]:
+        """Where a run stands, or stood when it ended; empty before the first."""
+        if self._groups is None:
+            return self._saved
+        return {
+            "courses": [course.state() for course in self._courses],
+            "schedule": self._numbers(),
+            "groups": self._groups.state(),
+        }
+
+    def _rivals(self, trainer: Trainer, driven: list[Optimizer]) -> list[object]:
+        """What else would set the learning rate of the optimizers that are driven."""
+        rivals: list[object] = [
+            config.scheduler
+            for config in trainer.lr_scheduler_configs
+            if any(getattr(config.scheduler, "optimizer", optimizer) is optimizer for optimizer in driven)
+        ]
+        for other in vars(trainer)["callbacks"]:
+            both = isinstance(other, ScheduledLR) and other is not self
+            if isinstance(other, StochasticWeightAveraging) or (
+                both and any(self.drives(i) and other.drives(i) for i in range(len(trainer.optimizers)))
+            ):
+                rivals.append(other)
+        return rivals
+
+    def _lay_out(self, trainer: Trainer) -> None:
+        """Build the schedule for this run, and take it up at the phase that a checkpoint's had."""
+        run = steps_per_run(trainer)
+        lengths = self._lengths_in(steps_per_epoch(trainer), run)
+        self._schedule, end = self._schedule_for(lengths, run, fit=not vars(trainer)["fast_dev_run"])
+        saved = self._saved.get("courses", [])
+        if not saved:
+            self._courses = [Course(self._schedule) for _ in self._optimizers]
+        elif self._saved["schedule"] == self._numbers():
+            self._courses = [Course(self._schedule, each["count"], *each["moved"]) for each in saved]
+        else:
+            self._courses = [Course.resumed(self._schedule, each, end, run) for each in saved]
+            rank_zero_info(f"{type(self).__name__} goes on from its phase with the new lengths.")
+
+    def _lengths_in(self, epoch: float, run: float) -> dict[str, int]:
+        return {name: duration.steps(name, epoch, run) for name, duration in self._durations.items()}
+
+    def _numbers(self) -> dict[str, Any]:
+        """Numbers that make two schedules the same."""
+        if not is_dataclass(self._schedule):
+            return {}
+        numbers = asdict(self._schedule)
+        numbers.pop("scale_fn", None)
+        return numbers
+
+    def _set_bounds(self, bounds: Bounds) -> None:
+        self._bounds = bounds
+        if self._groups is not None:
+            self._groups.set_bounds(self._bounds)
+        self._write()
+
+    def _finished(self, i: int, count: int) -> None:
+        course = self._courses[i]
+        course.advance(count)
+        if self._groups is not None:
+            self._groups.write(i, course.place)
+
+    def _write(self) -> None:
+        """Set the values of the coming steps."""
+        if self._groups is not None:
+            for i, course in enumerate(self._courses):
+                self._groups.write(i, course.place)
+
+    def _traced_values(self) -> dict[str, float]:
+        """What is logged beside the learning rate: where the first optimizer's finished step stood."""
+        at = f"cyclical_lr/{self._name}/" if self._name else "cyclical_lr/"
+        used = self._courses[0].used
+        values = {f"{at}cycle": used.cycle, f"{at}phase": used.phase}
+        for key, limits in (("momentum", self._momentum), ("weight_decay", self._weight_decay)):
+            if limits is not None:
+                values[f"{at}{key}"] = against(limits, used.height)
+        return values
+
+    def _let_go(self) -> None:
+        self._saved = self._progress()  # for a fit that goes on, or a checkpoint that is saved by hand
+        for counter in self._counters:
+            counter.remove()
+        self._counters, self._optimizers, self._groups = [], [], None
+        self._tracer.stop()
+
+
+def _checked_range(argument: str, given: Sequence[float] | None, below: float) -> Range | None:
+    if given is None:
+        return None
+    if len(given) != 2 or not 0 <= given[0] <= given[1] < below:
+        limit = "" if math.isinf(below) else f", both below {below:g}"
+        raise ValueError(f"{argument} must be two numbers of at least 0, the lower one first{limit}, got {given}.")
+    return float(given[0]), float(given[1])

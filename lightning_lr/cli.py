@@ -1,0 +1,102 @@
+"""The command line: `python -m lightning_lr preview -c config.yaml`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Callback
+
+from lightning_lr.callbacks._scheduled_lr import ScheduledLR
+from lightning_lr.suggestion import Suggestion
+
+_STEPS_OF_AN_EPOCH = 100  # drawn where nobody said how many there are
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run a command.
+
+    Args:
+        args: of the command line; those of the process if None.
+    """
+    parser = argparse.ArgumentParser(prog="python -m lightning_lr")
+    commands = parser.add_subparsers(required=True)
+    command = commands.add_parser("preview", help="draw the schedule of a config without training")
+    command.add_argument("-c", "--config", type=Path, required=True, help="YAML file of a LightningCLI")
+    command.add_argument("-o", "--output", type=Path, default=Path("preview.png"), help="picture to write")
+    command.add_argument("--steps", type=int, help="optimizer steps of the run; by default from the trainer's section")
+    command.add_argument("--steps_per_epoch", type=int, help="optimizer steps of an epoch")
+    given = parser.parse_args(args)
+    try:
+        preview(given.config, given.output, given.steps, given.steps_per_epoch)
+    except (OSError, ValueError) as error:
+        parser.exit(2, f"{parser.prog} preview: {error}\n")
+
+
+def preview(config: Path, output: Path, steps: int | None = None, steps_per_epoch: int | None = None) -> None:
+    """Draw the schedule that a config names.
+
+    Args:
+        config: YAML file of a LightningCLI, whose ``trainer.callbacks`` name the schedule.
+        output: picture to write.
+        steps: optimizer steps of the run; from ``trainer.max_steps`` or ``max_epochs`` if None.
+        steps_per_epoch: optimizer steps of an epoch. If None, 100 are drawn where all lengths are epochs or shares.
+
+    Raises:
+        ValueError: if the config names no schedule or several, or a length is not known.
+    """
+    import yaml
+
+    loaded = yaml.safe_load(config.read_text())
+    trainer = _section(_section(loaded, "fit") or loaded, "trainer")
+    callback = _schedule_in(trainer)
+    unit = "step"
+    if steps is None and (steps := trainer.get("max_steps")) in (None, -1):
+        epochs = trainer.get("max_epochs")
+        if epochs in (None, -1):
+            raise ValueError("the length of the run is not in the trainer's section: give --steps.")
+        if steps_per_epoch is None:
+            if "" in callback.units:
+                raise ValueError("some lengths are in steps, the run is in epochs: give --steps_per_epoch.")
+            steps_per_epoch, unit = _STEPS_OF_AN_EPOCH, "epoch"
+        steps = epochs * steps_per_epoch
+    of_max_lr = callback.bounds_open
+    if of_max_lr:  # a range test will find them: drawn as a share
+        callback.take(Suggestion(1.0, 0.25, 1.0, 1.0, True, ()))
+    figure = callback.preview(steps, steps_per_epoch).figure(None if unit == "step" else _STEPS_OF_AN_EPOCH, of_max_lr)
+    figure.savefig(output)
+    print(
+        f"{type(callback).__name__} over {steps // _STEPS_OF_AN_EPOCH if unit == 'epoch' else steps} {unit}s: {output}"
+    )
+
+
+def _schedule_in(trainer: dict[str, Any]) -> ScheduledLR:
+    """The schedule among a trainer's callbacks, built from its section of the config."""
+    from jsonargparse import ArgumentError, ArgumentParser
+
+    entries = trainer.get("callbacks") or []
+    entries = [
+        {"class_path": entry} if isinstance(entry, str) else entry
+        for entry in (entries if isinstance(entries, list) else [entries])
+    ]
+    names = {each.__name__ for each in ScheduledLR.__subclasses__()}
+    ours = [entry for entry in entries if str(entry.get("class_path")).split(".")[-1] in names]
+    if len(ours) != 1:
+        raise ValueError(
+            f"trainer.callbacks must name one of {', '.join(sorted(names))}, got {len(ours)}: name the one to be drawn."
+        )
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_argument("--callback", type=Callback)
+    try:
+        built = parser.instantiate_classes(parser.parse_object({"callback": ours[0]}))
+    except ArgumentError as error:
+        raise ValueError(str(error)) from error
+    callback: ScheduledLR = built["callback"]
+    return callback
+
+
+def _section(config: Any, name: str) -> dict[str, Any]:
+    section = config.get(name) if isinstance(config, dict) else None
+    return section if isinstance(section, dict) else {}

@@ -1,0 +1,161 @@
+"""Cyclical schedules: triangular, triangular2, exp_range, and what practice has made of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from lightning_lr.schedules import Place, Wave, eased
+
+Mode = Literal["triangular", "triangular2", "exp_range"]
+ScaleMode = Literal["cycle", "iterations"]
+
+
+@dataclass(frozen=True)
+class Cycles:
+    """Cycle after cycle, after a linear warm-up.
+
+    With t finished steps since the warm-up, u and d the steps up and down, c the cycle and x the share that has passed
+    of the way up or down::
+
+        height = f · S,   f = x on the way up, 1 - x on the way down (triangle),  (1 - cos πf) / 2 of that (cosine)
+        S = 1 (triangular),  gamma^(c-1) (triangular2),  gamma^t (exp_range),  scale_fn(c) or scale_fn(t)
+
+    Cycle c is ``cycle_mult^(c-1)`` times as long as the first; its turns are rounded to whole steps. The warm-up of w
+    steps has height 0 and floor ``(t+1)/(w+1)``. Source: Smith 2017, arXiv:1506.01186.
+
+    >>> [Cycles(2, 4).at(step).height for step in (0, 1, 2, 3, 5, 6, 7)]
+    [0.0, 0.5, 1.0, 0.75, 0.25, 0.0, 0.5]
+    >>> [Cycles(2, 2, "triangular2", 0.5).at(step).height for step in (2, 4, 5, 6, 7, 8, 10)]
+    [1.0, 0.0, 0.25, 0.5, 0.25, 0.0, 0.25]
+    >>> [round(Cycles(2, 2, wave="cosine").at(step).height, 12) for step in (0, 1, 2, 3, 4)]
+    [0.0, 0.5, 1.0, 0.5, 0.0]
+    >>> [Cycles(1, 1, cycle_mult=2.0, num_cycles=2).at(step).height for step in (0, 1, 2, 3, 4, 5, 6, 99)]
+    [0.0, 1.0, 0.0, 0.5, 1.0, 0.5, 0.0, 0.0]
+    >>> [Cycles(2, 2, warmup=3).at(step)[2:] for step in (0, 1, 2, 3, 4)]
+    [(0.25, 0.0), (0.5, 0.0), (0.75, 0.0), (1.0, 0.0), (1.0, 0.5)]
+
+    Attributes:
+        up: steps up, of the first cycle; need not be whole.
+        down: steps down.
+        mode: which S.
+        gamma: as above.
+        wave: which f.
+        cycle_mult: growth of cycles, above 0.
+        num_cycles: after which it stays at the bottom; endless if None.
+        warmup: steps before the first cycle.
+        scale_fn: own S, at least 0 and finite.
+        scale_mode: what ``scale_fn`` is given: the cycle, from 1, or t.
+    """
+
+    up: float
+    down: float
+    mode: Mode = "triangular"
+    gamma: float = 1.0
+    wave: Wave = "triangle"
+    cycle_mult: float = 1.0
+    num_cycles: int | None = None
+    warmup: int = 0
+    scale_fn: Callable[[float], float] | None = None
+    scale_mode: ScaleMode = "cycle"
+
+    def __post_init__(self) -> None:
+        shrunk = 1.0
+        if self.cycle_mult < 1:
+            if self.num_cycles is None:
+                raise ValueError(f"cycle_mult={self.cycle_mult} shrinks cycles without end: give num_cycles too.")
+            shrunk = self.cycle_mult ** (self.num_cycles - 1)
+        if min(self.up, self.down) * shrunk < 1:
+            raise ValueError(
+                f"The shortest cycle must have at least a step up and a step down, got {self.up * shrunk:.3g} up and"
+                f" {self.down * shrunk:.3g} down: give longer or fewer cycles."
+            )
+
+    def at(self, step: float) -> Place:
+        """Where it stands after ``step`` finished optimizer steps."""
+        if step < self.warmup:
+            return Place(0, step / self.warmup, (step + 1) / (self.warmup + 1), 0.0)
+        cycle = self._cycle(step)
+        if self.num_cycles is not None and cycle > self.num_cycles:
+            return Place(self.num_cycles, 1.0, 1.0, 0.0)
+        start, peak, end = self.turns(cycle)
+        rising = (step - start) / (peak - start) if step <= peak else (end - step) / (end - peak)
+        height = eased(rising, self.wave) * self._scale(cycle, step - self.warmup)
+        return Place(cycle, (step - start) / (end - start), 1.0, height)
+
+    def turns(self, cycle: int) -> tuple[int, int, int]:
+        """The steps at which a cycle starts, peaks and ends.
+
+        >>> Cycles(2, 3, cycle_mult=1.5, warmup=10).turns(2)
+        (15, 18, 23)
+        """
+        peak = self.warmup + self._before(cycle) + self.up * self.cycle_mult ** (cycle - 1)
+        return self._start(cycle), math.floor(peak + 0.5), self._start(cycle + 1)
+
+    def taken_up(self, cycle: int, phase: float, step: float) -> float:  # noqa: ARG002
+        """The step at which cycles of other lengths are taken up that have come to a phase.
+
+        >>> Cycles(2, 4).taken_up(2, 0.5, step=105)
+        9
+        """
+        if cycle == 0:
+            return round(phase * self.warmup)
+        start, _, end = self.turns(cycle)
+        return round(start + phase * (end - start))
+
+    def fitted(self, steps: int) -> Cycles:
+        """The same cycles, all stretched by one factor, so that the last one ends after ``steps`` steps.
+
+        ``num_cycles`` of them if that is set, else as many as need the least stretching.
+
+        >>> fitted = Cycles(10, 10).fitted(70)
+        >>> fitted.num_cycles, [fitted.turns(cycle) for cycle in (1, 2, 3, 4)]
+        (4, [(0, 9, 18), (18, 26, 35), (35, 44, 53), (53, 61, 70)])
+        """
+        length, number = steps - self.warmup, self.num_cycles
+        if number is None:
+            number = 1
+            while abs(math.log(self._before(number + 2) / length)) < abs(math.log(self._before(number + 1) / length)):
+                number += 1
+        stretch = length / self._before(number + 1)
+        return replace(self, up=self.up * stretch, down=self.down * stretch, num_cycles=number)
+
+    @property
+    def total_steps(self) -> float:
+        """Steps until the end of the last cycle, infinite without ``num_cycles``."""
+        return math.inf if self.num_cycles is None else self._start(self.num_cycles + 1)
+
+    def _before(self, cycle: int) -> float:
+        """Steps of all cycles before one, not rounded."""
+        grown = cycle - 1 if self.cycle_mult == 1 else (self.cycle_mult ** (cycle - 1) - 1) / (self.cycle_mult - 1)
+        return (self.up + self.down) * grown
+
+    def _start(self, cycle: int) -> int:
+        return math.floor(self.warmup + self._before(cycle) + 0.5)
+
+    def _cycle(self, step: float) -> int:
+        lengths = (step - self.warmup) / (self.up + self.down)
+        if self.cycle_mult != 1:
+            grown = 1 + lengths * (self.cycle_mult - 1)
+            # shrinking cycles have a total length: from there on it is past the end
+            lengths = math.log(grown) / math.log(self.cycle_mult) if grown > 0 else math.inf
+        most = math.inf if self.num_cycles is None else self.num_cycles
+        cycle = int(min(1 + lengths, most))
+        # the turns are rounded, so the formula may be off by one
+        while step >= self._start(cycle + 1) and cycle <= most:
+            cycle += 1
+        while step < self._start(cycle):
+            cycle -= 1
+        return cycle
+
+    def _scale(self, cycle: int, step: float) -> float:
+        if self.scale_fn is not None:
+            scale = float(self.scale_fn(cycle if self.scale_mode == "cycle" else step))
+            if not 0 <= scale < math.inf:
+                raise ValueError(f"scale_fn must give a finite number of at least 0, got {scale} at {cycle=}, {step=}.")
+            return scale
+        if self.mode == "triangular2":
+            return self.gamma ** (cycle - 1)
+        return self.gamma**step if self.mode == "exp_range" else 1.0
