@@ -14,11 +14,11 @@ from lightning_lr._trace import current_step, log_figure, tensorboard_writers
 from lightning_lr.course import Course
 from lightning_lr.schedules import Place
 
-_POINTS = 50  # of a cycle
+_POINTS = 25  # of a cycle
 
 
 class CycleLosses:
-    """Keeps the loss of one optimizer step in each fiftieth of a cycle, and nothing where no TensorBoard will show it.
+    """Keeps the loss of one optimizer step in each 25th of a cycle, and nothing where no TensorBoard will show it.
 
     Losses stay on the device until their cycle is over.
     """
@@ -29,7 +29,8 @@ class CycleLosses:
         self._trainer: Trainer | None = None
         self._loss = StepLoss()
         self._count = 0  # of finished steps
-        self._is_due = True  # whether the coming step is the first in its fiftieth
+        self._is_due = True  # whether the coming step is the first in its twenty-fifth
+        self._cycle, self._until = 0, 0.0  # the cycle, and the phase at which the next twenty-fifth begins
 
     def start(self, trainer: Trainer, course: Course) -> None:
         """To be called in ``on_train_start``."""
@@ -45,16 +46,13 @@ class CycleLosses:
             return
         if self._is_due:
             self._loss.add(outputs)
-        used, coming = course.used, course.place
         if course.count == self._count:  # no step was finished in this batch
             return
         self._count = course.count
-        if self._is_due and (loss := self._loss.take(self._trainer)) is not None:
-            self._recent.append((used, loss))
-        same_cycle = coming.cycle == used.cycle
-        self._is_due = not same_cycle or int(_POINTS * coming.phase) != int(_POINTS * used.phase)
-        if not same_cycle:
-            self._read()
+        if self._is_due:
+            self._keep(course.used)
+        coming = course.place
+        self._is_due = coming.phase >= self._until or coming.cycle != self._cycle
 
     def points(self) -> list[list[float]]:
         """Cycle, phase and loss of each point, for a checkpoint."""
@@ -72,6 +70,14 @@ class CycleLosses:
             from lightning_lr.cycle_plots import cycles_figure
 
             log_figure(trainer, "cyclical_lr/loss_vs_phase", cycles_figure(np.array(points)), current_step(trainer))
+
+    def _keep(self, used: Place) -> None:
+        assert self._trainer is not None
+        if used.cycle != self._cycle:
+            self._read()
+        if (loss := self._loss.take(self._trainer)) is not None:
+            self._recent.append((used, loss))
+        self._cycle, self._until = used.cycle, (int(_POINTS * used.phase) + 1) / _POINTS
 
     def _read(self) -> None:
         recent, self._recent = self._recent, []

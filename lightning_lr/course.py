@@ -62,11 +62,9 @@ class Course:
     def advance(self, count: int) -> None:
         """Go to the place of the step behind ``count`` finished ones."""
         self.count, self.used = count, self.place
-        ahead = count - self._first
-        if not 0 <= ahead < _BLOCK:
+        if not 0 <= count - self._first < _BLOCK:
             self._fill(count)
-            ahead = 0
-        self.place = self._ahead[ahead]
+        self.place = self._ahead[count - self._first]
 
     def state(self) -> dict[str, Any]:
         """What another course needs to go on."""

@@ -136,18 +136,18 @@ class Cycles:
         return math.floor(self.warmup + self._before(cycle) + 0.5)
 
     def _cycle(self, step: float) -> int:
+        """The cycle of a step behind the warm-up; one more than ``num_cycles`` past the end."""
         lengths = (step - self.warmup) / (self.up + self.down)
         if self.cycle_mult != 1:
             grown = 1 + lengths * (self.cycle_mult - 1)
             # shrinking cycles have a total length: from there on it is past the end
             lengths = math.log(grown) / math.log(self.cycle_mult) if grown > 0 else math.inf
-        most = math.inf if self.num_cycles is None else self.num_cycles
-        cycle = int(min(1 + lengths, most))
+        cycle = 1 + int(lengths) if self.num_cycles is None else int(min(1 + lengths, self.num_cycles))
         # the turns are rounded, so the formula may be off by one
-        while step >= self._start(cycle + 1) and cycle <= most:
-            cycle += 1
         while step < self._start(cycle):
             cycle -= 1
+        while step >= self._start(cycle + 1) and (self.num_cycles is None or cycle <= self.num_cycles):
+            cycle += 1
         return cycle
 
     def _scale(self, cycle: int, step: float) -> float:

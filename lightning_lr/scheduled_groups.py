@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from torch import Tensor
 from torch.optim import Optimizer
 
 from lightning_lr.bounds import Bounds
@@ -73,14 +74,19 @@ class ScheduledGroups:
         groups = self._optimizers[i].param_groups
         if len(self._spans[i]) != len(groups):  # at first, and when unfreezing has added one
             self._spans[i] = self._spans_of(i)
+        _, _, floor, height = place
         for group, (low, span) in zip(groups, self._spans[i], strict=True):
-            set_lr(group, place.floor * low + place.height * span)
+            lr = floor * low + height * span
+            if isinstance(group["lr"], Tensor):
+                set_lr(group, lr)
+            else:  # what nearly all do, without two calls a step
+                group["lr"] = lr
         if self._momentum is not None:
-            momentum = against(self._momentum, place.height)
+            momentum = against(self._momentum, height)
             for group in groups:
                 set_momentum(group, momentum)
         if self._weight_decay is not None and self._decay_ratios is not None:
-            decay = against(self._weight_decay, place.height)
+            decay = against(self._weight_decay, height)
             ratios = self._decay_ratios.of(i, groups, self._weight_decay[1])
             for group, ratio in zip(groups, ratios, strict=True):
                 set_value(group, "weight_decay", decay * ratio)

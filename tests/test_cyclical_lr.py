@@ -206,7 +206,7 @@ def test_logged_rates_are_those_that_were_used(tmp_path: Path) -> None:
 
 
 def test_figure_of_all_cycles_at_the_end_of_the_run(tmp_path: Path) -> None:
-    """In TensorBoard, over the cycles before an interruption too, with a point in each fiftieth that had a step."""
+    """In TensorBoard, over the cycles before an interruption too, with a point in each twenty-fifth that had a step."""
     boards = [TensorBoardLogger(tmp_path, version=version) for version in (0, 1)]
     cycle = CyclicalLR(0.01, 0.1, 4)
     model = Recorded()
@@ -231,11 +231,11 @@ def test_losses_by_phase_are_means_over_the_micro_batches(tmp_path: Path) -> Non
     assert losses == pytest.approx([sum(model.losses[i : i + 4]) / 4 for i in range(0, 20, 4)])
 
 
-def test_long_cycles_keep_fifty_points(tmp_path: Path) -> None:
+def test_long_cycles_keep_25_points(tmp_path: Path) -> None:
     cycle = CyclicalLR(0.01, 0.1, 256)
     fit(Recorded(), cycle, logger=TensorBoardLogger(tmp_path), max_epochs=13)
     phases = [point[1] for point in cycle.state_dict()["losses"]]
-    assert phases == pytest.approx([math.ceil(512 * i / 50) / 512 for i in range(26)])
+    assert phases == pytest.approx([math.ceil(512 * i / 25) / 512 for i in range(13)])
 
 
 class Scheduled(Recorded):

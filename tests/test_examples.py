@@ -36,7 +36,13 @@ def test_the_readme_has_both_recipes() -> None:
     assert any("-c examples/range_test_then_cycles.yaml" in command for command in COMMANDS)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+def test_preview_of_the_readme(tmp_path: Path) -> None:
+    (command,) = (command for command in COMMANDS if " preview " in command)
+    assert _run(command, tmp_path) == "CyclicalLR over 12 epochs: preview.png\n"
+    assert (tmp_path / "preview.png").is_file()
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if " fit " in command])
 def test_commands_of_the_readme(command: str, tmp_path: Path) -> None:
     output = _run(command, tmp_path)
     assert re.search(r"LRRangeTest found lr=0\.0\d+ \(confident\), cycle bounds", output)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
-from functools import partial
 from typing import Any, ClassVar
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -158,7 +157,7 @@ class ScheduledLR(Callback, ABC):
         )
         self._lay_out(trainer)
         self._counters = [
-            StepCounter(optimizer, partial(self._finished, i), self._courses[i].count)
+            StepCounter(optimizer, self._goes_on(i), self._courses[i].count)
             for i, optimizer in enumerate(self._optimizers)
         ]
         self._write()
@@ -263,11 +262,16 @@ class ScheduledLR(Callback, ABC):
             self._groups.set_bounds(self._bounds)
         self._write()
 
-    def _finished(self, i: int, count: int) -> None:
-        course = self._courses[i]
-        course.advance(count)
-        if self._groups is not None:
-            self._groups.write(i, course.place)
+    def _goes_on(self, i: int) -> Callable[[int], None]:
+        """What happens when an optimizer has finished a step. A closure: it is called at every step."""
+        assert self._groups is not None
+        course, write = self._courses[i], self._groups.write
+
+        def finished(count: int) -> None:
+            course.advance(count)
+            write(i, course.place)
+
+        return finished
 
     def _write(self) -> None:
         """Set the values of the coming steps."""

@@ -172,7 +172,7 @@ class CyclicalLR(ScheduledLR):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
+        self._tracer.batch_end(outputs)
         self._losses.batch_end(self._courses[0], outputs)
         if self._snapshot_cycles:
             self._save_snapshot(trainer)

@@ -1,0 +1,168 @@
+"""Small tasks of different kinds, each the same for everything that is trained on it.
+
+Batches are drawn once from a seed and held in memory, so that a step costs what the model costs.
+"""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from sklearn.datasets import load_digits
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+OptimizerName = Literal["sgd", "momentum", "nesterov", "adam", "adamw"]
+Batch = tuple[Tensor, Tensor]
+OPTIMIZERS: dict[str, Callable[[Any, float], torch.optim.Optimizer]] = {
+    "sgd": lambda parameters, lr: torch.optim.SGD(parameters, lr),
+    "momentum": lambda parameters, lr: torch.optim.SGD(parameters, lr, momentum=0.9),
+    "nesterov": lambda parameters, lr: torch.optim.SGD(parameters, lr, momentum=0.9, nesterov=True),
+    "adam": lambda parameters, lr: torch.optim.Adam(parameters, lr),
+    "adamw": lambda parameters, lr: torch.optim.AdamW(parameters, lr),
+}
+
+
+@dataclass(frozen=True)
+class Task:
+    """A model, its data and its loss.
+
+    Attributes:
+        build: the model, with weights from torch's random state.
+        train: inputs and targets to draw batches from.
+        val: inputs and targets to measure with.
+        loss: of outputs and targets.
+        batch_size: of a step.
+        is_classification: whether accuracy means anything.
+    """
+
+    build: Callable[[], nn.Module]
+    train: Batch
+    val: Batch
+    loss: Callable[[Tensor, Tensor], Tensor]
+    batch_size: int = 32
+    is_classification: bool = True
+
+    def batches(self, steps: int, seed: int) -> list[Batch]:
+        """Shuffled epoch after epoch, as many as there are steps."""
+        x, y = self.train
+        generator = torch.Generator().manual_seed(seed)
+        drawn: list[Batch] = []
+        while len(drawn) < steps:
+            order = torch.randperm(len(x), generator=generator)
+            drawn += [
+                (x[rows], y[rows]) for rows in torch.split(order, self.batch_size) if len(rows) == self.batch_size
+            ]
+        return drawn[:steps]
+
+
+class TaskModule(LightningModule):
+    """Trains a task with one of the optimizers."""
+
+    def __init__(self, task: Task, make_optimizer: Callable[[Any, float], torch.optim.Optimizer], lr: float) -> None:
+        super().__init__()
+        self.net, self.task, self.make_optimizer, self.lr = task.build(), task, make_optimizer, lr
+        self.losses: list[Tensor] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.net(x)  # type: ignore[no-any-return]
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        loss = self.task.loss(self(batch[0]), batch[1])
+        self.losses.append(loss.detach())
+        return loss
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return self.make_optimizer(self.parameters(), self.lr)
+
+
+def train(
+    task: Task,
+    optimizer: str | Callable[[Any, float], torch.optim.Optimizer],
+    lr: float,
+    steps: int,
+    seed: int = 0,
+    callbacks: Sequence[Callback] = (),
+    **trainer: Any,
+) -> TaskModule:
+    """Train it through a real Trainer; the same seed gives the same weights and batches to everything."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    torch.set_num_threads(1)  # the models are so small that a second one only costs
+    torch.manual_seed(seed)
+    module = TaskModule(task, OPTIMIZERS[optimizer] if isinstance(optimizer, str) else optimizer, lr)
+    quiet: dict[str, Any] = dict.fromkeys(
+        ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False
+    )
+    batches: Any = task.batches(steps, seed)  # a list is a dataset
+    data = DataLoader(batches, batch_size=None)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        Trainer(accelerator="cpu", max_epochs=1, callbacks=list(callbacks), **{**quiet, **trainer}).fit(module, data)
+    return module.eval()
+
+
+@torch.no_grad()
+def measure(task: Task, net: nn.Module, data: Batch | None = None) -> tuple[float, float]:
+    """Loss and accuracy on the validation data, or on other data."""
+    x, y = task.val if data is None else data
+    outputs = net(x)
+    accuracy = (outputs.argmax(-1) == y).float().mean().item() if task.is_classification else float("nan")
+    return task.loss(outputs, y).item(), accuracy
+
+
+@cache
+def digits() -> Task:
+    """Handwritten digits, a convolutional network."""
+    bunch = load_digits()
+    images, labels = torch.tensor(bunch.images, dtype=torch.float32).unsqueeze(1) / 16, torch.tensor(bunch.target)
+    order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
+    train_rows, val_rows = order[:1437], order[1437:]
+
+    def build() -> nn.Module:
+        return nn.Sequential(
+            nn.Conv2d(1, 16, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Conv2d(16, 32, 3, padding=1),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+            nn.Flatten(),
+            nn.Linear(128, 10),
+        )
+
+    return Task(build, (images[train_rows], labels[train_rows]), (images[val_rows], labels[val_rows]), _entropy)
+
+
+@cache
+def characters() -> Task:
+    """The next character of English text (Python's own manual) from the 12 before it."""
+    from pydoc_data.topics import topics
+
+    text = "\n".join(topics[name] for name in sorted(topics)).lower()
+    alphabet = "abcdefghijklmnopqrstuvwxyz0123456789 \n.,:;'\"()[]{}=+-*/_<>`"
+    codes = torch.tensor([alphabet.index(each) for each in text if each in alphabet])
+    windows = codes.unfold(0, 13, 1)
+    order = torch.randperm(len(windows), generator=torch.Generator().manual_seed(0))
+    train_rows, val_rows = order[:40_000], order[-4_000:]
+
+    def build() -> nn.Module:
+        return nn.Sequential(
+            nn.Embedding(len(alphabet), 16),
+            nn.Flatten(),
+            nn.Linear(12 * 16, 128),
+            nn.ReLU(),
+            nn.Linear(128, len(alphabet)),
+        )
+
+    data = [(windows[rows, :12], windows[rows, 12]) for rows in (train_rows, val_rows)]
+    return Task(build, data[0], data[1], _entropy, batch_size=64)
+
+
+def _entropy(outputs: Tensor, targets: Tensor) -> Tensor:
+    return nn.functional.cross_entropy(outputs, targets)
