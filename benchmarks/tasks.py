@@ -164,5 +164,52 @@ def characters() -> Task:
     return Task(build, data[0], data[1], _entropy, batch_size=64)
 
 
+@cache
+def least_squares() -> Task:
+    """Noisy linear regression whose curvatures lie a factor of 1000 apart."""
+    generator = torch.Generator().manual_seed(0)
+    scales = torch.logspace(0, -1.5, 50)
+    x = torch.randn(5000, 50, generator=generator) * scales
+    y = x @ (torch.randn(50, 1, generator=generator) / scales[:, None]) + 0.5 * torch.randn(5000, 1, generator=generator)
+    data = [(x[:4000], y[:4000]), (x[4000:], y[4000:])]
+    return Task(lambda: nn.Linear(50, 1), data[0], data[1], nn.functional.mse_loss, 16, is_classification=False)
+
+
+@cache
+def autoencoder() -> Task:
+    """Handwritten digits through a bottleneck of eight numbers and back."""
+    pixels = digits().train[0].flatten(1), digits().val[0].flatten(1)
+
+    def build() -> nn.Module:
+        layers = [nn.Linear(64, 64), nn.Tanh(), nn.Linear(64, 8), nn.Tanh(), nn.Linear(8, 64), nn.Tanh()]
+        return nn.Sequential(*layers, nn.Linear(64, 64))
+
+    return Task(
+        build, (pixels[0],) * 2, (pixels[1],) * 2, nn.functional.mse_loss, batch_size=32, is_classification=False
+    )
+
+
+class _Residual(nn.Module):
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.norm, self.up, self.down = nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.Linear(2 * width, width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x + self.down(nn.functional.gelu(self.up(self.norm(x))))  # type: ignore[no-any-return]
+
+
+@cache
+def residual() -> Task:
+    """A smooth function of eight numbers, by a residual network with LayerNorm."""
+    x = torch.randn(6000, 8, generator=torch.Generator().manual_seed(0))
+    y = torch.sin(2 * x[:, :4] * x[:, 4:]).sum(1, keepdim=True) + x[:, :1]
+    data = [(x[:5000], y[:5000]), (x[5000:], y[5000:])]
+
+    def build() -> nn.Module:
+        return nn.Sequential(nn.Linear(8, 48), _Residual(48), _Residual(48), nn.LayerNorm(48), nn.Linear(48, 1))
+
+    return Task(build, data[0], data[1], nn.functional.mse_loss, batch_size=32, is_classification=False)
+
+
 def _entropy(outputs: Tensor, targets: Tensor) -> Tensor:
     return nn.functional.cross_entropy(outputs, targets)

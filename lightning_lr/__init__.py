@@ -2,6 +2,7 @@
 
 # Eager imports: a YAML file can name a callback without its package only once the class is imported.
 from lightning_lr.callbacks.cyclical_lr import CyclicalLR
+from lightning_lr.callbacks.hypergradient_lr import HypergradientLR
 from lightning_lr.callbacks.lr_range_test import LRRangeTest, RangeTestResult
 from lightning_lr.callbacks.lr_trace import LRTrace
 from lightning_lr.callbacks.one_cycle_lr import OneCycleLR
@@ -14,6 +15,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "CyclicalLR",
+    "HypergradientLR",
     "LRCurve",
     "LRRangeTest",
     "LRTrace",

@@ -20,12 +20,17 @@ class StepCounter:
         optimizer: to be counted.
         then: called with the count after each finished step, before the training step goes on.
         count: steps that were finished before.
+        first: whether to be told before all other hooks that are there, what reads or sets learning rates among them.
     """
 
-    def __init__(self, optimizer: Optimizer, then: Callable[[int], None], count: int = 0) -> None:
+    def __init__(
+        self, optimizer: Optimizer, then: Callable[[int], None], count: int = 0, *, first: bool = False
+    ) -> None:
         self.count = count
         self._then = then
         self._handle = optimizer.register_step_post_hook(self._finished)
+        if first:
+            optimizer._optimizer_step_post_hooks.move_to_end(self._handle.id, last=False)
 
     def remove(self) -> None:
         """Stop counting."""

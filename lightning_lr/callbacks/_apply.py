@@ -7,6 +7,7 @@ from lightning.pytorch.utilities import rank_zero_warn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from lightning_lr.callbacks._scheduled_lr import ScheduledLR
+from lightning_lr.callbacks.hypergradient_lr import HypergradientLR
 from lightning_lr.param_groups import lr_ratios, optimizer_names, set_lr
 from lightning_lr.scheduler_rates import set_scheduler_lrs
 from lightning_lr.suggestion import Suggestion
@@ -19,7 +20,7 @@ def apply_suggestion(trainer: Trainer, pl_module: LightningModule, suggestion: S
 
     Optimizers, torch's schedulers (in place), a number named ``lr`` or ``learning_rate`` of the module or its
     hyperparameters, and every callback that schedules (`CyclicalLR`, ...) and whose bounds were left open. One with
-    bounds of its own keeps them. The optimizers that they drive are left to them.
+    bounds of its own keeps them. The optimizers that they drive are left to them. `HypergradientLR` begins anew.
 
     Args:
         trainer: in ``fit``.
@@ -30,6 +31,9 @@ def apply_suggestion(trainer: Trainer, pl_module: LightningModule, suggestion: S
     Returns:
         What was set, in words for the user: ``["Adam", "StepLR", "model.lr"]``.
     """
+    for callback in vars(trainer)["callbacks"]:
+        if isinstance(callback, HypergradientLR):
+            callback.restart()
     scheduling = [callback for callback in vars(trainer)["callbacks"] if isinstance(callback, ScheduledLR)]
     ratios = {id(group): ratio for group, ratio in lr_ratios(trainer.optimizers)}
     names = dict(zip(map(id, trainer.optimizers), optimizer_names(trainer.optimizers), strict=True))

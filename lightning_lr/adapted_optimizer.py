@@ -1,0 +1,166 @@
+"""An optimizer whose learning rates adapt, in time: what is measured at one step is known after the next."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightning_lr.adaptation import Adaptation, Unit
+from lightning_lr.divergence import DivergenceWatch
+from lightning_lr.late_values import LateValues
+from lightning_lr.param_groups import group_names
+from lightning_lr.step_counter import StepCounter
+
+_MOST_RETURNS = 3
+_ABOUT_RIGHT = 0.3  # the mean cosine of an epoch, beside the root of the mean square
+
+
+class AdaptedOptimizer:
+    """Brings an adaptation together with the loss, the watch for divergence, and the delay of a step.
+
+    Args:
+        name: of the optimizer, in logs and messages.
+        adaptation: of its learning rates.
+        reduce: sums a tensor over all processes.
+        world_size: how many there are.
+        warn: told what has happened, in a sentence.
+        guards: whether to go back when training has diverged.
+        has_scaler: whether a GradScaler leaves out steps that are not finite, so that such a loss does no harm.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        adaptation: Adaptation,
+        *,
+        reduce: Callable[[Tensor], Tensor],
+        world_size: int,
+        warn: Callable[[str], None],
+        guards: bool,
+        has_scaler: bool = False,
+    ) -> None:
+        self.adaptation = adaptation
+        self._name, self._reduce, self._world_size, self._warn, self._guards = name, reduce, world_size, warn, guards
+        self._has_scaler = has_scaler
+        self._late = LateValues()
+        self._watch = DivergenceWatch()
+        self._loss: Tensor | None = None  # sum over the steps since the last measurement, on the device
+        self._losses = 0
+        self._cosines: dict[str, list[float]] = {}  # of this epoch, by unit
+        self._counter = StepCounter(adaptation.optimizer, self._after_step, first=True)
+        self._seen = 0  # of its steps
+
+    def has_stepped(self) -> bool:
+        """Whether the optimizer has been about to step since the last `batch_end`, whatever came of it."""
+        return self.adaptation.steps != self._seen
+
+    def batch_end(self, loss: Tensor | None) -> None:
+        """To be called after each batch in which the optimizer has stepped.
+
+        Args:
+            loss: of the step, a scalar on the device; None if there is none.
+        """
+        self._seen = self.adaptation.steps
+        if loss is not None:
+            self._loss = loss if self._loss is None else self._loss + loss
+            self._losses += 1
+        known = self._late.take()  # of the batches before
+        if (measured := self.adaptation.measured()) is not None:
+            self._put(*measured)
+        if known is None:
+            self.adaptation.write()  # what a schedule says of the coming step, scaled
+            return
+        (*sums, loss_then), beside = known
+        if self._guards and self._has_diverged(sums, loss_then, beside):
+            self._go_back()
+            return
+        self.adaptation.decide(sums, beside)
+        for name, unit in self.units():
+            self._cosines.setdefault(name, []).append(unit.alignment.cosine)
+
+    def units(self) -> Iterator[tuple[str, Unit]]:
+        """The units of the adaptation, with their names in logs."""
+        units = self.adaptation.units
+        names = group_names(self.adaptation.optimizer)
+        for unit, name in zip(units, names, strict=False):
+            yield (self._name if len(units) == 1 else f"{self._name}/{name}"), unit
+
+    def verdicts(self) -> Iterator[str]:
+        """What the cosines since the last time say of the learning rates, in a sentence for each unit."""
+        for name, cosines in self._cosines.items():
+            mean = sum(cosines) / len(cosines)
+            scale = math.sqrt(sum(cosine**2 for cosine in cosines) / len(cosines))
+            word = "about right" if abs(mean) <= _ABOUT_RIGHT * scale else "too low" if mean > 0 else "too high"
+            yield f"the learning rate of {name} was {word} in this epoch (mean alignment {mean:+.3f})."
+        self._cosines.clear()
+
+    def restart(self) -> None:
+        """Begin anew, with a scale of 1, from the learning rates that are set."""
+        self._late.clear()
+        self._watch = DivergenceWatch()
+        self.adaptation.restart()
+
+    def let_go(self) -> None:
+        """Leave the optimizer alone."""
+        self._counter.remove()
+        self.adaptation.rates.let_go()
+
+    def state(self, with_vectors: bool) -> dict[str, Any]:
+        """For a checkpoint, in plain numbers, lists and tensors."""
+        return {
+            "adaptation": self.adaptation.state(with_vectors),
+            "watch": asdict(self._watch),
+            "late": self._late.state(),
+            "loss": None if self._loss is None else self._loss.item(),
+            "losses": self._losses,
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        self.adaptation.load_state(state["adaptation"])
+        self._watch = DivergenceWatch(**state["watch"])
+        self._late.load_state(state["late"])
+        self._loss = None if state["loss"] is None else torch.tensor(state["loss"])
+        self._losses = state["losses"]
+
+    def _after_step(self, count: int) -> None:
+        if count > self.adaptation.steps:
+            raise RuntimeError(
+                f"HypergradientLR did not hear of a step of {self._name} before it was made: step the optimizers that"
+                " self.optimizers() gives, not torch's own behind them."
+            )
+        self.adaptation.after_step()
+
+    def _put(self, sums: Tensor, beside: dict[str, Any]) -> None:
+        """Hand in what was measured, with the mean loss since the last time."""
+        mean = sums.new_zeros(()) if self._loss is None else (self._loss / self._losses).to(sums)
+        beside["has_loss"] = self._loss is not None
+        self._loss, self._losses = None, 0
+        self._late.put(self._reduce(torch.cat([sums, mean.reshape(1) / self._world_size])), beside)
+
+    def _has_diverged(self, sums: list[float], loss: float, beside: dict[str, Any]) -> bool:
+        if not all(math.isfinite(moved) for moved in sums[2::4]):  # the parameters are lost
+            return True
+        is_skipped = self._has_scaler and not math.isfinite(loss)
+        return beside["has_loss"] and not is_skipped and self._watch.has_diverged(loss, beside["steps"])
+
+    def _go_back(self) -> None:
+        if self._watch.returns == _MOST_RETURNS:
+            raise RuntimeError(
+                f"HypergradientLR has taken training with {self._name} back to good weights {_MOST_RETURNS} times in a"
+                " row, and it diverges again even with small steps: look for values in the data or the loss that are"
+                " not finite, or set guard=False to train on."
+            )
+        if self._watch.returns == 0:
+            self._warn(
+                f"HypergradientLR: training with {self._name} has diverged. It goes on from the mean of the last good"
+                " weights, with a learning rate of 0.3 of what it was."
+            )
+        self._watch.taken_back()
+        self._late.clear()
+        self.adaptation.go_back()

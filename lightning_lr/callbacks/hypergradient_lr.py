@@ -1,0 +1,263 @@
+"""`HypergradientLR`: the learning rate adapts itself while training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal, get_args
+
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import BaseFinetuning
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from torch import Tensor
+from torch.optim import LBFGS, Optimizer
+
+from lightning_lr import _trace
+from lightning_lr._step_loss import StepLoss
+from lightning_lr.adaptation import Adaptation
+from lightning_lr.adapted_optimizer import AdaptedOptimizer
+from lightning_lr.callbacks._arguments import plain_arguments, warn_if_changed
+from lightning_lr.callbacks._run_lengths import steps_per_epoch, steps_per_run
+from lightning_lr.durations import Duration
+from lightning_lr.hypergradient import Additive, LongHorizon, Multiplicative, Rule, RuleName
+from lightning_lr.param_groups import lr_ratios, optimizer_names
+
+_HORIZON = 200  # steps, where the length of the run is not known
+
+
+class HypergradientLR(Callback):
+    """Adapts the learning rate while training, from the derivative of the loss by the learning rate.
+
+    It multiplies: the learning rate of a step is ``scale`` times whatever the optimizer, a scheduler or `CyclicalLR`
+    says. Schedulers step on their own values, the groups of the optimizers hold the scaled ones. Groups keep their
+    ratios.
+
+    The rule ``"long_horizon"`` measures, before a step, the cosine between the gradient and the way back to a mean of
+    the iterates so far, which keeps one copy of the parameters. While it is positive the steps were too short, and the
+    scale rises; see `LongHorizon` for the formula. The first step is made so short that any learning rate to begin
+    with will do, from 1e-7 to 10. When training diverges all the same, the parameters go back to that mean of good
+    iterates and training goes on with a smaller scale.
+
+    ``"multiplicative"`` and ``"additive"`` are the rules of the paper. They look back one step, need no memory with
+    Adam and with momentum, and are there to compare: noise shrinks their learning rate.
+
+    A measurement takes effect from the second step after it on, so that no step waits for the device.
+
+    Args:
+        rule: how the scale is adapted.
+        beta: β of the paper's rules, above 0. 0.02 for ``"multiplicative"`` if None (below 1 there); ``"additive"``
+            needs one, in the paper 1e-3 for SGD and 1e-7 for Adam.
+        horizon: of the mean that ``"long_horizon"`` looks back to: steps (``200``), epochs (``"2ep"``) or a share of
+            the run (``"0.2run"``). A fifth of the run if None, or 200 steps where its length is not known.
+        per_group: whether every parameter group has a scale of its own. Else each optimizer has one.
+        every: steps between measurements; ``"auto"``: each step until the rate has settled (8 turns), then each 10th.
+        adapt: false to observe only: the alignment is logged, and at the end of each epoch a sentence says whether the
+            learning rate was too low, about right or too high.
+        guard: of ``"long_horizon"``: go back when training has diverged, see `DivergenceWatch`. After the third time in
+            a row there is an error.
+        save_anchor: whether checkpoints hold what is as large as the parameters: the mean, or plain SGD's last
+            gradients. Without it a resumed run begins a new mean.
+
+    Logged keys, every ``Trainer(log_every_n_steps)``, for each optimizer, with ``/<group>`` if ``per_group``:
+
+    | key | value |
+    |---|---|
+    | ``lr/<optimizer>[/<group>]``, ``lr/loss`` | the learning rate that a step used, and its loss |
+    | ``hypergradient/alignment/<optimizer>`` | the cosine: positive if the steps were too short |
+    | ``hypergradient/scale/<optimizer>`` | the factor |
+    | ``hypergradient/turns/<optimizer>`` | how often the direction of adaptation has changed |
+
+    Example:
+        >>> from lightning.pytorch import Trainer
+        >>> trainer = Trainer(callbacks=[HypergradientLR()], logger=False, enable_checkpointing=False)
+
+    References:
+        Atılım Güneş Baydin et al., "Online Learning Rate Adaptation with Hypergradient Descent", 2018,
+        arXiv:1703.04782.
+    """
+
+    def __init__(
+        self,
+        rule: RuleName = "long_horizon",
+        beta: float | None = None,
+        horizon: int | str | None = None,
+        per_group: bool = False,
+        every: int | Literal["auto"] = "auto",
+        adapt: bool = True,
+        guard: bool = True,
+        save_anchor: bool = True,
+    ) -> None:
+        self._arguments = plain_arguments(locals())
+        if rule not in get_args(RuleName):
+            raise ValueError(f"rule must be one of {', '.join(get_args(RuleName))}, got {rule!r}.")
+        if (rule == "long_horizon" and beta is not None) or (rule != "long_horizon" and horizon is not None):
+            raise ValueError(
+                f"rule='long_horizon' takes horizon, the other rules take beta, got {rule=}, {beta=}, {horizon=}."
+            )
+        if rule == "additive" and beta is None:
+            raise ValueError("rule='additive' needs beta, whose unit is that of your loss: try 1e-3 for SGD, 1e-7 for Adam.")
+        if beta is not None and not 0 < beta < (1 if rule == "multiplicative" else math.inf):
+            limit = " and below 1" if rule == "multiplicative" else " and finite"
+            raise ValueError(f"beta must be above 0{limit}, got {beta}.")
+        if every != "auto" and (isinstance(every, bool) or not isinstance(every, int) or every < 1):
+            raise ValueError(f"every must be 'auto' or a number of steps of at least 1, got {every!r}.")
+        self._make_rule: Callable[[], Rule] = {
+            "long_horizon": LongHorizon,
+            "multiplicative": partial(Multiplicative, 0.02 if beta is None else beta),
+            "additive": partial(Additive, beta or 0.0),
+        }[rule]
+        self._is_long = rule == "long_horizon"
+        self._horizon = None if horizon is None else Duration.parse("horizon", horizon)
+        self._per_group, self._every, self._adapt = per_group, every, adapt
+        self._guard = guard and adapt and self._is_long
+        self._save_anchor = save_anchor
+        self._optimizers: list[AdaptedOptimizer] = []  # while training
+        self._saved: list[dict[str, Any]] = []  # their states, of a run that has ended or is resumed
+        self._finetunes = False
+        self._loss = StepLoss()
+        self._tracer = _trace.LRTracer()
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        lr_ratios(trainer.optimizers)  # raises where there is no learning rate to adapt
+        for optimizer in trainer.optimizers:
+            if isinstance(optimizer, LBFGS):
+                raise MisconfigurationException(
+                    "HypergradientLR cannot adapt LBFGS, which searches its own step lengths: leave one of them out."
+                )
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._tracer.start(trainer, self)
+        self._loss = StepLoss()
+        self._finetunes = any(isinstance(callback, BaseFinetuning) for callback in vars(trainer)["callbacks"])
+        if trainer.global_step == 0 or len(self._saved) != len(trainer.optimizers):
+            self._saved = []  # a new run
+        horizon = self._horizon_in(trainer) if self._is_long else None
+        sum_over_ranks = partial(trainer.strategy.reduce, reduce_op="sum")
+        for name, optimizer in zip(optimizer_names(trainer.optimizers), trainer.optimizers, strict=True):
+            adaptation = Adaptation(
+                optimizer,
+                self._make_rule,
+                horizon,
+                adapts=self._adapt,
+                per_group=self._per_group,
+                every=self._every,
+                world_size=trainer.world_size,
+                reduce=sum_over_ranks,
+            )
+            self._optimizers.append(
+                AdaptedOptimizer(
+                    name,
+                    adaptation,
+                    reduce=sum_over_ranks,
+                    world_size=trainer.world_size,
+                    warn=rank_zero_warn,
+                    guards=self._guard,
+                    has_scaler=getattr(trainer.precision_plugin, "scaler", None) is not None,
+                )
+            )
+        for adapted, saved in zip(self._optimizers, self._saved, strict=False):
+            adapted.load_state(saved)
+        self._watch_schedulers(trainer)
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._take_rates()
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        if batch_idx == 0:
+            self._watch_schedulers(trainer)  # StochasticWeightAveraging brings one of its own
+            self._take_rates()
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        for adapted in self._optimizers:
+            if adapted.adaptation.optimizer is optimizer:
+                adapted.adaptation.before_step(_loss_scale(trainer, optimizer))
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self._loss.add(outputs)
+        stepped = [adapted for adapted in self._optimizers if adapted.has_stepped()]
+        if stepped:
+            loss = self._loss.take(trainer)
+            for adapted in stepped:
+                adapted.batch_end(loss)
+        self._tracer.batch_end(outputs)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._adapt:
+            return
+        for text in (text for adapted in self._optimizers for text in adapted.verdicts()):
+            rank_zero_info(f"HypergradientLR: {text}")
+            for writer in _trace.tensorboard_writers(trainer):
+                writer.add_text("hypergradient/verdict", text, _trace.current_step(trainer))
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._let_go()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._let_go()
+
+    def restart(self) -> None:
+        """Begin anew with a scale of 1, since a range test has found the learning rates that are to be set now."""
+        for adapted in self._optimizers:
+            adapted.restart()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"arguments": self._arguments, "progress": self._progress()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        saved = state_dict["arguments"]
+        warn_if_changed("HypergradientLR", saved, self._arguments)
+        # what another rule or another division of the groups has learned is of no use
+        is_alike = all(saved[name] == self._arguments[name] for name in ("rule", "per_group"))
+        self._saved = state_dict["progress"] if is_alike else []
+
+    def _progress(self) -> list[dict[str, Any]]:
+        if not self._optimizers:
+            return self._saved
+        return [adapted.state(self._save_anchor) for adapted in self._optimizers]
+
+    def _horizon_in(self, trainer: Trainer) -> float:
+        run = steps_per_run(trainer)
+        if self._horizon is not None:
+            return self._horizon.steps("horizon", steps_per_epoch(trainer), run)
+        return max(1.0, 0.2 * run) if math.isfinite(run) else _HORIZON
+
+    def _watch_schedulers(self, trainer: Trainer) -> None:
+        for config in trainer.lr_scheduler_configs:
+            for adapted in self._optimizers:
+                if getattr(config.scheduler, "optimizer", None) is adapted.adaptation.optimizer:
+                    adapted.adaptation.rates.watch(config.scheduler)
+
+    def _take_rates(self) -> None:
+        """Take what other callbacks have set for the coming step. Finetuning ones go by what the groups hold."""
+        for adapted in self._optimizers:
+            adapted.adaptation.rates.take(are_scaled=self._finetunes)
+            adapted.adaptation.write()
+
+    def _let_go(self) -> None:
+        self._saved = self._progress()  # for a fit that goes on, or a checkpoint that is saved by hand
+        for adapted in self._optimizers:
+            adapted.let_go()
+        self._optimizers = []
+        self._tracer.stop()
+
+    def _traced_values(self) -> dict[str, float]:
+        """What is logged beside the learning rate."""
+        values = {}
+        for name, unit in (named for adapted in self._optimizers for named in adapted.units()):
+            values[f"hypergradient/alignment/{name}"] = unit.alignment.cosine
+            values[f"hypergradient/scale/{name}"] = unit.rule.scale
+            values[f"hypergradient/turns/{name}"] = unit.rule.turns
+        return values
+
+
+def _loss_scale(trainer: Trainer, optimizer: Optimizer) -> Tensor | None:
+    """By what the gradients are still multiplied: under a GradScaler a fused optimizer divides them itself."""
+    scaler = getattr(trainer.precision_plugin, "scaler", None)
+    if scaler is None or not getattr(optimizer, "_step_supports_amp_scaling", False):
+        return None
+    return scaler.scale(torch.ones((), device=trainer.strategy.root_device))  # type: ignore[no-any-return]

@@ -1,0 +1,152 @@
+"""Rules that adapt a learning rate while training: alignment of gradient and past movement -> next learning rate.
+
+With parameters θ, learning rate α and the optimizer's direction u, a step is ``θ_t+1 = θ_t - α u_t``, so that
+``∂f(θ_t)/∂α = -⟨g_t, u_t-1⟩``: the gradient, multiplied with what the last step did, tells whether that step was too
+short. A rule is told this *alignment* and keeps a ``scale``, by which the scheduled learning rate is multiplied. It
+knows nothing of tensors.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, Literal, NamedTuple, Protocol
+
+RuleName = Literal["long_horizon", "multiplicative", "additive"]
+
+
+class Alignment(NamedTuple):
+    """How a gradient g lies to the movement d of the steps before, undone: ``d = θ_then - θ_now``.
+
+    Attributes:
+        dot: ``⟨g, d⟩``. To first order it is ``-∂f/∂log α`` of the learning rate α of those steps.
+        gradient_norm: ``‖g‖``.
+        movement_norm: ``‖d‖``.
+    """
+
+    dot: float
+    gradient_norm: float
+    movement_norm: float
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the gradient is finite and the parameters have moved at all."""
+        return math.isfinite(self.gradient_norm) and self.movement_norm != 0
+
+    @property
+    def cosine(self) -> float:
+        """The cosine of the angle between g and d, from -1 to 1; -1 where it is not finite: the steps went too far.
+
+        >>> Alignment(1.0, 2.0, 1.0).cosine, Alignment(math.nan, 1.0, math.inf).cosine, Alignment(0.0, 0.0, 1.0).cosine
+        (0.5, -1.0, 0.0)
+        """
+        cosine = self.dot / (self.gradient_norm * self.movement_norm + 1e-30)
+        return max(-1.0, min(1.0, cosine)) if math.isfinite(cosine) else -1.0
+
+
+class Rule(Protocol):
+    """What adapts a scale.
+
+    Attributes:
+        scale: factor of the scheduled learning rate, above 0.
+        turns: how often the direction of adaptation has changed.
+    """
+
+    scale: float
+    turns: int
+
+    def update(self, alignment: Alignment, rate: float, steps: int) -> None:
+        """Take one alignment.
+
+        Args:
+            alignment: of a gradient to the steps before it.
+            rate: learning rate of the latest of these steps.
+            steps: that were made since the last alignment.
+        """
+
+
+@dataclass
+class LongHorizon:
+    """The default: looks back over the whole way from a mean of the iterates, not only over the last step.
+
+    With c the cosine of the alignment, m its mean, K the number of times that m has changed its sign, and n the steps
+    since the last alignment::
+
+        m ← 0.8 m + 0.2 c
+        log scale ← log scale + clip(0.7 √n c / (1 + K/3), -0.5, 0.25)
+
+    One step looks too short a way ahead: noise then shrinks the learning rate (Wu et al. 2018). The gain falls only
+    when the direction turns, so that a rate that is decades away is reached in some 60 steps, and one that is right
+    stays.
+
+    References:
+        Harry Kesten, "Accelerated Stochastic Approximation", 1958 (the gain).
+        Yuhuai Wu et al., "Understanding Short-Horizon Bias in Stochastic Meta-Optimization", 2018, arXiv:1803.02021.
+    """
+
+    scale: float = 1.0
+    turns: int = 0
+    mean: float = 0.0
+
+    gain: ClassVar[float] = 0.7
+
+    def update(self, alignment: Alignment, rate: float, steps: int) -> None:  # noqa: ARG002
+        cosine = alignment.cosine
+        before = self.mean
+        self.mean = 0.8 * before + 0.2 * cosine if before else cosine
+        self.turns += before * self.mean < 0
+        step = math.sqrt(steps) * self.gain / (1 + self.turns / 3) * cosine
+        self.scale *= math.exp(max(-0.5, min(0.25, step)))
+
+
+@dataclass
+class Multiplicative:
+    """``α_t = α_t-1 (1 + β cos(g_t, u_t-1))``: the dimensionless rule of Baydin et al.
+
+    Args:
+        beta: β, above 0 and below 1.
+
+    References:
+        Atılım Güneş Baydin et al., "Online Learning Rate Adaptation with Hypergradient Descent", 2018,
+        arXiv:1703.04782.
+    """
+
+    beta: float
+    scale: float = 1.0
+    turns: int = 0
+    before: float = 0.0
+
+    def update(self, alignment: Alignment, rate: float, steps: int) -> None:  # noqa: ARG002
+        cosine = alignment.cosine
+        self.turns += self.before * cosine < 0
+        self.before = cosine or self.before
+        self.scale *= 1 + self.beta * cosine
+
+
+@dataclass
+class Additive:
+    """``α_t = α_t-1 + β ⟨g_t, u_t-1⟩``: the rule of Baydin et al. (SGD-HD, SGDN-HD, Adam-HD).
+
+    β has a unit, so it depends on the scale of the gradients. Where the rule would take α to zero or below, which
+    theirs does, α is halved.
+
+    Args:
+        beta: β, above 0; in the paper 1e-3 for SGD and 1e-7 for Adam.
+
+    References:
+        as of `Multiplicative`.
+    """
+
+    beta: float
+    scale: float = 1.0
+    turns: int = 0
+    before: float = 0.0
+
+    def update(self, alignment: Alignment, rate: float, steps: int) -> None:  # noqa: ARG002
+        if rate == 0 or not math.isfinite(alignment.dot):
+            return
+        self.turns += self.before * alignment.dot < 0
+        self.before = alignment.dot or self.before
+        # d = α u, so ⟨g, u⟩ = dot / α; and α = scale · schedule, so the step of the scale is that of α by the schedule
+        relative = self.beta * alignment.dot / rate**2
+        self.scale *= max(0.5, 1 + relative)

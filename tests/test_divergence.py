@@ -1,0 +1,54 @@
+"""When training counts as diverged."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from lightning_lr.divergence import DivergenceWatch
+
+
+def _first(losses: list[float], steps: int = 1) -> int | None:
+    """At which loss it says so."""
+    watch = DivergenceWatch()
+    return next((i for i, loss in enumerate(losses) if watch.has_diverged(loss, steps)), None)
+
+
+@pytest.mark.parametrize("offset", [0.0, -100.0], ids=["positive", "negative losses"])
+def test_a_loss_that_comes_back_up(offset: float) -> None:
+    falling = [2.0 * 0.9**i + offset for i in range(40)]
+    assert _first(falling) is None
+    assert _first([*falling, *[2.0 + offset] * 9]) is None  # for less than 10 steps
+    # the mean needs 6 steps to rise by 0.7: 1 - 0.8^6 = 0.74
+    assert _first([*falling, *[2.0 + offset] * 30]) == 40 + 5 + 9
+    assert _first([*falling, *[1.2 + offset] * 30]) is None  # 0.6 of the way
+
+
+def test_noise_is_no_divergence() -> None:
+    noise = np.random.default_rng(0).standard_normal(3000)
+    assert _first(list(1 + noise)) is None
+    assert _first(list(np.linspace(1, 0.5, 3000) + 0.3 * noise)) is None
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_what_is_not_finite(bad: float) -> None:
+    assert _first([1.0, bad]) == 1
+    assert _first([bad]) == 0
+
+
+def test_means_of_several_steps() -> None:
+    falling = [2.0 * 0.5**i for i in range(8)]
+    assert _first([*falling, 2.0, 2.0], steps=10) == 8
+
+
+def test_returns_are_counted_until_it_is_calm() -> None:
+    watch = DivergenceWatch()
+    for expected in (1, 2):
+        assert watch.has_diverged(math.nan)
+        watch.taken_back()
+        assert watch.returns == expected
+    for _ in range(100):
+        assert not watch.has_diverged(1.0)
+    assert watch.returns == 0
