@@ -105,13 +105,14 @@ def _draw(drawn: dict[str, tuple[Any, Any, dict[str, Any]]], path: Path) -> None
             axes.axhline(results[:, 0].mean(), color=colors[name], linewidth=2, label=f"{name}, range test")
         axes.set_xscale("log")
         low = min(losses.mean(1).min(), *(results[:, 0].mean() for results in found.values()))
-        axes.set_ylim(low * 0.8, low * 3 if title.startswith("digits") else low * 1.35)
+        axes.set_ylim(*((low * 0.7, low * 3) if title.startswith("digits") else (low * 0.97, low * 1.3)))
         axes.set_title(title, fontsize=14)
         axes.set_xlabel("learning rate")
         axes.set_ylabel("validation loss")
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)
-    figure.axes[0].legend(framealpha=0.9)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=12)
     figure.savefig(path, dpi=110)
 
 
