@@ -26,14 +26,24 @@ class Cycles:
     Cycle c is ``cycle_mult^(c-1)`` times as long as the first; its turns are rounded to whole steps. The warm-up of w
     steps has height 0 and floor ``(t+1)/(w+1)``. Source: Smith 2017, arXiv:1506.01186.
 
-    >>> [Cycles(2, 4).at(step).height for step in (0, 1, 2, 3, 5, 6, 7)]
-    [0.0, 0.5, 1.0, 0.75, 0.25, 0.0, 0.5]
-    >>> [Cycles(2, 2, "triangular2", 0.5).at(step).height for step in (2, 4, 5, 6, 7, 8, 10)]
-    [1.0, 0.0, 0.25, 0.5, 0.25, 0.0, 0.25]
-    >>> [round(Cycles(2, 2, wave="cosine").at(step).height, 12) for step in (0, 1, 2, 3, 4)]
-    [0.0, 0.5, 1.0, 0.5, 0.0]
-    >>> [Cycles(1, 1, cycle_mult=2.0, num_cycles=2).at(step).height for step in (0, 1, 2, 3, 4, 5, 6, 99)]
-    [0.0, 1.0, 0.0, 0.5, 1.0, 0.5, 0.0, 0.0]
+    Each at every step of two cycles, past the end of the last one at 10 and 99:
+
+    >>> def heights(*args, **kwargs):
+    ...     return [round(Cycles(*args, num_cycles=2, **kwargs).at(step).height, 4) for step in (*range(11), 99)]
+    >>> heights(2, 3)
+    [0.0, 0.5, 1.0, 0.6667, 0.3333, 0.0, 0.5, 1.0, 0.6667, 0.3333, 0.0, 0.0]
+    >>> heights(2, 3, "triangular2", 0.5)
+    [0.0, 0.5, 1.0, 0.6667, 0.3333, 0.0, 0.25, 0.5, 0.3333, 0.1667, 0.0, 0.0]
+    >>> heights(2, 3, "exp_range", 0.9)
+    [0.0, 0.45, 0.81, 0.486, 0.2187, 0.0, 0.2657, 0.4783, 0.287, 0.1291, 0.0, 0.0]
+    >>> heights(2, 3, wave="cosine")
+    [0.0, 0.5, 1.0, 0.75, 0.25, 0.0, 0.5, 1.0, 0.75, 0.25, 0.0, 0.0]
+    >>> heights(2, 3, scale_fn=lambda cycle: 1 / (5 * cycle))
+    [0.0, 0.1, 0.2, 0.1333, 0.0667, 0.0, 0.05, 0.1, 0.0667, 0.0333, 0.0, 0.0]
+    >>> heights(1, 2, cycle_mult=2.0)  # the second from 3, over 5, to 9
+    [0.0, 1.0, 0.5, 0.0, 0.5, 1.0, 0.75, 0.5, 0.25, 0.0, 0.0, 0.0]
+    >>> heights(3, 3, cycle_mult=0.5)  # the second from 6, over 8 (7.5), to 9
+    [0.0, 0.3333, 0.6667, 1.0, 0.6667, 0.3333, 0.0, 0.5, 1.0, 0.0, 0.0, 0.0]
     >>> [Cycles(2, 2, warmup=3).at(step)[2:] for step in (0, 1, 2, 3, 4)]
     [(0.25, 0.0), (0.5, 0.0), (0.75, 0.0), (1.0, 0.0), (1.0, 0.5)]
 
@@ -113,8 +123,16 @@ class Cycles:
         >>> fitted = Cycles(10, 10).fitted(70)
         >>> fitted.num_cycles, [fitted.turns(cycle) for cycle in (1, 2, 3, 4)]
         (4, [(0, 9, 18), (18, 26, 35), (35, 44, 53), (53, 61, 70)])
+
+        Raises:
+            ValueError: if the warm-up leaves nothing of the run, or cycles would be shorter than two steps.
         """
         length, number = steps - self.warmup, self.num_cycles
+        if length <= 0:
+            raise ValueError(
+                f"warmup must be shorter than the run, which cycles are fitted to, got {self.warmup} steps in a run of"
+                f" {steps}."
+            )
         if number is None:
             number = 1
             while abs(math.log(self._before(number + 2) / length)) < abs(math.log(self._before(number + 1) / length)):

@@ -107,7 +107,8 @@ def suggest(curve: LRCurve, rule: Rule = "dual", momentum: bool = True) -> Sugge
         lr=lr,
         base_lr=base_lr if base_lr is not None else max_lr / 4,
         max_lr=max_lr,
-        one_cycle_max_lr=max_lr,  # a peak of 2.8 lr was no better on 18 of the recorded settings, and diverged on others
+        # 2.8 lr gains 0.003 of regret on the recorded settings, and loses 0.05 on tasks apart from them
+        one_cycle_max_lr=max_lr,
         confident=not reasons,
         reasons=reasons,
     )
