@@ -87,10 +87,10 @@ class Cycles:
         """Where it stands after ``step`` finished optimizer steps."""
         if step < self.warmup:
             return Place(0, step / self.warmup, (step + 1) / (self.warmup + 1), 0.0)
-        cycle = self._cycle(step)
+        cycle, start, end = self._around(step)
         if self.num_cycles is not None and cycle > self.num_cycles:
             return Place(self.num_cycles, 1.0, 1.0, 0.0)
-        start, peak, end = self.turns(cycle)
+        peak = self._peak(cycle)
         rising = (step - start) / (peak - start) if step <= peak else (end - step) / (end - peak)
         height = eased(rising, self.wave) * self._scale(cycle, step - self.warmup)
         return Place(cycle, (step - start) / (end - start), 1.0, height)
@@ -101,8 +101,7 @@ class Cycles:
         >>> Cycles(2, 3, cycle_mult=1.5, warmup=10).turns(2)
         (15, 18, 23)
         """
-        peak = self.warmup + self._before(cycle) + self.up * self.cycle_mult ** (cycle - 1)
-        return self._start(cycle), math.floor(peak + 0.5), self._start(cycle + 1)
+        return self._start(cycle), self._peak(cycle), self._start(cycle + 1)
 
     def taken_up(self, cycle: int, phase: float, step: float) -> float:  # noqa: ARG002
         """The step at which cycles of other lengths are taken up that have come to a phase.
@@ -153,20 +152,24 @@ class Cycles:
     def _start(self, cycle: int) -> int:
         return math.floor(self.warmup + self._before(cycle) + 0.5)
 
-    def _cycle(self, step: float) -> int:
-        """The cycle of a step behind the warm-up; one more than ``num_cycles`` past the end."""
+    def _peak(self, cycle: int) -> int:
+        return math.floor(self.warmup + self._before(cycle) + self.up * self.cycle_mult ** (cycle - 1) + 0.5)
+
+    def _around(self, step: float) -> tuple[int, int, int]:
+        """The cycle of a step behind the warm-up, one more than ``num_cycles`` past the end, its start and its end."""
         lengths = (step - self.warmup) / (self.up + self.down)
         if self.cycle_mult != 1:
             grown = 1 + lengths * (self.cycle_mult - 1)
             # shrinking cycles have a total length: from there on it is past the end
             lengths = math.log(grown) / math.log(self.cycle_mult) if grown > 0 else math.inf
         cycle = 1 + int(lengths) if self.num_cycles is None else int(min(1 + lengths, self.num_cycles))
+        start, end = self._start(cycle), self._start(cycle + 1)
         # the turns are rounded, so the formula may be off by one
-        while step < self._start(cycle):
-            cycle -= 1
-        while step >= self._start(cycle + 1) and (self.num_cycles is None or cycle <= self.num_cycles):
-            cycle += 1
-        return cycle
+        while step < start:
+            cycle, start, end = cycle - 1, self._start(cycle - 1), start
+        while step >= end and (self.num_cycles is None or cycle <= self.num_cycles):
+            cycle, start, end = cycle + 1, end, self._start(cycle + 2)
+        return cycle, start, end
 
     def _scale(self, cycle: int, step: float) -> float:
         if self.scale_fn is not None:

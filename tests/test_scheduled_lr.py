@@ -70,23 +70,21 @@ def test_resume_is_exact(name: str, stop: int, tmp_path: Path) -> None:
     assert [rates[1] for rates in whole.used] == preview.lr.tolist()
 
 
-def test_resumed_weights_are_those_of_the_whole_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_resumed_weights_are_those_of_the_whole_run(name: str, tmp_path: Path) -> None:
     """Bit for bit, at the end of an epoch, where Lightning can resume the data in order."""
-
-    def cycle() -> CyclicalLR:
-        return CyclicalLR(0.01, 0.1, 7, wave="cosine", momentum=(0.8, 0.9), cycle_mult=1.3)
-
     torch.manual_seed(0)
     whole = Recorded()
     whole.backbone[3] = torch.nn.Identity()  # Lightning does not save random states, which dropout draws from
     start = {key: value.clone() for key, value in whole.state_dict().items()}
-    fit(whole, SaveAt(20, tmp_path / "stopped.ckpt"), cycle())
+    fit(whole, SaveAt(20, tmp_path / "stopped.ckpt"), SCHEDULES[name]())
     resumed = Recorded()
     resumed.backbone[3] = torch.nn.Identity()
     resumed.load_state_dict(start)
-    fit(resumed, cycle(), ckpt_path=tmp_path / "stopped.ckpt")
-    for name, value in whole.state_dict().items():
-        assert torch.equal(value, resumed.state_dict()[name]), name
+    fit(resumed, SCHEDULES[name](), ckpt_path=tmp_path / "stopped.ckpt")
+    assert not torch.equal(whole.head.weight, start["head.weight"])
+    for key, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[key]), key
 
 
 def _resumed(before: ScheduledLR, after: ScheduledLR, path: Path, stop: int = 10, max_epochs: int = 2) -> list[float]:

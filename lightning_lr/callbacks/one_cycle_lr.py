@@ -27,7 +27,7 @@ class OneCycleLR(ScheduledLR):
     Args:
         max_lr: the peak: a number for the parameter group with the highest learning rate (the others keep their ratio
             to it), or one for each group, as a list by position or as a dict by the group's ``"name"``. Left open, an
-            `LRRangeTest` of the same Trainer sets it.
+            `LRRangeTest` of the same Trainer sets it, to the ``max_lr`` that it found for cycles.
         total_steps: T: optimizer steps (``500``), epochs (``"2ep"``) or a share of the run (``"1run"``).
         pct_start: share of T until the peak, above 0, below 1; at most 0.5 with three phases.
         three_phase: as above.
