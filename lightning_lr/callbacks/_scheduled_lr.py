@@ -44,6 +44,7 @@ class ScheduledLR(Callback, ABC):
     """
 
     _what_sets_bounds: ClassVar[str]
+    state_key = ""  # an attribute in the place of a property: Lightning asks for it at every hook
 
     def __init__(
         self,
@@ -62,8 +63,7 @@ class ScheduledLR(Callback, ABC):
         self._bounds_open = bounds is None
         self._durations = {name: Duration.parse(name, length) for name, length in lengths.items() if length is not None}
         self._position = optimizer
-        # made once: Lightning asks for it at every hook
-        self._state_key = super().state_key if optimizer is None else self._generate_state_key(optimizer=optimizer)
+        self.state_key = type(self).__qualname__ if optimizer is None else self._generate_state_key(optimizer=optimizer)
         self._momentum = None if momentum is None else checked_range("momentum", momentum, 1.0)
         self._weight_decay = None if weight_decay is None else checked_range("weight_decay", weight_decay, math.inf)
         self._schedule: Schedule | None = None  # known at the start of training
@@ -88,10 +88,6 @@ class ScheduledLR(Callback, ABC):
     @abstractmethod
     def take(self, suggestion: Suggestion) -> str:
         """Take the bounds from a suggestion, and say which call of the constructor would give them."""
-
-    @property
-    def state_key(self) -> str:
-        return self._state_key
 
     @property
     def bounds_open(self) -> bool:
