@@ -135,6 +135,21 @@ def test_an_open_end_falls_once_it_is_known(tmp_path: Path) -> None:
     assert used[21:] == pytest.approx([0.1 * (1 - math.sqrt(t / 10)) for t in range(1, 10)])
 
 
+@pytest.mark.parametrize("kind", [OneCycleLR, WarmupStableDecayLR])
+def test_a_peak_that_is_set_while_running_is_kept_on_resume(kind: Any, tmp_path: Path) -> None:
+    schedule, whole, resumed = kind(0.1), Recorded(), Recorded()
+
+    class Change(Callback):
+        def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+            if trainer.global_step == 12:
+                schedule.set_max_lr(0.03)
+
+    fit(whole, schedule, Change(), SaveAt(17, tmp_path / "run.ckpt"))
+    assert first(whole) == [*kind(0.1).preview(40).lr[:12], *kind(0.03).preview(40).lr[12:]]
+    fit(resumed, kind(0.1), ckpt_path=tmp_path / "run.ckpt")
+    assert first(resumed) == first(whole)[17:]
+
+
 def test_changed_arguments_are_named_and_win(tmp_path: Path) -> None:
     trainer = fit(Recorded(), CyclicalLR(0.01, 0.1, 5), max_epochs=1)
     trainer.save_checkpoint(tmp_path / "run.ckpt")
