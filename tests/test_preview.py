@@ -39,6 +39,9 @@ def test_figure_of_all_cycles() -> None:
     (axes,) = cycles_figure(points).axes
     assert len(axes.lines) == 3
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["cycle 1", "cycle 3"]  # type: ignore[union-attr]
+    assert axes.get_yscale() == "log"
+    points[0, 2] = -1.0  # a loss that is a negative log-likelihood of densities
+    assert cycles_figure(points).axes[0].get_yscale() == "linear"
 
 
 def _config(path: Path, trainer: dict[str, Any], **sections: Any) -> Path:
