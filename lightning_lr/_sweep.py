@@ -77,7 +77,8 @@ class Sweep(Callback):
         self._unread: list[Tensor] = []  # losses of points, on the device
         self._loss = StepLoss()
         self._has_stepped = False
-        self._steps = 0  # optimizer steps since the last point
+        self.steps_run = 0  # optimizer steps, those behind the end of the sweep included
+        self._steps = 0  # since the last point
         self._idle = 0  # batches since the last optimizer step that counts
         self._skipped = 0  # optimizer steps that AMP skipped since the last one that it did not
         self._is_validated: bool | None = None  # whether the metric comes from validation: known at the first point
@@ -135,6 +136,7 @@ class Sweep(Callback):
         if not self._has_stepped:
             return
         self._has_stepped = False
+        self.steps_run += 1
         loss = self._loss.take(trainer)
         if self._monitor is not None:
             self._idle = 0

@@ -147,6 +147,16 @@ class Bracket:
         return len(self._grid) + min(_SURVIVORS, len(self._grid)) + 2
 
     @property
+    def longest(self) -> int:
+        """Optimizer steps of one trial at most."""
+        return self._rounded(_FINE_STEPS) if self._budget is None else max(self._coarse_steps, self._budget // 3)
+
+    @property
+    def is_done(self) -> bool:
+        """Whether there is nothing more to run, well or badly."""
+        return all(trial in self._outcomes for trial in self._rungs[-1])
+
+    @property
     def every(self) -> int:
         """Optimizer steps between two values."""
         return self._every
@@ -160,6 +170,11 @@ class Bracket:
     def rungs(self) -> list[list[Outcome]]:
         """What was told so far, rung by rung. The best one stands in the last rung again, as it was before."""
         return [[self._outcomes[trial] for trial in rung if trial in self._outcomes] for rung in self._rungs]
+
+    @property
+    def told(self) -> list[Outcome]:
+        """The outcome of every trial, in the order of telling."""
+        return [self._outcomes[trial] for trial, _ in self._told]
 
     @property
     def best(self) -> Outcome:

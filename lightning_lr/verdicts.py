@@ -21,8 +21,8 @@ Verdict = Literal["very high", "high", "good", "low"]
 MEANINGS: dict[Verdict, str] = {
     "very high": "diverges",
     "high": "fast start, worse end",
-    "good": "the best, or as good as that",
-    "low": "slow",
+    "good": "the best, or nearly as good",
+    "low": "learns slowly",
 }
 _AS_GOOD = 0.1  # share of the best one's fall that another may lack
 
