@@ -132,8 +132,10 @@ class Bracket:
         self._spent = 0
         self._told: list[tuple[Trial, int]] = []  # with what each cost, in the order of telling
         self._outcomes: dict[Trial, Outcome] = {}
-        # From high to low: what diverges costs little, and what is too low has by then something to be compared with.
-        self._rungs = [[Trial(lr, 0, self._coarse_steps) for lr in reversed(self._grid)]]
+        # The lowest first, since it shows the level that diverging ones leave. Then from high to low: what diverges
+        # costs little, and what is too low has by then something to be compared with.
+        order = [self._grid[0], *reversed(self._grid[1:])]
+        self._rungs = [[Trial(lr, 0, self._coarse_steps) for lr in order]]
         self._is_last = False  # rung
 
     @property
@@ -153,8 +155,9 @@ class Bracket:
 
     @property
     def is_done(self) -> bool:
-        """Whether there is nothing more to run, well or badly."""
-        return all(trial in self._outcomes for trial in self._rungs[-1])
+        """Whether the best learning rate is known."""
+        last = len(self._rungs) - 1
+        return bool(self.kept(last)) and all(trial in self._outcomes for trial in self._rungs[last])
 
     @property
     def every(self) -> int:
@@ -217,7 +220,7 @@ class Bracket:
             values: what was recorded so far, from the common state on, at least one.
         """
         costs = self._costs(values)
-        if diverges(costs, self._num_values(trial), self._every == 1):
+        if diverges(costs, self._level(), self._num_values(trial)):
             return True
         kept = self.kept(trial.rung)
         return len(kept) == self._places(trial.rung) and is_behind(costs, self._costs(kept[-1].values))
@@ -243,7 +246,7 @@ class Bracket:
         self._told.append((trial, spent))
         costs = self._costs(values)
         end: End = "completed" if len(values) == self._num_values(trial) else "behind"
-        if not np.all(np.isfinite(costs)) or diverges(costs, self._num_values(trial), self._every == 1):
+        if not np.all(np.isfinite(costs)) or diverges(costs, self._level(), self._num_values(trial)):
             end = "diverged"
         of_costs = math.inf if end == "diverged" else score(costs)
         self._outcomes[trial] = Outcome(trial, tuple(map(float, values)), of_costs, end)
@@ -295,6 +298,11 @@ class Bracket:
 
     def _num_values(self, trial: Trial) -> int:
         return trial.steps // self._every
+
+    def _level(self) -> Array:
+        """What the lowest learning rate recorded in the first rung; nothing before that, or if it diverged itself."""
+        lowest = self._outcomes.get(self._rungs[0][0])
+        return self._costs(lowest.values if lowest is not None and lowest.end == "completed" else ())
 
     def _costs(self, values: Sequence[float]) -> Array:
         return self._sign * np.asarray(values, dtype=np.float64)

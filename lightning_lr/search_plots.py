@@ -32,9 +32,11 @@ def search_figure(candidates: Sequence[Candidate], every: int = 1, monitor: str 
 
     figure = Figure(figsize=(9, 5.5), layout="constrained")
     axes = figure.add_subplot()
-    lrs = [each.lr for each in candidates]
-    norm, colormap = colors.LogNorm(min(lrs), max(lrs)), colormaps["viridis"]
     best, *others = candidates
+    lrs = [each.lr for each in candidates]
+    # the colours are for the decades that matter, not for those far below
+    norm = colors.LogNorm(max(min(lrs), best.lr / 300), min(max(lrs), 30 * best.lr), clip=True)
+    colormap = colormaps["viridis"]
     for each in reversed(others):
         values = _smoothed(each)
         axes.plot(every * np.arange(1, len(values) + 1), values, color=colormap(norm(each.lr)), linewidth=1.8)
@@ -43,9 +45,11 @@ def search_figure(candidates: Sequence[Candidate], every: int = 1, monitor: str 
 
     low, high = _limits(candidates)
     axes.set_ylim(low, high)
-    axes.set_xlim(0, every * len(best.values) * 1.32)  # with room for the names
+    end = every * len(best.values)
+    axes.set_xlim(0, 1.32 * end)  # with room for the names
+    axes.set_xticks([tick for tick in axes.get_xticks() if tick <= end])
     _name_one_of_each(axes, candidates, every, low, high)
-    figure.colorbar(ScalarMappable(norm, colormap), ax=axes).set_label("learning rate", fontsize=16)
+    figure.colorbar(ScalarMappable(norm, colormap), ax=axes, extend="both").set_label("learning rate", fontsize=16)
     axes.set_title(f"lr = {best.lr:.2g}", fontsize=24, color=_BEST, fontweight="bold")
     axes.set_xlabel("optimizer step", fontsize=18)
     axes.set_ylabel(monitor, fontsize=18)

@@ -36,26 +36,27 @@ def score(costs: Array) -> float:
     return float(np.mean(_last_third(costs))) if np.all(np.isfinite(costs)) else math.inf
 
 
-def diverges(costs: Array, total: int, starts_untrained: bool) -> bool:
-    """Whether the last cost is not finite, or the costs have clearly left the level they began at.
+def diverges(costs: Array, level: Array, total: int) -> bool:
+    """Whether the last cost is not finite, or the costs have clearly left the level they would have without training.
 
-    That is: the mean of the last quarter of ``total``, at least 3, exceeds ``L0 + 2 max(D, |L0|/4)``, with L0 the first
-    cost and D the deepest fall of that mean below it: the rule by which a sweep ends. More haste would drop rates with
-    which an adaptive optimizer starts wildly and then does well.
+    That is: over the last quarter of ``total``, at least 3 costs, they are on average more than ``2 max(D, |L|/4)``
+    above the level L, with D the furthest that they were below it for as long: the rule by which a sweep ends. More
+    haste would drop rates with which an adaptive optimizer starts wildly and then does well.
 
     Args:
         costs: so far, at least one.
+        level: of a training with a learning rate so low that it changes little, step by step; where it ends, or if it
+            is empty, only a cost that is not finite is a divergence.
         total: costs at the end.
-        starts_untrained: whether the first is the cost before any step. Else there is no level to leave.
     """
     if not math.isfinite(costs[-1]):
         return True
-    window = max(3, total // 4)
-    if not starts_untrained or len(costs) <= window:
+    n, window = len(costs), max(3, total // 4)
+    if not window <= n <= len(level):
         return False
-    means = np.convolve(costs, np.full(window, 1 / window), "valid")
-    fall = max(float(costs[0] - np.min(means)), abs(float(costs[0])) / 4)
-    return bool(means[-1] > costs[0] + 2 * fall)
+    gaps = np.convolve(costs - level[:n], np.full(window, 1 / window), "valid")
+    least = abs(float(np.mean(level[n - window : n]))) / 4
+    return bool(gaps[-1] > 2 * max(-float(np.min(gaps)), least))
 
 
 def is_behind(costs: Array, rival: Array) -> bool:

@@ -150,7 +150,7 @@ def test_finds_the_valley(diverges_at: float) -> None:
 def test_the_rungs_of_the_default() -> None:
     bracket = Bracket(1e-4, 1e-2)
     trials = search(bracket, lambda lr, i: abs(math.log10(lr) + 3))  # noqa: ARG005  # nothing ends early: all stand still
-    grid = [1e-2, 10**-2.5, 1e-3, 10**-3.5, 1e-4]
+    grid = [1e-4, 1e-2, 10**-2.5, 1e-3, 10**-3.5]
     assert [(t.rung, t.steps) for t in trials] == [(0, 50)] * 5 + [(1, 200)] * 4 + [(2, 200)] * 2
     assert [t.lr for t in trials[:5]] == pytest.approx(grid)
     assert [t.lr for t in trials[5:9]] == pytest.approx([1e-3, 10**-3.5, 10**-2.5, 1e-4])
@@ -257,14 +257,16 @@ def test_score_is_the_mean_of_the_last_third() -> None:
 
 
 def test_divergence() -> None:
-    level = np.ones(40)
-    wild_start = np.concatenate([[1.0], np.full(6, 20.0), np.full(33, 0.5)])
-    assert not diverges(level, 40, True)
-    assert diverges(np.append(level, np.nan), 41, True)
-    assert diverges(np.append(level, np.full(9, 4.0)), 49, True)
-    assert not diverges(np.append(level, np.full(9, 4.0)), 49, False)
-    assert not diverges(np.append(level, [50.0]), 400, True)  # one bad batch among many
-    assert not any(diverges(wild_start[:n], 40, True) for n in range(1, 8))
+    level = 1 + 0.9 * np.sin(1e4 * np.arange(60.0))  # batches of very different losses
+    wild_start = np.concatenate([np.full(9, 20.0), np.full(51, 0.5)])
+    assert not any(diverges(level[:n], level, 60) for n in range(1, 61))
+    assert diverges(np.append(level[:3], np.nan), np.array([]), 60)
+    jump = np.concatenate([level[:30], level[30:] + 2.0])
+    assert next(n for n in range(1, 61) if diverges(jump[:n], level, 60)) in range(34, 40)
+    assert not diverges(jump, np.array([]), 60)
+    assert not diverges(jump, level[:50], 60)
+    assert not diverges(np.append(level[:40], 20.0), level, 240)  # one bad batch among many
+    assert not any(diverges(wild_start[:n], level, 60) for n in range(1, 15))
 
 
 def test_behind() -> None:

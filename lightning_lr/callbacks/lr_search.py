@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
@@ -14,11 +15,12 @@ from lightning_lr.bracket import Bracket
 from lightning_lr.callbacks._apply import apply_suggestion, summary
 from lightning_lr.callbacks._arguments import plain_arguments, warn_if_changed
 from lightning_lr.callbacks._search_report import report_search
+from lightning_lr.callbacks.lr_range_test import LRRangeTest
 from lightning_lr.param_groups import has_momentum, lr_ratios
 from lightning_lr.search_result import SearchResult, search_result
 
 # Arguments that a search under way can do without: it goes on if they are changed.
-_OF_THE_RESULT = ("apply", "output_dir", "snapshot")
+_OF_THE_RESULT = {"apply", "output_dir", "snapshot"}
 
 
 class LRSearch(Callback):
@@ -123,6 +125,13 @@ class LRSearch(Callback):
             rank_zero_warn("LRSearch is skipped: Trainer(fast_dev_run=...) is set.")
         else:
             lr_ratios(trainer.optimizers)  # raises where there is no learning rate to search
+        if any(
+            isinstance(other, (LRRangeTest, LRSearch)) and other is not self for other in vars(trainer)["callbacks"]
+        ):
+            raise MisconfigurationException(
+                "LRSearch and another search or range test would both set the learning rate: leave one of them out."
+                " LRRangeTest searches by itself if its curve is not clear."
+            )
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._tracer.start(trainer, self)
@@ -174,15 +183,13 @@ class LRSearch(Callback):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        saved, now = state_dict["arguments"], self._arguments
-        warn_if_changed("LRSearch", saved, now)
+        changed = warn_if_changed("LRSearch", state_dict["arguments"], self._arguments)
         self._is_resumed = True
-        if (search := state_dict["search"]) is None:
+        if (saved := state_dict["search"]) is None:
             return
-        bracket = Bracket.from_state(search["bracket"])
-        if bracket.is_done:
-            self.result = search_result(bracket, state_dict["has_momentum"])
-        elif any(saved[name] != now[name] for name in now if name not in _OF_THE_RESULT):
-            return  # what is asked for now is another search
+        bracket = Bracket.from_state(saved["bracket"])
         self._has_momentum = state_dict["has_momentum"]
-        self._search = self._search_with(bracket, search["seed"])
+        if bracket.is_done:
+            self.result = search_result(bracket, self._has_momentum)
+        if bracket.is_done or changed <= _OF_THE_RESULT:  # else another search is asked for now
+            self._search = self._search_with(bracket, saved["seed"])
