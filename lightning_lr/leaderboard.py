@@ -67,16 +67,16 @@ def _costs(bracket: Bracket, outcome: Outcome) -> np.ndarray[tuple[int], np.dtyp
 def _why(bracket: Bracket, outcome: Outcome) -> str:
     ran, total = len(outcome.values) * bracket.every, outcome.trial.steps
     if outcome.end == "diverged":
-        what = "it left the level it began at" if math.isfinite(outcome.values[-1]) else "it was not finite"
+        what = "left the level it began at" if math.isfinite(outcome.values[-1]) else "not finite"
         return f"{what} after {ran} of {total} steps"
     kept = bracket.kept(outcome.trial.rung)
     last = kept[-1]
     if outcome.end == "behind":
         window = slice(len(outcome.values) * 2 // 3, len(outcome.values))
         own, theirs = (float(np.mean(each.values[window])) for each in (outcome, last))
-        return f"it could not catch up with lr={last.lr:.2g} after {ran} of {total} steps: {own:.3g} to {theirs:.3g}"
+        return f"could not catch up with lr={last.lr:.2g} after {ran} of {total} steps: {own:.3g} to {theirs:.3g}"
     own, theirs = bracket.sign * outcome.score, bracket.sign * last.score
     if outcome.lr == bracket.best.lr:
-        return f"the best of the last rung, over {total} steps"
+        return f"the best of the last rung, after {total} steps"
     place = f"lr={last.lr:.2g}" if len(kept) == 1 else f"the best {len(kept)}"
     return f"{place} ended better after {total} steps: {own:.3g} to {theirs:.3g}"

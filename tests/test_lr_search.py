@@ -354,7 +354,7 @@ def test_terminal_and_files(
     fit(Classifier(), search)
     shown = capsys.readouterr().out
     assert f"LR search: loss of {len(search._search.bracket.told)} trials" in shown  # type: ignore[union-attr]
-    for words in ("very high: diverges", "good: the best", "low: learns slowly", "it could not catch up with"):
+    for words in ("very high: diverges", "good: the best", "low: learns slowly", "could not catch up with"):
         assert words in shown
     assert {path.name for path in (tmp_path / "found").iterdir()} == {
         f"lr_search.{kind}" for kind in ("csv", "json", "png")

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import Trainer
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
@@ -23,6 +24,7 @@ from lightning_lr.verdicts import MEANINGS
 
 _TAG = "lr_search"
 _COLUMNS = ("lr", "verdict", "score", "rung", "steps", "why")
+_CAPTION = "; ".join(f"{verdict}: {meaning}" for verdict, meaning in MEANINGS.items())
 _STYLES = {"very high": "red", "high": "yellow", "good": "bold green", "low": "blue"}
 
 
@@ -71,18 +73,18 @@ def _row(candidate: Candidate) -> list[str]:
 
 
 def _table(candidates: Sequence[Candidate], title: str) -> Table:
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", caption=_CAPTION, caption_justify="left", box=SIMPLE_HEAD)
     for column in _COLUMNS:
-        table.add_column(column, justify="right" if column in ("lr", "score", "rung", "steps") else "left")
+        is_number = column not in ("verdict", "why")
+        table.add_column(column, justify="right" if is_number else "left", no_wrap=column != "why")
     for each in candidates:
-        lr, verdict, *others = _row(each)
-        table.add_row(lr, f"{verdict}: {MEANINGS[each.verdict]}", *others, style=_STYLES[verdict])
+        table.add_row(*_row(each), style=_STYLES[each.verdict])
     return table
 
 
 def _markdown(candidates: Sequence[Candidate]) -> str:
     rows = [_COLUMNS, ["---"] * len(_COLUMNS), *(_row(each) for each in candidates)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return "\n".join([*(f"| {' | '.join(row)} |" for row in rows), "", _CAPTION])
 
 
 def _plain(value: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields, replace
@@ -13,14 +12,15 @@ import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
-from lightning_lr import _trace, plots
 from lightning_lr._progress import progress
 from lightning_lr._rehearsal import Rehearsal
 from lightning_lr._search import Search
 from lightning_lr._sweep import Sweep
+from lightning_lr._trace import LRTracer
 from lightning_lr.bracket import Bracket
 from lightning_lr.callbacks._apply import apply_suggestion, summary
 from lightning_lr.callbacks._arguments import plain_arguments, warn_if_changed
+from lightning_lr.callbacks._range_test_report import report_range_test
 from lightning_lr.callbacks._search_report import report_search
 from lightning_lr.curve import LRCurve, has_diverged
 from lightning_lr.param_groups import has_momentum, lr_ratios
@@ -28,7 +28,6 @@ from lightning_lr.search_result import SearchResult, search_result
 from lightning_lr.suggestion import RULES, Rule, Suggestion, suggest
 from lightning_lr.sweeps import sweep_lrs
 
-_TAG = "lr_range_test"
 _CHOICES: dict[str, tuple[str, ...]] = {
     "monitor_mode": ("min", "max"),
     "rule": RULES,
@@ -169,7 +168,7 @@ class LRRangeTest(Callback):
         self._search: Search | None = None  # of the latest sweep
         self._has_momentum = True
         self._is_resumed = False
-        self._tracer = _trace.LRTracer()
+        self._tracer = LRTracer()
         self.result: RangeTestResult | None = None
 
     @property
@@ -231,7 +230,7 @@ class LRRangeTest(Callback):
         self._has_momentum = any(has_momentum(optimizer) for optimizer in trainer.optimizers)
         suggestion = suggest(curve, self._rule, self._has_momentum)
         self.result = RangeTestResult(**asdict(suggestion), curve=curve, epoch=epoch)
-        self._report(trainer, curve, suggestion, self._has_momentum)
+        report_range_test(trainer, curve, suggestion, self._rule, self._has_momentum, self._output_dir)
         self._search = None
         if self._searches and not suggestion.confident:
             low = max(float(self._lrs[0]), suggestion.lr / _SPREAD)
@@ -279,28 +278,6 @@ class LRRangeTest(Callback):
 
     def _has_diverged(self, values: Sequence[float]) -> bool:
         return has_diverged(self._lrs, values if self._monitor_mode == "min" else [-value for value in values])
-
-    def _report(self, trainer: Trainer, curve: LRCurve, suggestion: Suggestion, momentum: bool) -> None:
-        """The curve and the result to the loggers, the figure to TensorBoard and all of it to ``output_dir``."""
-        start = _trace.current_step(trainer)
-        smoothed = curve.smoothed()
-        for i, (lr, value, smooth) in enumerate(zip(curve.lrs, curve.losses, smoothed, strict=True)):
-            if math.isfinite(value):
-                point = {"lr": lr, curve.monitor: value, f"{curve.monitor}_smoothed": smooth}
-                _trace.log_metrics(trainer, {f"{_TAG}/{key}": float(v) for key, v in point.items()}, start + i)
-        found = {"suggested_lr": suggestion.lr, "base_lr": suggestion.base_lr, "max_lr": suggestion.max_lr}
-        _trace.log_metrics(trainer, {f"{_TAG}/{key}": v for key, v in found.items()}, start)
-        if not trainer.is_global_zero or (self._output_dir is None and not _trace.tensorboard_writers(trainer)):
-            return
-        _trace.log_loss_vs_lr(trainer, f"{_TAG}/{curve.monitor}_vs_log10_lr_x1000", curve.lrs, curve.losses)
-        figure = plots.range_test_figure(curve, {rule: suggest(curve, rule, momentum) for rule in RULES}, self._rule)
-        _trace.log_figure(trainer, f"{_TAG}/curve", figure, start)
-        if self._output_dir is not None:
-            self._output_dir.mkdir(parents=True, exist_ok=True)
-            stem = self._output_dir / (_TAG if trainer.current_epoch == 0 else f"{_TAG}_epoch_{trainer.current_epoch}")
-            curve.to_csv(stem.with_suffix(".csv"))
-            stem.with_suffix(".json").write_text(json.dumps(asdict(suggestion), indent=2) + "\n")
-            figure.savefig(stem.with_suffix(".png"))
 
     def state_dict(self) -> dict[str, Any]:
         result = None
