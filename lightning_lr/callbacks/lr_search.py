@@ -47,7 +47,8 @@ class LRSearch(Callback):
         steps_per_eval: as above. Without ``monitor`` the loss of every step is taken.
         eval_batches: batches of each validation loader that are used for a value.
         limit_batches: training batches that the trials are run on, over and over: a number (``100``) or a share of an
-            epoch (``0.1``). They are read once, as many as the longest trial can use, and held in host memory.
+            epoch (``0.1``). They are read once, as many as the longest trial can use, and held in host memory. On
+            fewer than 100 the trials learn them by heart, which makes high learning rates look better than they are.
         apply: whether to set what was found. Else it is only reported.
         output_dir: where to write leaderboard (CSV), result with all curves (JSON) and figure (PNG); nothing is written
             if None.
@@ -125,13 +126,17 @@ class LRSearch(Callback):
             rank_zero_warn("LRSearch is skipped: Trainer(fast_dev_run=...) is set.")
         else:
             lr_ratios(trainer.optimizers)  # raises where there is no learning rate to search
-        if any(
-            isinstance(other, (LRRangeTest, LRSearch)) and other is not self for other in vars(trainer)["callbacks"]
-        ):
+        others = [each for each in vars(trainer)["callbacks"] if isinstance(each, (LRRangeTest, LRSearch))]
+        if sum(each.applies for each in others) > 1:
             raise MisconfigurationException(
-                "LRSearch and another search or range test would both set the learning rate: leave one of them out."
-                " LRRangeTest searches by itself if its curve is not clear."
+                f"{' and '.join(type(each).__name__ for each in others)} would both set the learning rate: leave one of"
+                f" them out, or give one of them apply=False. LRRangeTest searches by itself if its curve is not clear."
             )
+
+    @property
+    def applies(self) -> bool:
+        """Whether it sets what it finds."""
+        return self._apply
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._tracer.start(trainer, self)
