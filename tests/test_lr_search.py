@@ -127,7 +127,7 @@ def test_same_batches_in_the_same_order_for_every_trial(limit: float, number: in
 def test_survivors_that_go_on_are_survivors_that_start_again(limit: int, monkeypatch: pytest.MonkeyPatch) -> None:
     results = []
     for free in (1e9, 1e3):
-        monkeypatch.setattr("lightning_lr._search.free_bytes", lambda device, free=free: free)
+        monkeypatch.setattr("lightning_lr._search.free_bytes", lambda _, free=free: free)
         search = LRSearch(1e-3, 1.0, limit_batches=limit)
         seed_everything(0)
         fit(Classifier(optimizer="Adam"), search, max_epochs=1)
