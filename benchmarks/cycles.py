@@ -37,7 +37,7 @@ SCHEDULES: dict[str, Any] = {
 
 def _scheduled(task: Task, optimizer: str, name: str, seed: int) -> tuple[float, float]:
     """Loss and accuracy with a schedule whose bounds the range test finds."""
-    callbacks = [LRRangeTest(num_steps=200), SCHEDULES[name]()]
+    callbacks = [LRRangeTest(num_steps=200, if_unsure="warn"), SCHEDULES[name]()]
     return measure(task, train(task, optimizer, 1e-3, STEPS, seed, callbacks))
 
 
@@ -45,7 +45,15 @@ def _snapshots(task: Task, optimizer: str, seed: int) -> dict[str, tuple[float, 
     """What the snapshots of six cosine cycles give, each alone and together."""
     cycle = CyclicalLR(step_size=50, wave="cosine", snapshot_cycles=True)
     with tempfile.TemporaryDirectory() as folder:
-        train(task, optimizer, 1e-3, STEPS, seed, [LRRangeTest(num_steps=200), cycle], default_root_dir=folder)
+        train(
+            task,
+            optimizer,
+            1e-3,
+            STEPS,
+            seed,
+            [LRRangeTest(num_steps=200, if_unsure="warn"), cycle],
+            default_root_dir=folder,
+        )
         arguments: dict[str, Any] = {"task": task, "make_optimizer": OPTIMIZERS[optimizer], "lr": 1e-3}
         members = [TaskModule.load_from_checkpoint(path, **arguments) for path in cycle.snapshots]
         mean = ensemble(cycle.snapshots[-3:], TaskModule, activation=nn.Softmax(-1), **arguments)

@@ -3,10 +3,12 @@
 # Eager imports: a YAML file can name a callback without its package only once the class is imported.
 from lightning_lr.callbacks.cyclical_lr import CyclicalLR
 from lightning_lr.callbacks.lr_range_test import LRRangeTest, RangeTestResult
+from lightning_lr.callbacks.lr_search import LRSearch
 from lightning_lr.callbacks.lr_trace import LRTrace
 from lightning_lr.callbacks.one_cycle_lr import OneCycleLR
 from lightning_lr.callbacks.warmup_stable_decay_lr import WarmupStableDecayLR
 from lightning_lr.curve import LRCurve
+from lightning_lr.search_result import SearchResult
 from lightning_lr.snapshot_ensemble import ensemble
 from lightning_lr.suggestion import Suggestion, suggest
 
@@ -16,9 +18,11 @@ __all__ = [
     "CyclicalLR",
     "LRCurve",
     "LRRangeTest",
+    "LRSearch",
     "LRTrace",
     "OneCycleLR",
     "RangeTestResult",
+    "SearchResult",
     "Suggestion",
     "WarmupStableDecayLR",
     "ensemble",

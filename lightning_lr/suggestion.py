@@ -101,8 +101,14 @@ def suggest(curve: LRCurve, rule: Rule = "dual", momentum: bool = True) -> Sugge
     reading = _read(curve)
     found = _RULES[rule](reading, 4.0 if momentum else 1.0)
     lr, base_lr, max_lr = found if isinstance(found, tuple) else (found, None, None)
+    return with_bounds(lr, momentum, _reasons(reading, curve.monitor), base_lr, max_lr)
+
+
+def with_bounds(
+    lr: float, momentum: bool, reasons: tuple[str, ...], base_lr: float | None = None, max_lr: float | None = None
+) -> Suggestion:
+    """A learning rate and the bounds that go with it, where they are not given, see `suggest`."""
     max_lr = max_lr if max_lr is not None else (2.0 if momentum else 1.4) * lr
-    reasons = _reasons(reading, curve.monitor)
     return Suggestion(
         lr=lr,
         base_lr=base_lr if base_lr is not None else max_lr / 4,

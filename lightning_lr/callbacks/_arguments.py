@@ -73,9 +73,14 @@ def imported(argument: str, path: str) -> Callable[..., Any]:
     return function  # type: ignore[no-any-return]
 
 
-def warn_if_changed(owner: str, saved: dict[str, Any], now: dict[str, Any]) -> None:
-    """Report by name every constructor argument that differs from the checkpoint's. The new values hold."""
-    known = [name for name in now if name in saved]
-    changed = [f"{name}: {saved[name]!r} -> {now[name]!r}" for name in known if saved[name] != now[name]]
+def warn_if_changed(owner: str, saved: dict[str, Any], now: dict[str, Any]) -> set[str]:
+    """Report by name every constructor argument that differs from the checkpoint's. The new values hold.
+
+    Returns:
+        Their names.
+    """
+    changed = [name for name in now if name in saved and saved[name] != now[name]]
     if changed:
-        rank_zero_warn(f"{owner} is resumed with changed arguments, which now hold: {', '.join(changed)}.")
+        told = ", ".join(f"{name}: {saved[name]!r} -> {now[name]!r}" for name in changed)
+        rank_zero_warn(f"{owner} is resumed with changed arguments, which now hold: {told}.")
+    return set(changed)
