@@ -37,7 +37,7 @@ SCHEDULES: dict[str, Any] = {
 
 def _scheduled(task: Task, optimizer: str, name: str, seed: int) -> tuple[float, float]:
     """Loss and accuracy with a schedule whose bounds the range test finds."""
-    callbacks = [LRRangeTest(num_steps=200), SCHEDULES[name]()]
+    callbacks = [LRRangeTest(num_steps=200, if_unsure="warn"), SCHEDULES[name]()]
     return measure(task, train(task, optimizer, 1e-3, STEPS, seed, callbacks))
 
 
@@ -45,7 +45,15 @@ def _snapshots(task: Task, optimizer: str, seed: int) -> dict[str, tuple[float, 
     """What the snapshots of six cosine cycles give, each alone and together."""
     cycle = CyclicalLR(step_size=50, wave="cosine", snapshot_cycles=True)
     with tempfile.TemporaryDirectory() as folder:
-        train(task, optimizer, 1e-3, STEPS, seed, [LRRangeTest(num_steps=200), cycle], default_root_dir=folder)
+        train(
+            task,
+            optimizer,
+            1e-3,
+            STEPS,
+            seed,
+            [LRRangeTest(num_steps=200, if_unsure="warn"), cycle],
+            default_root_dir=folder,
+        )
         arguments: dict[str, Any] = {"task": task, "make_optimizer": OPTIMIZERS[optimizer], "lr": 1e-3}
         members = [TaskModule.load_from_checkpoint(path, **arguments) for path in cycle.snapshots]
         mean = ensemble(cycle.snapshots[-3:], TaskModule, activation=nn.Softmax(-1), **arguments)
@@ -105,13 +113,14 @@ def _draw(drawn: dict[str, tuple[Any, Any, dict[str, Any]]], path: Path) -> None
             axes.axhline(results[:, 0].mean(), color=colors[name], linewidth=2, label=f"{name}, range test")
         axes.set_xscale("log")
         low = min(losses.mean(1).min(), *(results[:, 0].mean() for results in found.values()))
-        axes.set_ylim(low * 0.8, low * 3 if title.startswith("digits") else low * 1.35)
+        axes.set_ylim(*((low * 0.7, low * 3) if title.startswith("digits") else (low * 0.97, low * 1.3)))
         axes.set_title(title, fontsize=14)
         axes.set_xlabel("learning rate")
         axes.set_ylabel("validation loss")
         axes.spines[["top", "right"]].set_visible(False)
         axes.grid(alpha=0.25)
-    figure.axes[0].legend(framealpha=0.9)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), frameon=False, fontsize=12)
     figure.savefig(path, dpi=110)
 
 

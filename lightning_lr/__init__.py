@@ -4,10 +4,12 @@
 from lightning_lr.callbacks.cyclical_lr import CyclicalLR
 from lightning_lr.callbacks.hypergradient_lr import HypergradientLR
 from lightning_lr.callbacks.lr_range_test import LRRangeTest, RangeTestResult
+from lightning_lr.callbacks.lr_search import LRSearch
 from lightning_lr.callbacks.lr_trace import LRTrace
 from lightning_lr.callbacks.one_cycle_lr import OneCycleLR
 from lightning_lr.callbacks.warmup_stable_decay_lr import WarmupStableDecayLR
 from lightning_lr.curve import LRCurve
+from lightning_lr.search_result import SearchResult
 from lightning_lr.snapshot_ensemble import ensemble
 from lightning_lr.suggestion import Suggestion, suggest
 
@@ -18,9 +20,11 @@ __all__ = [
     "HypergradientLR",
     "LRCurve",
     "LRRangeTest",
+    "LRSearch",
     "LRTrace",
     "OneCycleLR",
     "RangeTestResult",
+    "SearchResult",
     "Suggestion",
     "WarmupStableDecayLR",
     "ensemble",

@@ -65,6 +65,36 @@ def _replaying(loader: Any, kept: list[Any], sources: list[Iterator[Any]]) -> An
     return replaying
 
 
+class KeptBatches:
+    """Batches that were read once and are given over and over, each as a copy, since a training step may change it.
+
+    Args:
+        batches: all of them.
+        first: the one that the first round begins with.
+    """
+
+    def __init__(self, batches: list[Any], first: int) -> None:
+        self._batches, self._first = batches, first
+
+    def __iter__(self) -> Iterator[Any]:
+        first, self._first = self._first, 0
+        for batch in self._batches[first:]:
+            yield copy.deepcopy(batch)
+
+
+def read_batches(loader: CombinedLoader, streams: dict[int, Stream], most: float) -> list[Any]:
+    """The first batches of an epoch. Copies: what workers give lies in shared memory, of which there is little."""
+    aside = loaders_aside(loader, streams)
+    batches: list[Any] = []
+    try:
+        iterator = iter(aside)
+        while len(batches) < most and (item := next(iterator, None)) is not None:
+            batches.append(copy.deepcopy(item[0]))
+    finally:
+        aside.reset()  # its workers
+    return batches
+
+
 def is_one_shot(iterable: Any) -> bool:
     """Whether a second iteration goes on where the first one stopped."""
     if isinstance(iterable, DataLoader):

@@ -15,12 +15,12 @@ from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 class Progress(Protocol):
     """What is shown: ``LR range test 57/200 lr=1.2e-03 loss=0.481``."""
 
-    def update(self, text: str) -> None:
-        """One step further, with this text behind the count."""
+    def update(self, text: str, advance: int = 1) -> None:
+        """So much further, with this text behind the count."""
 
 
 class _Silent:
-    def update(self, text: str) -> None:
+    def update(self, text: str, advance: int = 1) -> None:
         pass
 
     def close(self) -> None:
@@ -39,10 +39,12 @@ class _TQDM:
             bar_format="{desc} |{bar}| {elapsed}",
         )
         self._total, self._description, self._every = total, description, max(1, bar.refresh_rate)
+        self._updates = 0
 
-    def update(self, text: str) -> None:
-        self._line.n += 1
-        if self._line.n % self._every == 0 or self._line.n == self._total:
+    def update(self, text: str, advance: int = 1) -> None:
+        self._line.n += advance
+        self._updates += 1
+        if self._updates % self._every == 0 or self._line.n == self._total:
             self._line.set_description_str(f"{self._description} {self._line.n}/{self._total} {text}")
 
     def close(self) -> None:
@@ -63,8 +65,8 @@ class _Rich:
         self._count, self._total, self._description = 0, total, description
         self._display.start()
 
-    def update(self, text: str) -> None:
-        self._count += 1
+    def update(self, text: str, advance: int = 1) -> None:
+        self._count += advance
         described = f"{self._description} {self._count}/{self._total} {text}"
         self._display.update(self._task, completed=self._count, description=described)
 

@@ -1,12 +1,12 @@
 """Training aside: from a snapshot, in a fresh fit loop, after which everything is as it was.
 
-The only file that touches the Trainer's internals. Lightning's own fit loop object is never entered: it is set aside
-as it stands, so nothing of it has to be reconstructed.
+The only file that touches the Trainer's internals, `_fit_loop_aside` and `_loaders_aside` those of its loops and
+loaders. Lightning's own fit loop object is never entered: it is set aside as it stands, so nothing of it has to be
+reconstructed.
 """
 
 from __future__ import annotations
 
-import copy
 import dataclasses
 from collections.abc import Callable
 from types import TracebackType
@@ -17,23 +17,22 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import GradientAccumulationScheduler
 from lightning.pytorch.loggers import Logger
 from lightning.pytorch.loggers.logger import DummyLogger
-from lightning.pytorch.loops.evaluation_loop import _EvaluationLoop
-from lightning.pytorch.loops.fetchers import _DataFetcher
-from lightning.pytorch.loops.fit_loop import _FitLoop
-from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
-from lightning.pytorch.loops.utilities import _select_data_fetcher
 from lightning.pytorch.profilers import PassThroughProfiler
 from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 from lightning.pytorch.trainer import call
 from lightning.pytorch.trainer.connectors.logger_connector.logger_connector import _LoggerConnector
-from lightning.pytorch.trainer.states import RunningStage
 
-from lightning_lr._loaders_aside import Stream, is_one_shot, loaders_aside
+from lightning_lr._fit_loop_aside import Enough, FitLoop, fit_loop_aside, prepare_validation
+from lightning_lr._loaders_aside import Stream, is_one_shot, read_batches
 from lightning_lr._snapshot import Snapshot
 
 
-class EndOfRehearsal(Exception):  # noqa: N818  # a signal, not an error
-    """Raised by the callback of a rehearsal when it has seen enough."""
+@dataclasses.dataclass(frozen=True)
+class Place:
+    """Where a training aside stands, to go on from there."""
+
+    snapshot: Snapshot
+    loop: FitLoop
 
 
 class Rehearsal:
@@ -54,11 +53,13 @@ class Rehearsal:
         self._trainer = trainer
         self._keep_on = keep_on
         self._is_fresh = True  # nothing has been trained since the snapshot
+        self._place: Place | None = None  # to go on from
+        self._batches: list[Any] | None = None  # to train on instead of the loaders
 
     def __enter__(self) -> Rehearsal:
         trainer = self._trainer
         assert trainer.state.stage is not None
-        self._stage: RunningStage = trainer.state.stage
+        self._stage = trainer.state.stage
         # callbacks come before the module in every hook, so its own start is still to come
         self._precedes_module_start = trainer.lightning_module._current_fx_name == "on_train_start"
         self._fit_loop = trainer.fit_loop
@@ -72,19 +73,16 @@ class Rehearsal:
             loader for combined in (train_loader, val_loader) if combined is not None for loader in combined.flattened
         ]
         self._reshard()
-        self._snapshot = Snapshot(
-            [
-                trainer.lightning_module,
-                trainer.optimizers,
-                [config.scheduler for config in self._scheduler_configs],
-                trainer.strategy._lightning_optimizers,
-                getattr(trainer.precision_plugin, "scaler", None),
-            ],
-            data=[loaders, getattr(trainer, "datamodule", None)],
-            leave=(Trainer, Strategy, Logger, Callback),
-            untouched=[part for stream in streams.values() for part in (stream, getattr(stream, "dataset", None))],
-            keep_on=self._keep_on,
-        )
+        self._parts = [
+            trainer.lightning_module,
+            trainer.optimizers,
+            [config.scheduler for config in self._scheduler_configs],
+            trainer.strategy._lightning_optimizers,
+            getattr(trainer.precision_plugin, "scaler", None),
+        ]
+        self._data = [loaders, getattr(trainer, "datamodule", None)]
+        self._read_once = [part for stream in streams.values() for part in (stream, getattr(stream, "dataset", None))]
+        self._snapshot = self._take_snapshot()
         # as the epoch loop decides whether it asks for a new iterator; older versions of it know nothing of resuming
         is_resuming = getattr(self._fit_loop, "is_resuming", False)
         goes_on = trainer.current_epoch == 0 or self._fit_loop.epoch_loop.restarting or is_resuming
@@ -103,12 +101,53 @@ class Rehearsal:
         for stream in self._streams.values():
             stream.replay()
 
-    def rewind(self) -> None:
-        """Back to the state, the data order and the random states in which the rehearsal was entered."""
+    @property
+    def snapshot_bytes(self) -> int:
+        """Size of a copy of the state that training changes."""
+        return self._snapshot.nbytes
+
+    def rewind(self, place: Place | None = None) -> None:
+        """Back to the state, the data order and the random states in which the rehearsal was entered, or to a place."""
         self._restore()
         for stream in self._streams.values():
             stream.rewind()
         self._set_aside()
+        self._place = place
+        if place is not None:
+            place.snapshot.restore()
+            self._is_fresh = False
+
+    def place(self) -> Place:
+        """Where the latest `train` ended. Only with `keep_batches`: loaders cannot be entered in their midst."""
+        assert self._batches is not None
+        self._reshard()
+        return Place(self._take_snapshot(), self._loop)
+
+    def keep_batches(self, most: float) -> int:
+        """Read training batches once, at most those of an epoch; from now on all training is on these, in this order.
+
+        They are held in host memory.
+
+        Args:
+            most: how many, infinite for all of an epoch.
+
+        Returns:
+            How many there are.
+        """
+        assert self._fit_loop._combined_loader is not None
+        self._batches = read_batches(
+            self._fit_loop._combined_loader, self._streams, min(most, self._fit_loop.max_batches)
+        )
+        return len(self._batches)
+
+    def _take_snapshot(self) -> Snapshot:
+        return Snapshot(
+            self._parts,
+            data=self._data,
+            leave=(Trainer, Strategy, Logger, Callback),
+            untouched=self._read_once,
+            keep_on=self._keep_on,
+        )
 
     def _restore(self) -> None:
         self._reshard()
@@ -127,14 +166,19 @@ class Rehearsal:
                     module.reshard()  # type: ignore[operator]
 
     def train(
-        self, callback: Callback, validate_when: Callable[[], bool] = lambda: False, eval_batches: int | None = None
+        self,
+        callback: Callback,
+        is_over: Callable[[], bool],
+        validate_when: Callable[[], bool] = lambda: False,
+        eval_batches: int | None = None,
     ) -> None:
-        """Train from the current state until ``callback`` raises `EndOfRehearsal` or a stream has no more batches.
+        """Train from the current state until it is over, or a stream has no more batches.
 
         The data starts over at the end of an epoch.
 
         Args:
             callback: the one callback that sees this training.
+            is_over: asked after each batch, and the validation behind it, whether to end here.
             validate_when: asked after each batch, whether to run the validation loop now.
             eval_batches: batches of each validation loader at most, None for all of the Trainer's limit.
         """
@@ -142,7 +186,15 @@ class Rehearsal:
         trainer._logger_connector = _LoggerConnector(trainer)
         schedulers = [c for c in self._attributes["callbacks"] if isinstance(c, GradientAccumulationScheduler)]
         trainer.callbacks = [*schedulers, callback]
-        loop = trainer.fit_loop = self._fresh_fit_loop(validate_when)
+        place, self._place = self._place, None
+        loop = self._loop = trainer.fit_loop = fit_loop_aside(
+            trainer,
+            self._fit_loop,
+            self._fit_loop if place is None else place.loop,
+            self._streams if self._batches is None else self._batches,
+            is_over,
+            validate_when,
+        )
         val_loop = loop.epoch_loop.val_loop
         try:
             loop.reset()
@@ -151,14 +203,19 @@ class Rehearsal:
             self._is_fresh = False
             if trainer.current_epoch == 0:  # from the second epoch on, the epoch loop does this itself
                 iter(loop._data_fetcher)  # type: ignore[arg-type]
-            batches = None
+            is_under_way = place is not None  # in the midst of an epoch, or behind its last batch
             with torch.autograd.set_detect_anomaly(False):  # a sweep may well end in NaN
-                while batches != (batches := loop.total_batch_idx):  # until an epoch gave none: a stream has ended
-                    self._prepare_validation(val_loop, eval_batches)
-                    loop.on_advance_start()
+                while True:
+                    batches = loop.total_batch_idx
+                    prepare_validation(trainer, self._fit_loop.epoch_loop.val_loop, val_loop, eval_batches)
+                    if not is_under_way:
+                        loop.on_advance_start()
                     loop.advance()
                     loop.on_advance_end()
-        except EndOfRehearsal:
+                    if loop.total_batch_idx == batches and not is_under_way:  # an epoch gave none: a stream has ended
+                        break
+                    is_under_way = False
+        except Enough:
             pass
         finally:
             for part in (loop, val_loop):
@@ -187,56 +244,3 @@ class Rehearsal:
                 for handle, hook in list(hooks.items()):
                     if getattr(hook, "__module__", "").startswith("lightning_lr."):  # of callbacks that are away
                         del hooks[handle]
-
-    def _fresh_fit_loop(self, validate_when: Callable[[], bool]) -> _FitLoop:
-        """A fit loop with the progress and the data of the original one."""
-        trainer, original = self._trainer, self._fit_loop
-        loop = _FitLoop(trainer, original.min_epochs, original.max_epochs)
-        loop.epoch_progress = copy.deepcopy(original.epoch_progress)
-        theirs = original.epoch_loop
-        ours = loop.epoch_loop = _EpochLoopAside(trainer, theirs.min_steps, theirs.max_steps)
-        ours.validate_when = validate_when
-        ours.batch_progress = copy.deepcopy(theirs.batch_progress)
-        ours.automatic_optimization.optim_progress = copy.deepcopy(theirs.automatic_optimization.optim_progress)
-        ours.manual_optimization.optim_step_progress = copy.deepcopy(theirs.manual_optimization.optim_step_progress)
-        ours._batches_that_stepped = theirs._batches_that_stepped
-        assert original._combined_loader is not None
-        loop._combined_loader = loaders_aside(original._combined_loader, self._streams)
-        loop._last_train_dl_reload_epoch = float("inf")
-        loop.max_batches = original.max_batches
-        loop._data_fetcher = _select_data_fetcher(trainer, RunningStage.TRAINING)
-        loop._data_fetcher.setup(loop._combined_loader)
-        return loop
-
-    def _prepare_validation(self, val_loop: _EvaluationLoop, eval_batches: int | None) -> None:
-        """Give the loop the validation data, on loaders of its own. Without a data source it never starts by itself."""
-        trainer, original = self._trainer, self._fit_loop.epoch_loop.val_loop
-        if val_loop._combined_loader is not None or eval_batches is None:
-            return
-        if original._combined_loader is not None:
-            val_loop._combined_loader = original._combined_loader
-            val_loop._max_batches = original._max_batches
-        elif original._data_source.is_defined():
-            source, val_loop._data_source = val_loop._data_source, original._data_source
-            trainer.validating = True
-            val_loop.setup_data()
-            trainer.training = True
-            val_loop._data_source = source
-        if val_loop._combined_loader is None:
-            return
-        val_loop._combined_loader = loaders_aside(val_loop._combined_loader, {})
-        val_loop._max_batches = [min(limit, eval_batches) for limit in val_loop._max_batches]
-        val_loop._last_val_dl_reload_epoch = float("inf")
-
-
-class _EpochLoopAside(_TrainingEpochLoop):
-    """Goes on to the end of the data and validates when asked, whatever the Trainer's limits and signals to stop."""
-
-    validate_when: Callable[[], bool]
-
-    @property
-    def done(self) -> bool:
-        return self._num_ready_batches_reached()
-
-    def _should_check_val_fx(self, data_fetcher: _DataFetcher) -> bool:  # noqa: ARG002
-        return self.val_loop._combined_loader is not None and self.validate_when()

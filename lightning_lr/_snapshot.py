@@ -67,6 +67,7 @@ class Snapshot:
         self._undo: list[Undo] = [_global_random_states()]
         self._seen = {id(obj): obj for obj in untouched}  # holds the objects, so that no id is given twice
         self._storages: set[int] = set()
+        self.nbytes = 0  # of the tensors' copies
         todo = [*((root, True) for root in data), *((root, False) for root in roots)]  # the last is entered first
         while todo:  # a loop and a list: object graphs may be deeper than Python's stack
             obj, is_data = todo.pop()
@@ -138,6 +139,7 @@ class Snapshot:
         if storage._cdata not in self._storages and storage.nbytes():
             self._storages.add(storage._cdata)
             whole = torch.empty(0, dtype=torch.uint8, device=tensor.device).set_(storage)
+            self.nbytes += storage.nbytes()
             kept = whole.clone() if self._keep_on == "device" else whole.to("cpu", copy=True)
             self._undo.append(lambda: _refill(storage, whole, kept))
 

@@ -12,7 +12,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 from torch.optim import Optimizer
 
-from lightning_lr._rehearsal import EndOfRehearsal, Rehearsal
+from lightning_lr._rehearsal import Rehearsal
 from lightning_lr._step_loss import StepLoss
 from lightning_lr.param_groups import lr_ratios, set_lr
 
@@ -77,14 +77,20 @@ class Sweep(Callback):
         self._unread: list[Tensor] = []  # losses of points, on the device
         self._loss = StepLoss()
         self._has_stepped = False
-        self._steps = 0  # optimizer steps since the last point
+        self.steps_run = 0  # optimizer steps, those behind the end of the sweep included
+        self._steps = 0  # since the last point
         self._idle = 0  # batches since the last optimizer step that counts
         self._skipped = 0  # optimizer steps that AMP skipped since the last one that it did not
         self._is_validated: bool | None = None  # whether the metric comes from validation: known at the first point
         self._awaits_validation = False
         self._ratios = lr_ratios(trainer.optimizers)
         handles = [optimizer.register_step_post_hook(self._note_step) for optimizer in trainer.optimizers]
-        rehearsal.train(self, lambda: self._awaits_validation, self._eval_batches if self._monitor else None)
+        rehearsal.train(
+            self,
+            is_over=lambda: self._is_over,
+            validate_when=lambda: self._awaits_validation,
+            eval_batches=self._eval_batches if self._monitor else None,
+        )
         for handle in handles:
             handle.remove()
         self._read_losses(trainer)
@@ -127,10 +133,10 @@ class Sweep(Callback):
         if self._skipped > _MOST_SKIPPED_STEPS and self._points() > 0:
             self._read_losses(trainer)
             self._record(math.nan)
-            raise EndOfRehearsal
         if not self._has_stepped:
             return
         self._has_stepped = False
+        self.steps_run += 1
         loss = self._loss.take(trainer)
         if self._monitor is not None:
             self._idle = 0
@@ -143,8 +149,6 @@ class Sweep(Callback):
             self._report()
             if len(self._unread) == self._block or self._points() == len(self._lrs):
                 self._read_losses(trainer)
-        if self._is_over:
-            raise EndOfRehearsal
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._awaits_validation = False
@@ -154,8 +158,6 @@ class Sweep(Callback):
                 f" {', '.join(sorted(trainer.callback_metrics)) or 'nothing'}."
             )
         self._record_metric(trainer)
-        if self._is_over:
-            raise EndOfRehearsal
 
     def _note_step(self, optimizer: Optimizer, args: object, kwargs: object) -> None:
         # a fused optimizer under a GradScaler is called even when the step is skipped

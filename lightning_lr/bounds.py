@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +34,8 @@ class Bounds:
         Bounds(base_lr=0.01, max_lr=[0.1, 0.2])
 
         Raises:
-            ValueError: unless both are given, finite and at least 0, with ``base_lr <= max_lr`` and ``max_lr > 0``.
+            ValueError: unless both are given as numbers, finite and at least 0, with ``base_lr <= max_lr`` and
+                ``max_lr > 0``.
         """
         if base_lr is None or max_lr is None:
             raise ValueError(f"base_lr and max_lr must both be given or both be left open, got {base_lr=}, {max_lr=}.")
@@ -102,18 +105,20 @@ class Bounds:
 
 
 def _plain(argument: str, bound: Bound) -> float | list[float] | dict[str, float]:
-    plain: float | list[float] | dict[str, float]
-    if isinstance(bound, (int, float)):
-        plain, values = float(bound), [float(bound)]
-    elif isinstance(bound, Mapping):
-        plain = {str(name): float(lr) for name, lr in bound.items()}
-        values = [*plain.values()]
-    else:
-        plain = values = [float(lr) for lr in bound]
-    if not values or not all(0 <= lr < math.inf for lr in values):
+    values: list[Any] = [bound]
+    if isinstance(bound, Mapping):
+        values = [*bound.values()]
+    elif isinstance(bound, (Sequence, np.ndarray)) and not isinstance(bound, str):
+        values = [*bound]
+    if not values or not all(isinstance(lr, Real) and not isinstance(lr, bool) for lr in values):
+        raise ValueError(f"{argument} must be a number, or one for each group in a list or a dict, got {bound!r}.")
+    plain = [float(lr) for lr in values]
+    if not all(0 <= lr < math.inf for lr in plain):
         raise ValueError(f"{argument} must be finite and at least 0, got {bound}.")
+    if isinstance(bound, Mapping):
+        return dict(zip(map(str, bound), plain, strict=True))
     # a list of one is one number, whatever the number of groups
-    return values[0] if isinstance(plain, list) and len(values) == 1 else plain
+    return plain[0] if len(plain) == 1 else plain
 
 
 def _keys(bound: float | list[float] | dict[str, float]) -> list[str | int]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
 from lightning.pytorch import Callback
 
 from lightning_lr.callbacks._scheduled_lr import ScheduledLR
@@ -31,6 +32,8 @@ def main(args: Sequence[str] | None = None) -> None:
     given = parser.parse_args(args)
     try:
         preview(given.config, given.output, given.steps, given.steps_per_epoch)
+    except yaml.YAMLError as error:
+        parser.exit(2, f"{parser.prog} preview: {given.config} is not YAML: {' '.join(str(error).split())}\n")
     except (OSError, ValueError) as error:
         parser.exit(2, f"{parser.prog} preview: {error}\n")
 
@@ -47,21 +50,22 @@ def preview(config: Path, output: Path, steps: int | None = None, steps_per_epoc
     Raises:
         ValueError: if the config names no schedule or several, or a length is not known.
     """
-    import yaml
-
     loaded = yaml.safe_load(config.read_text())
     trainer = _section(_section(loaded, "fit") or loaded, "trainer")
     callback = _schedule_in(trainer)
+    if steps_per_epoch is not None and steps_per_epoch < 1:
+        raise ValueError(f"steps_per_epoch must be at least 1, got {steps_per_epoch}.")
     unit = "step"
-    if steps is None and (steps := trainer.get("max_steps")) in (None, -1):
-        epochs = trainer.get("max_epochs")
-        if epochs in (None, -1):
+    if steps is None:
+        steps, epochs = _limit(trainer, "max_steps"), _limit(trainer, "max_epochs")
+        if steps is None and epochs is None:
             raise ValueError("the length of the run is not in the trainer's section: give --steps.")
-        if steps_per_epoch is None:
+        if steps is None and steps_per_epoch is None:
             if "" in callback.units:
                 raise ValueError("some lengths are in steps, the run is in epochs: give --steps_per_epoch.")
             steps_per_epoch, unit = _STEPS_OF_AN_EPOCH, "epoch"
-        steps = epochs * steps_per_epoch
+        limits = [steps, epochs * steps_per_epoch if epochs and steps_per_epoch else None]
+        steps = min(limit for limit in limits if limit is not None)
     of_max_lr = callback.bounds_open
     if of_max_lr:  # a range test will find them: drawn as a share
         callback.take(Suggestion(1.0, 0.25, 1.0, 1.0, True, ()))
@@ -85,7 +89,8 @@ def _schedule_in(trainer: dict[str, Any]) -> ScheduledLR:
     ours = [entry for entry in entries if str(entry.get("class_path")).split(".")[-1] in names]
     if len(ours) != 1:
         raise ValueError(
-            f"trainer.callbacks must name one of {', '.join(sorted(names))}, got {len(ours)}: name the one to be drawn."
+            f"trainer.callbacks must name one of {', '.join(sorted(names))}, got {len(ours)}: leave one of them in the"
+            f" config."
         )
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--callback", type=Callback)
@@ -95,6 +100,16 @@ def _schedule_in(trainer: dict[str, Any]) -> ScheduledLR:
         raise ValueError(str(error)) from error
     callback: ScheduledLR = built["callback"]
     return callback
+
+
+def _limit(trainer: dict[str, Any], name: str) -> int | None:
+    """How long a trainer's section says that the run is, None if it does not."""
+    limit = trainer.get(name)
+    if limit in (None, -1):
+        return None
+    if not isinstance(limit, int) or limit < 1:
+        raise ValueError(f"trainer.{name} must be a number of at least 1, got {limit!r}.")
+    return limit
 
 
 def _section(config: Any, name: str) -> dict[str, Any]:

@@ -50,6 +50,8 @@ def preview_figure(preview: Preview, steps_per_epoch: int | None = None, of_max_
 def cycles_figure(points: NDArray[np.float64]) -> Figure:
     """The loss against the phase, one line a cycle, from light (the first) to dark (the last).
 
+    The axis of the loss is logarithmic where all losses are above 0.
+
     Args:
         points: cycle, phase and loss of each, shape [points, 3].
     """
@@ -69,6 +71,8 @@ def cycles_figure(points: NDArray[np.float64]) -> Figure:
             linewidth=2.5,
             label=f"cycle {cycle:.0f}" if ends else None,
         )
+    if points[:, 2].min() > 0:  # else the fall in the first cycle leaves the others one line at the bottom
+        axes.set_yscale("log")
     axes.legend(fontsize=13, framealpha=0.9)
     axes.set_xlim(0, 1)
     axes.set_xlabel("phase of the cycle", fontsize=16)

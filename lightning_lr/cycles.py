@@ -26,14 +26,24 @@ class Cycles:
     Cycle c is ``cycle_mult^(c-1)`` times as long as the first; its turns are rounded to whole steps. The warm-up of w
     steps has height 0 and floor ``(t+1)/(w+1)``. Source: Smith 2017, arXiv:1506.01186.
 
-    >>> [Cycles(2, 4).at(step).height for step in (0, 1, 2, 3, 5, 6, 7)]
-    [0.0, 0.5, 1.0, 0.75, 0.25, 0.0, 0.5]
-    >>> [Cycles(2, 2, "triangular2", 0.5).at(step).height for step in (2, 4, 5, 6, 7, 8, 10)]
-    [1.0, 0.0, 0.25, 0.5, 0.25, 0.0, 0.25]
-    >>> [round(Cycles(2, 2, wave="cosine").at(step).height, 12) for step in (0, 1, 2, 3, 4)]
-    [0.0, 0.5, 1.0, 0.5, 0.0]
-    >>> [Cycles(1, 1, cycle_mult=2.0, num_cycles=2).at(step).height for step in (0, 1, 2, 3, 4, 5, 6, 99)]
-    [0.0, 1.0, 0.0, 0.5, 1.0, 0.5, 0.0, 0.0]
+    Each at every step of two cycles, past the end of the last one at 10 and 99:
+
+    >>> def heights(*args, **kwargs):
+    ...     return [round(Cycles(*args, num_cycles=2, **kwargs).at(step).height, 4) for step in (*range(11), 99)]
+    >>> heights(2, 3)
+    [0.0, 0.5, 1.0, 0.6667, 0.3333, 0.0, 0.5, 1.0, 0.6667, 0.3333, 0.0, 0.0]
+    >>> heights(2, 3, "triangular2", 0.5)
+    [0.0, 0.5, 1.0, 0.6667, 0.3333, 0.0, 0.25, 0.5, 0.3333, 0.1667, 0.0, 0.0]
+    >>> heights(2, 3, "exp_range", 0.9)
+    [0.0, 0.45, 0.81, 0.486, 0.2187, 0.0, 0.2657, 0.4783, 0.287, 0.1291, 0.0, 0.0]
+    >>> heights(2, 3, wave="cosine")
+    [0.0, 0.5, 1.0, 0.75, 0.25, 0.0, 0.5, 1.0, 0.75, 0.25, 0.0, 0.0]
+    >>> heights(2, 3, scale_fn=lambda cycle: 1 / (5 * cycle))
+    [0.0, 0.1, 0.2, 0.1333, 0.0667, 0.0, 0.05, 0.1, 0.0667, 0.0333, 0.0, 0.0]
+    >>> heights(1, 2, cycle_mult=2.0)  # the second from 3, over 5, to 9
+    [0.0, 1.0, 0.5, 0.0, 0.5, 1.0, 0.75, 0.5, 0.25, 0.0, 0.0, 0.0]
+    >>> heights(3, 3, cycle_mult=0.5)  # the second from 6, over 8 (7.5), to 9
+    [0.0, 0.3333, 0.6667, 1.0, 0.6667, 0.3333, 0.0, 0.5, 1.0, 0.0, 0.0, 0.0]
     >>> [Cycles(2, 2, warmup=3).at(step)[2:] for step in (0, 1, 2, 3, 4)]
     [(0.25, 0.0), (0.5, 0.0), (0.75, 0.0), (1.0, 0.0), (1.0, 0.5)]
 
@@ -77,10 +87,10 @@ class Cycles:
         """Where it stands after ``step`` finished optimizer steps."""
         if step < self.warmup:
             return Place(0, step / self.warmup, (step + 1) / (self.warmup + 1), 0.0)
-        cycle = self._cycle(step)
+        cycle, start, end = self._around(step)
         if self.num_cycles is not None and cycle > self.num_cycles:
             return Place(self.num_cycles, 1.0, 1.0, 0.0)
-        start, peak, end = self.turns(cycle)
+        peak = self._peak(cycle)
         rising = (step - start) / (peak - start) if step <= peak else (end - step) / (end - peak)
         height = eased(rising, self.wave) * self._scale(cycle, step - self.warmup)
         return Place(cycle, (step - start) / (end - start), 1.0, height)
@@ -91,8 +101,7 @@ class Cycles:
         >>> Cycles(2, 3, cycle_mult=1.5, warmup=10).turns(2)
         (15, 18, 23)
         """
-        peak = self.warmup + self._before(cycle) + self.up * self.cycle_mult ** (cycle - 1)
-        return self._start(cycle), math.floor(peak + 0.5), self._start(cycle + 1)
+        return self._start(cycle), self._peak(cycle), self._start(cycle + 1)
 
     def taken_up(self, cycle: int, phase: float, step: float) -> float:  # noqa: ARG002
         """The step at which cycles of other lengths are taken up that have come to a phase.
@@ -113,8 +122,16 @@ class Cycles:
         >>> fitted = Cycles(10, 10).fitted(70)
         >>> fitted.num_cycles, [fitted.turns(cycle) for cycle in (1, 2, 3, 4)]
         (4, [(0, 9, 18), (18, 26, 35), (35, 44, 53), (53, 61, 70)])
+
+        Raises:
+            ValueError: if the warm-up leaves nothing of the run, or cycles would be shorter than two steps.
         """
         length, number = steps - self.warmup, self.num_cycles
+        if length <= 0:
+            raise ValueError(
+                f"warmup must be shorter than the run, which cycles are fitted to, got {self.warmup} steps in a run of"
+                f" {steps}."
+            )
         if number is None:
             number = 1
             while abs(math.log(self._before(number + 2) / length)) < abs(math.log(self._before(number + 1) / length)):
@@ -135,20 +152,24 @@ class Cycles:
     def _start(self, cycle: int) -> int:
         return math.floor(self.warmup + self._before(cycle) + 0.5)
 
-    def _cycle(self, step: float) -> int:
-        """The cycle of a step behind the warm-up; one more than ``num_cycles`` past the end."""
+    def _peak(self, cycle: int) -> int:
+        return math.floor(self.warmup + self._before(cycle) + self.up * self.cycle_mult ** (cycle - 1) + 0.5)
+
+    def _around(self, step: float) -> tuple[int, int, int]:
+        """The cycle of a step behind the warm-up, one more than ``num_cycles`` past the end, its start and its end."""
         lengths = (step - self.warmup) / (self.up + self.down)
         if self.cycle_mult != 1:
             grown = 1 + lengths * (self.cycle_mult - 1)
             # shrinking cycles have a total length: from there on it is past the end
             lengths = math.log(grown) / math.log(self.cycle_mult) if grown > 0 else math.inf
         cycle = 1 + int(lengths) if self.num_cycles is None else int(min(1 + lengths, self.num_cycles))
+        start, end = self._start(cycle), self._start(cycle + 1)
         # the turns are rounded, so the formula may be off by one
-        while step < self._start(cycle):
-            cycle -= 1
-        while step >= self._start(cycle + 1) and (self.num_cycles is None or cycle <= self.num_cycles):
-            cycle += 1
-        return cycle
+        while step < start:
+            cycle, start, end = cycle - 1, self._start(cycle - 1), start
+        while step >= end and (self.num_cycles is None or cycle <= self.num_cycles):
+            cycle, start, end = cycle + 1, end, self._start(cycle + 2)
+        return cycle, start, end
 
     def _scale(self, cycle: int, step: float) -> float:
         if self.scale_fn is not None:

@@ -61,7 +61,7 @@ class Duration:
         """
         length = {"": 1.0, "ep": steps_per_epoch, "run": steps_per_run}[self.unit]
         if not math.isfinite(length):
-            what = "an epoch (the training data has no length)" if self.unit == "ep" else "the run"
+            what = "an epoch (the data has none, or accumulation changes)" if self.unit == "ep" else "the run"
             raise ValueError(
                 f"{name}={self.value:g}{self.unit} needs the length of {what}, which is not known: give it in steps."
             )

@@ -41,12 +41,22 @@ class GroupRatios:
             i: the optimizer's position.
             groups: its groups.
             highest: what a group of ratio 1 rises to; the proportion is to that while the others stand at 0.
+
+        Raises:
+            ValueError: if a group was added with a learning rate of 0 while the others stand at 0, as a group is whose
+                learning rate is made a share of theirs.
         """
         ratios = self._ratios[i]
         if len(groups) > len(ratios):
             known = ratios.index(max(ratios))
-            stands = float(groups[known][self._key]) or ratios[known] * highest
-            ratios += [ratios[known] * float(group[self._key]) / stands for group in groups[len(ratios) :]]
+            now = float(groups[known][self._key])
+            added = [float(group[self._key]) for group in groups[len(ratios) :]]
+            if self._key == "lr" and now == 0 and 0 in added:
+                raise ValueError(
+                    "A parameter group was added with a learning rate of 0 while that of the others was 0 too, so it"
+                    " would never be trained: give base_lr above 0, or the group a learning rate of its own."
+                )
+            ratios += [ratios[known] * value / (now or ratios[known] * highest) for value in added]
         return ratios
 
     def plain(self) -> list[list[float]]:

@@ -17,11 +17,11 @@ class OneCycle:
     two phases are fastai's.
 
     >>> one = OneCycle(11, pct_start=5 / 11, three_phase=True, final_div_factor=100, wave="triangle")
-    >>> [tuple(round(x, 12) for x in one.at(step)[2:]) for step in (0, 3, 4, 5, 8, 9, 10, 11)]
-    [(1.0, 0.0), (1.0, 0.75), (1.0, 1.0), (1.0, 0.75), (1.0, 0.0), (0.505, 0.0), (0.01, 0.0), (0.01, 0.0)]
+    >>> [tuple(round(x, 12) for x in one.at(step)[2:]) for step in (0, 3, 4, 5, 7, 8, 9, 10, 11)]
+    [(1.0, 0.0), (1.0, 0.75), (1.0, 1.0), (1.0, 0.75), (1.0, 0.25), (1.0, 0.0), (0.505, 0.0), (0.01, 0.0), (0.01, 0.0)]
     >>> two = OneCycle(11, pct_start=3 / 11, final_div_factor=100, wave="triangle")
-    >>> [tuple(round(x, 12) for x in two.at(step)[2:]) for step in (0, 1, 2, 3, 10, 11)]
-    [(1.0, 0.0), (1.0, 0.5), (1.0, 1.0), (0.87625, 0.875), (0.01, 0.0), (0.01, 0.0)]
+    >>> [tuple(round(x, 12) for x in two.at(step)[2:]) for step in (0, 1, 2, 3, 9, 10, 11)]
+    [(1.0, 0.0), (1.0, 0.5), (1.0, 1.0), (0.87625, 0.875), (0.13375, 0.125), (0.01, 0.0), (0.01, 0.0)]
 
     Attributes:
         total_steps: T.

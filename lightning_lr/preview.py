@@ -67,12 +67,11 @@ def preview(
         weight_decay: likewise.
     """
     places = [schedule.at(step) for step in range(steps)]
-    height = np.array([place.height for place in places])
-    floor = np.array([place.floor for place in places])
-    low, high = bounds.values()
-    lr = floor[:, None] * low + height[:, None] * (high - low)
+    bounds_of_groups = list(zip(*(bound.tolist() for bound in bounds.values()), strict=True))
+    lr = np.array([[place.between(low, high) for low, high in bounds_of_groups] for place in places])
+    height = [place.height for place in places]
     return Preview(
-        lr=lr[:, 0] if len(low) == 1 else lr,
+        lr=lr[:, 0] if len(bounds_of_groups) == 1 else lr,
         cycle=np.array([place.cycle for place in places]),
         phase=np.array([place.phase for place in places]),
         momentum=None if momentum is None else np.array([against(momentum, each) for each in height]),

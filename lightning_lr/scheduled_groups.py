@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any
 
 from torch import Tensor
@@ -14,6 +16,22 @@ from lightning_lr.param_groups import group_names, set_lr, set_momentum, set_val
 from lightning_lr.schedules import Place
 
 Range = tuple[float, float]
+
+
+def checked_range(argument: str, given: Sequence[float], below: float) -> Range:
+    """Limits as a user gives them.
+
+    >>> checked_range("momentum", [0.85, 0.95], below=1.0)
+    (0.85, 0.95)
+
+    Raises:
+        ValueError: unless they are two finite numbers, the lower one first, at least 0 and less than ``below``.
+    """
+    numbers = isinstance(given, Sequence) and len(given) == 2 and all(isinstance(each, Real) for each in given)
+    if not numbers or not 0 <= given[0] <= given[1] < below:
+        limit = "" if math.isinf(below) else f", both below {below:g}"
+        raise ValueError(f"{argument} must be two numbers of at least 0, the lower one first{limit}, got {given!r}.")
+    return float(given[0]), float(given[1])
 
 
 def against(limits: Range, height: float) -> float:
@@ -64,19 +82,18 @@ class ScheduledGroups:
             begun = zip(self._optimizers, self._begun, strict=True)
             bounds.check_groups([name for optimizer, number in begun for name in group_names(optimizer)[:number]])
         self._bounds = bounds
-        # of each group: its lower bound, and the distance to the upper one
-        self._spans: list[list[Range]] = [[] for _ in self._optimizers]
+        self._bounds_of: list[list[Range]] = [[] for _ in self._optimizers]  # each group of each optimizer
 
     def write(self, i: int, place: Place) -> None:
         """Set the values of one optimizer."""
         if self._bounds is None:
             return
         groups = self._optimizers[i].param_groups
-        if len(self._spans[i]) != len(groups):  # at first, and when unfreezing has added one
-            self._spans[i] = self._spans_of(i)
-        _, _, floor, height = place
-        for group, (low, span) in zip(groups, self._spans[i], strict=True):
-            lr = floor * low + height * span
+        if len(self._bounds_of[i]) != len(groups):  # at first, and when unfreezing has added one
+            self._bounds_of[i] = self._bounds_of_groups(i)
+        height = place.height
+        for group, (low, high) in zip(groups, self._bounds_of[i], strict=True):
+            lr = place.between(low, high)
             if isinstance(group["lr"], Tensor):
                 set_lr(group, lr)
             else:  # what nearly all do, without two calls a step
@@ -100,7 +117,7 @@ class ScheduledGroups:
             "weight_decay": None if decay is None else decay.plain(),
         }
 
-    def _spans_of(self, i: int) -> list[Range]:
+    def _bounds_of_groups(self, i: int) -> list[Range]:
         assert self._bounds is not None
         groups, first, begun = self._optimizers[i].param_groups, sum(self._begun[:i]), self._begun[i]
         ratios = self._lr_ratios.of(i, groups, self._bounds.highest)
@@ -110,4 +127,4 @@ class ScheduledGroups:
         for ratio in ratios[begun:]:  # in proportion to the fastest
             share = ratio / ratios[fastest]
             bounds.append((bounds[fastest][0] * share, bounds[fastest][1] * share))
-        return [(low, high - low) for low, high in bounds]
+        return bounds

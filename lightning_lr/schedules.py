@@ -18,7 +18,7 @@ Steps = TypeVar("Steps", float, NDArray[np.float64], Tensor)
 
 
 class Place(NamedTuple):
-    """Where a schedule stands: ``lr = floor · base_lr + height · (max_lr - base_lr)``.
+    """Where a schedule stands.
 
     Attributes:
         cycle: from 1; 0 before the first cycle.
@@ -31,6 +31,14 @@ class Place(NamedTuple):
     phase: float
     floor: float
     height: float
+
+    def between(self, low: float, high: float) -> float:
+        """``floor · low + height · (high - low)``, written so that a bound that is reached is that very number.
+
+        >>> Place(1, 0.5, 1.0, 1.0).between(0.1, 0.7), Place(1, 0.0, 1.0, 0.0).between(0.1, 0.7)
+        (0.7, 0.1)
+        """
+        return (self.floor - self.height) * low + self.height * high
 
 
 class Schedule(Protocol):
@@ -55,6 +63,9 @@ def lr_at(schedule: Schedule, step: Steps, base_lr: float, max_lr: float) -> Ste
     >>> lr_at(Cycles(2, 4), torch.tensor([[1, 2], [6, 8]]), 0.0, 1.0)
     tensor([[0.5000, 1.0000],
             [0.0000, 1.0000]], dtype=torch.float64)
+
+    Raises:
+        ValueError: for a step below 0.
     """
     if isinstance(step, np.ndarray):
         values = [lr_at(schedule, one, base_lr, max_lr) for one in step.ravel().tolist()]
@@ -62,8 +73,9 @@ def lr_at(schedule: Schedule, step: Steps, base_lr: float, max_lr: float) -> Ste
     if isinstance(step, Tensor):
         values = [lr_at(schedule, one, base_lr, max_lr) for one in step.flatten().tolist()]
         return torch.tensor(values, dtype=torch.float64, device=step.device).reshape(step.shape)
-    place = schedule.at(step)
-    return place.floor * base_lr + place.height * (max_lr - base_lr)
+    if step < 0:
+        raise ValueError(f"step must be at least 0, got {step}.")
+    return schedule.at(step).between(base_lr, max_lr)
 
 
 def eased(height: float, wave: Wave) -> float:

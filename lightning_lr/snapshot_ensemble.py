@@ -54,18 +54,20 @@ def ensemble(
         activation: of predictions, before their mean: ``torch.nn.Softmax(-1)`` if the model gives logits, since
             probabilities are what is to be averaged.
         loader: training data, with which BatchNorm statistics are computed anew for averaged weights: its batches are
-            inputs, or lists that begin with them.
+            inputs, or lists that begin with them. Not needed without BatchNorm.
         kwargs: handed to ``load_from_checkpoint``.
 
     Raises:
-        ValueError: without checkpoints, for an activation of averaged weights, a loader for averaged predictions, or
-            no loader for averaged weights of a model with BatchNorm.
+        ValueError: without a list of checkpoints, for an activation of averaged weights, a loader for averaged
+            predictions, or no loader for averaged weights of a model with BatchNorm.
 
     References:
         Gao Huang et al., "Snapshot Ensembles: Train 1, Get M for Free", 2017, arXiv:1704.00109.
         Pavel Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization", 2018,
         arXiv:1803.05407.
     """
+    if isinstance(checkpoints, (str, Path)):
+        raise ValueError(f"checkpoints must be a list of paths, got {str(checkpoints)!r}.")
     if not checkpoints:
         raise ValueError("checkpoints must name at least one file, got none.")
     if average and activation is not None:

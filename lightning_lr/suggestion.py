@@ -75,8 +75,8 @@ def suggest(curve: LRCurve, rule: Rule = "dual", momentum: bool = True) -> Sugge
     * ``slide``: the last learning rate before the descent of s ends.
     * ``steepest``: the learning rate at which s falls fastest, by log λ.
 
-    ``max_lr`` is 2 lr (1.4 lr if k = 1), the peak of one cycle 2.8 lr (1.4 lr), ``base_lr`` a quarter of ``max_lr``;
-    for ``smith`` they are the learning rates at which s starts to fall and gets worse. ``confident`` says that
+    ``max_lr`` is 2 lr (1.4 lr if k = 1), the peak of one cycle the same, ``base_lr`` a quarter of ``max_lr``; for
+    ``smith`` they are the learning rates at which s starts to fall and gets worse. ``confident`` says that
     ``D >= 0.2 |L0|``, that ``D > 10 se``, and that s rises again: whatever the rule, since it tells of the curve.
 
     Args:
@@ -101,13 +101,20 @@ def suggest(curve: LRCurve, rule: Rule = "dual", momentum: bool = True) -> Sugge
     reading = _read(curve)
     found = _RULES[rule](reading, 4.0 if momentum else 1.0)
     lr, base_lr, max_lr = found if isinstance(found, tuple) else (found, None, None)
+    return with_bounds(lr, momentum, _reasons(reading, curve.monitor), base_lr, max_lr)
+
+
+def with_bounds(
+    lr: float, momentum: bool, reasons: tuple[str, ...], base_lr: float | None = None, max_lr: float | None = None
+) -> Suggestion:
+    """A learning rate and the bounds that go with it, where they are not given, see `suggest`."""
     max_lr = max_lr if max_lr is not None else (2.0 if momentum else 1.4) * lr
-    reasons = _reasons(reading, curve.monitor)
     return Suggestion(
         lr=lr,
         base_lr=base_lr if base_lr is not None else max_lr / 4,
         max_lr=max_lr,
-        one_cycle_max_lr=1.4 * max_lr if momentum else max_lr,
+        # 2.8 lr gains 0.003 of regret on the recorded settings, and loses 0.05 on tasks apart from them
+        one_cycle_max_lr=max_lr,
         confident=not reasons,
         reasons=reasons,
     )

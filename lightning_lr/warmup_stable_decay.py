@@ -18,8 +18,8 @@ class WarmupStableDecay:
     Hägele et al. 2024, "Scaling Laws and Compute-Optimal Training Beyond Fixed Training Durations", arXiv:2405.18392.
 
     >>> schedule = WarmupStableDecay(3, 4, 10)
-    >>> [schedule.at(step).height for step in (0, 1, 2, 3, 5, 6, 7, 10, 11)]
-    [0.25, 0.5, 0.75, 1.0, 1.0, 1.0, 0.5, 0.0, 0.0]
+    >>> [round(schedule.at(step).height, 4) for step in (0, 1, 2, 3, 4, 5, 6, 7, 9, 10, 11)]
+    [0.25, 0.5, 0.75, 1.0, 1.0, 1.0, 1.0, 0.5, 0.134, 0.0, 0.0]
 
     Attributes:
         warmup: w.

@@ -17,6 +17,8 @@ from torch import Tensor
 from torch.distributed.fsdp import FSDPModule, fully_shard
 from with_and_without import Rehearse, Run, check
 
+from lightning_lr import LRSearch
+
 LOSSES: list[Tensor] = []  # of this rank, where no snapshot reaches
 
 
@@ -69,6 +71,9 @@ def main(case: str, folder: Path, ranks: int) -> None:
 
     if case == "fails":
         check(folder, ddp(Failing))
+    elif case == "search fails":
+        trainer, fit = ddp(Failing).build(folder, LRSearch(1e-3, 0.1))
+        trainer.fit(**fit)
     elif case == "ddp":
         check(folder / "ddp", ddp(lambda: Busy("adam", "step")))
         check(folder / "accumulation", ddp(accumulate=3))

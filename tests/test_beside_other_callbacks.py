@@ -9,7 +9,13 @@ import lightning.pytorch.callbacks as callbacks
 import pytest
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint, StochasticWeightAveraging
+from lightning.pytorch.callbacks import (
+    BackboneFinetuning,
+    EarlyStopping,
+    LearningRateMonitor,
+    ModelCheckpoint,
+    StochasticWeightAveraging,
+)
 from lightning.pytorch.loggers import CSVLogger
 from recorded import Recorded, first, fit
 
@@ -55,6 +61,51 @@ def test_early_stopping(schedule: ScheduledLR) -> None:
     trainer = fit(model, schedule, stop, max_epochs=5)
     assert trainer.global_step < 100
     assert first(model) == schedule.preview(100).lr.tolist()[: len(model.used)]
+
+
+class HeadFirst(Recorded):
+    def configure_optimizers(self) -> Any:
+        optimizer = torch.optim.SGD(self.head.parameters(), 0.1, momentum=0.9)
+        optimizer.register_step_pre_hook(lambda opt, *_: self.record(opt))
+        return optimizer
+
+
+class SaveAt(callbacks.Callback):
+    def __init__(self, step: int, path: Path) -> None:
+        self.step, self.path = step, path
+
+    def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+        if trainer.global_step == self.step:
+            trainer.save_checkpoint(self.path)
+
+
+@pytest.mark.parametrize("ours_first", [True, False])
+@pytest.mark.parametrize("stop", [33, 40])
+def test_backbone_finetuning(schedule: ScheduledLR, ours_first: bool, stop: int, tmp_path: Path) -> None:
+    """The backbone, from its first step in the second epoch on, keeps the ratio that it was added with, over the ends
+    of epochs, at which `BackboneFinetuning` sets a rate of its own, and over an interruption."""
+
+    def build() -> list[Any]:
+        unfreeze = BackboneFinetuning(1, backbone_initial_ratio_lr=0.1, should_align=False)
+        ours = BUILDS[type(schedule).__name__]()
+        return [ours, unfreeze] if ours_first else [unfreeze, ours]
+
+    whole = HeadFirst()
+    fit(whole, *build(), SaveAt(stop, tmp_path / "stopped.ckpt"), max_epochs=4)
+    expected = schedule.preview(80).lr.tolist()
+    assert first(whole) == expected
+    assert all(len(rates) == 1 for rates in whole.used[:20])
+    assert [rates[1] for rates in whole.used[20:]] == pytest.approx([0.1 * lr for lr in expected[20:]])
+    resumed = HeadFirst()
+    fit(resumed, *build(), ckpt_path=tmp_path / "stopped.ckpt", max_epochs=4)
+    assert resumed.used == whole.used[stop:]
+
+
+def test_a_backbone_that_is_added_at_a_learning_rate_of_zero() -> None:
+    """A tenth of nothing would train it never."""
+    unfreeze = BackboneFinetuning(1, backbone_initial_ratio_lr=0.1, should_align=False)
+    with pytest.raises(ValueError, match=r"was added with a learning rate of 0 .* give base_lr above 0, or"):
+        fit(HeadFirst(), CyclicalLR(0.0, 0.1, 10), unfreeze)
 
 
 @pytest.mark.skipif(not hasattr(callbacks, "WeightAveraging"), reason="Lightning 2.6 brought it")

@@ -6,6 +6,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -18,7 +19,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tiny_models import Classifier, loader, quiet_trainer
 from torch import Tensor
 
-from lightning_lr import CyclicalLR, LRRangeTest
+from lightning_lr import CyclicalLR, LRRangeTest, OneCycleLR
 
 
 def _closed_form(t: int, mode: str, up: int, down: int, base: float, peak: float, gamma: float = 1.0) -> float:
@@ -163,6 +164,42 @@ def test_set_bounds_while_running_is_kept_on_resume(tmp_path: Path) -> None:
     assert first(resumed) == pytest.approx(after[8:])
 
 
+def test_bounds_that_do_not_fit_change_nothing() -> None:
+    cycle = CyclicalLR(0.01, 0.1, 5)
+
+    class Change(Callback):
+        def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+            if trainer.global_step == 3:
+                with pytest.raises(ValueError, match="one for each of the 1 parameter groups"):
+                    cycle.set_bounds([0.1, 0.2], [0.3, 0.4])
+
+    model = Recorded()
+    fit(model, cycle, Change(), max_epochs=1)
+    assert first(model) == CyclicalLR(0.01, 0.1, 5).preview(20).lr.tolist()
+    assert cycle.state_dict()["bounds"] == {"base_lr": 0.01, "max_lr": 0.1}
+
+
+def test_numpy_numbers_are_kept_as_plain_ones(tmp_path: Path) -> None:
+    """Else torch refuses to load the checkpoint safely."""
+    cycle = CyclicalLR(np.float32(0.25), np.array([0.5]), np.int64(5), num_cycles=np.int64(2))  # type: ignore[arg-type]
+    trainer = fit(Recorded(), cycle, max_epochs=1)
+    trainer.save_checkpoint(tmp_path / "run.ckpt")
+    arguments = torch.load(tmp_path / "run.ckpt", weights_only=True)["callbacks"][cycle.state_key]["arguments"]
+    assert (arguments["base_lr"], arguments["max_lr"], arguments["step_size"]) == (0.25, [0.5], 5)
+    fit(Recorded(), CyclicalLR(0.25, [0.5], 5, num_cycles=2), ckpt_path=tmp_path / "run.ckpt")
+    half = np.float64(0.5)
+    more: dict[str, Any] = {"mode": "exp_range", "decay": half, "momentum": (half, half)}
+    for other in (CyclicalLR(half, half, 5, **more), OneCycleLR(half, pct_start=half)):
+        fit(Recorded(), other, max_epochs=1).save_checkpoint(tmp_path / "other.ckpt")
+        torch.load(tmp_path / "other.ckpt", weights_only=True)
+
+
+def test_a_scale_by_any_dotted_path() -> None:
+    """Of what can be called, also where it knows no name of its own."""
+    scaled = CyclicalLR(0.0, 0.1, 2, scale_fn="numpy.sqrt").preview(8).lr
+    assert scaled == pytest.approx(CyclicalLR(0.0, 0.1, 2, scale_fn=math.sqrt).preview(8).lr)
+
+
 def test_a_second_fit_starts_anew() -> None:
     cycle = CyclicalLR(0.01, 0.1, 7)
     fit(Recorded(), cycle, max_epochs=1)
@@ -289,17 +326,18 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "negative": ({"base_lr": -0.1, "max_lr": 0.01}, "base_lr must be finite and at least 0"),
     "not finite": ({"base_lr": 0.1, "max_lr": float("inf")}, "max_lr must be finite"),
     "lengths": ({"base_lr": [0.1, 0.1], "max_lr": [0.2, 0.2, 0.2]}, "must be given for the same groups"),
-    "empty": ({"base_lr": [], "max_lr": 0.2}, "base_lr must be finite"),
+    "empty": ({"base_lr": [], "max_lr": 0.2}, "base_lr must be a number, or one for each group"),
     "step_size 0": ({"step_size": 0}, "step_size must be"),
     "step_size 2epp": ({"step_size": "2epp"}, "step_size must be"),
     "step_size_down": ({"step_size_down": "x"}, "step_size_down must be"),
     "mode": ({"mode": "zigzag"}, "mode must be one of triangular, triangular2, exp_range, got 'zigzag'"),
-    "gamma missing": ({"mode": "exp_range"}, "takes gamma or decay"),
-    "gamma and decay": ({"mode": "exp_range", "gamma": 0.9, "decay": 0.1}, "takes gamma or decay"),
-    "gamma elsewhere": ({"gamma": 0.9}, "takes gamma or decay"),
+    "gamma missing": ({"mode": "exp_range"}, "mode='exp_range' needs one of gamma and decay, got gamma=None"),
+    "gamma and decay": ({"mode": "exp_range", "gamma": 0.9, "decay": 0.1}, "exp_range' needs one of gamma and decay"),
+    "gamma elsewhere": ({"gamma": 0.9}, "gamma is for exp_range and triangular2, got gamma=0.9 with mode='triangular'"),
+    "decay elsewhere": ({"decay": 0.1}, "decay is for exp_range, got decay=0.1 with mode='triangular'"),
     "gamma above 1": ({"mode": "exp_range", "gamma": 1.1}, "gamma must be above 0 and at most 1, got 1.1"),
     "other names": ({"base_lr": {"a": 0.1}, "max_lr": {"b": 0.2}}, "must be given for the same groups"),
-    "triangular2 with decay": ({"mode": "triangular2", "decay": 0.1}, "takes gamma or decay"),
+    "triangular2 with decay": ({"mode": "triangular2", "decay": 0.1}, "decay is for exp_range"),
     "wave": ({"wave": "square"}, "wave must be one of triangle, cosine, got 'square'"),
     "scale_mode": ({"scale_fn": math.sqrt, "scale_mode": "epoch"}, "scale_mode must be one of cycle, iterations"),
     "scale_fn and mode": ({"scale_fn": math.sqrt, "mode": "triangular2"}, "scale_fn takes the place of mode"),
@@ -308,7 +346,15 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "lambda": ({"scale_fn": lambda x: x}, "scale_fn must be a function that can be imported"),
     "cycle_mult of 0": ({"cycle_mult": 0}, "cycle_mult must be finite and above 0"),
     "shrinking without end": ({"cycle_mult": 0.5}, "give num_cycles too"),
-    "num_cycles": ({"num_cycles": 0}, "num_cycles must be at least 1, got 0"),
+    "num_cycles": ({"num_cycles": 0}, "num_cycles must be a whole number of at least 1, got 0"),
+    "half a cycle": ({"num_cycles": 2.5}, "num_cycles must be a whole number of at least 1, got 2.5"),
+    "num_cycles as text": ({"num_cycles": "3"}, "num_cycles must be a whole number of at least 1, got '3'"),
+    "a bound as text": ({"base_lr": "1e-3", "max_lr": 0.1}, "base_lr must be a number, .* got '1e-3'"),
+    "a list of texts": ({"base_lr": 0.1, "max_lr": ["x"]}, r"max_lr must be a number, .* got \['x'\]"),
+    "true": ({"base_lr": 0.1, "max_lr": True}, "max_lr must be a number, .* got True"),
+    "one momentum": ({"momentum": 0.9}, "momentum must be two numbers of at least 0, .* got 0.9"),
+    "momentum as text": ({"momentum": ("a", "b")}, "momentum must be two numbers"),
+    "optimizer as text": ({"optimizer": "0"}, "optimizer must be the position of one, from 0, got '0'"),
     "warmup": ({"warmup": "x"}, "warmup must be"),
     "momentum upside down": ({"momentum": (0.95, 0.85)}, "momentum must be two numbers"),
     "momentum of 1": ({"momentum": (0.85, 1.0)}, "momentum must be two numbers of at least 0"),

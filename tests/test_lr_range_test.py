@@ -372,7 +372,7 @@ def test_loggers_get_curve_and_result(tmp_path: Path) -> None:
 
 
 def test_output_dir(tmp_path: Path) -> None:
-    test = LRRangeTest(num_steps=20, output_dir=tmp_path / "curves")
+    test = LRRangeTest(num_steps=20, output_dir=tmp_path / "curves", if_unsure="warn")
     _fit(Classifier(), test)
     assert test.result is not None
     files = {path.name for path in (tmp_path / "curves").iterdir()}

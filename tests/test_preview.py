@@ -39,6 +39,9 @@ def test_figure_of_all_cycles() -> None:
     (axes,) = cycles_figure(points).axes
     assert len(axes.lines) == 3
     assert [text.get_text() for text in axes.get_legend().get_texts()] == ["cycle 1", "cycle 3"]  # type: ignore[union-attr]
+    assert axes.get_yscale() == "log"
+    points[0, 2] = -1.0  # a loss that is a negative log-likelihood of densities
+    assert cycles_figure(points).axes[0].get_yscale() == "linear"
 
 
 def _config(path: Path, trainer: dict[str, Any], **sections: Any) -> Path:
@@ -72,9 +75,13 @@ def test_command_line(
 @pytest.mark.parametrize(
     ("trainer", "message"),
     [
+        ({"max_steps": 9, "callbacks": [IN_STEPS, IN_STEPS]}, "got 2: leave one of them in the config"),
         ({"max_epochs": 12, "callbacks": [IN_STEPS]}, "some lengths are in steps, the run is in epochs"),
         ({"callbacks": [CYCLE]}, "the length of the run is not in the trainer's section: give --steps"),
-        ({"max_steps": 9, "callbacks": [CYCLE]}, "step_size=2ep needs the length of an epoch"),
+        (
+            {"max_steps": 9, "callbacks": [CYCLE]},
+            "steps_per_epoch must be at least 1, since lengths of CyclicalLR are in epochs, got None",
+        ),
         ({"max_steps": 9, "callbacks": [{"class_path": "LRTrace"}]}, "must name one of CyclicalLR, OneCycleLR"),
         ({"max_steps": 9}, "got 0"),
         ({"max_steps": 9, "callbacks": [{**CYCLE, "init_args": {"base": 1}}]}, "base"),
@@ -87,3 +94,39 @@ def test_bad_configs(trainer: dict[str, Any], message: str, tmp_path: Path, caps
     assert exit_.value.code == 2
     assert message in capsys.readouterr().err
     assert not (tmp_path / "a.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "more", "message"),
+    [
+        ("trainer: [a", [], "config.yaml is not YAML:"),
+        ("a sentence", [], "trainer.callbacks must name one of"),
+        (yaml.safe_dump({"trainer": {"max_epochs": 2, "callbacks": [CYCLE]}}), ["--steps_per_epoch=0"], "steps_per_ep"),
+        (
+            yaml.safe_dump({"trainer": {"max_epochs": "x", "callbacks": [CYCLE]}}),
+            [],
+            "trainer.max_epochs must be a number of at least 1",
+        ),
+        (
+            yaml.safe_dump({"trainer": {"callbacks": [CYCLE]}}),
+            ["--steps=9", "--steps_per_epoch=3", "-o", "nowhere/a.png"],
+            "nowhere",
+        ),
+    ],
+)
+def test_bad_command_lines(
+    text: str, more: list[str], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "config.yaml").write_text(text)
+    with pytest.raises(SystemExit) as exit_:
+        main(["preview", "-c", str(tmp_path / "config.yaml"), *more])
+    assert exit_.value.code == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_max_steps_end_a_run_before_max_epochs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = _config(tmp_path / "config.yaml", {"max_epochs": 12, "max_steps": 50, "callbacks": [CYCLE]})
+    main(["preview", "-c", str(config), "-o", str(tmp_path / "a.png"), "--steps_per_epoch=3"])
+    assert "over 36 steps" in capsys.readouterr().out

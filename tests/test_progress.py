@@ -10,7 +10,7 @@ from lightning.pytorch.callbacks import ProgressBar, RichProgressBar, TQDMProgre
 from lightning.pytorch.callbacks.progress import tqdm_progress
 from tiny_models import Classifier, loader, quiet_trainer
 
-from lightning_lr import LRRangeTest
+from lightning_lr import LRRangeTest, LRSearch
 
 pytestmark = pytest.mark.filterwarnings("ignore:LRRangeTest is not confident")
 
@@ -22,12 +22,18 @@ class Terminal(io.StringIO):
         return True
 
 
-def _shown(bar: ProgressBar | None, bar_first: bool, monkeypatch: pytest.MonkeyPatch, **kwargs: Any) -> str:
+def _shown(
+    bar: ProgressBar | None,
+    bar_first: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    test: LRRangeTest | LRSearch | None = None,
+    **kwargs: Any,
+) -> str:
     terminal = Terminal()
     monkeypatch.setattr("sys.stdout", terminal)
     monkeypatch.setattr(tqdm_progress.Tqdm, "monitor_interval", 0)
     monkeypatch.setenv("COLUMNS", "100")
-    test = LRRangeTest(1e-4, 1.0, 20)
+    test = test or LRRangeTest(1e-4, 1.0, 20, if_unsure="warn")
     bars = [] if bar is None else [bar]
     order = [*bars, test] if bar_first else [test, *bars]
     trainer = quiet_trainer(callbacks=order, max_epochs=1, **{"enable_progress_bar": True, **kwargs})
@@ -45,6 +51,14 @@ def test_shows_count_rate_and_loss(
     assert "LR range test" in shown
     assert "20/20 lr=1.0e+00 loss=" in shown
     assert "Epoch 0" in shown  # the user's own bar goes on
+
+
+@pytest.mark.parametrize("kind", [TQDMProgressBar, RichProgressBar])
+def test_a_search_counts_its_trials(kind: type[ProgressBar], monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = _shown(kind(), True, monkeypatch, LRSearch(1e-2, 1.0, budget=350))
+    assert "LR search 1/11 lr=" in shown
+    assert "LR search 7/11 lr=" in shown
+    assert " loss=" in shown
 
 
 @pytest.mark.parametrize("kind", [TQDMProgressBar, RichProgressBar])

@@ -49,8 +49,9 @@ def test_leaves_no_trace(case: str, ranks: int, tmp_path: Path) -> None:
     assert [process.returncode for process in processes] == [0] * ranks, "\n".join(errors)
 
 
-def test_an_error_on_one_rank_ends_the_job_at_once(tmp_path: Path) -> None:
-    processes = start("fails", tmp_path, 2)
+@pytest.mark.parametrize("case", ["fails", "search fails"])
+def test_an_error_on_one_rank_ends_the_job_at_once(case: str, tmp_path: Path) -> None:
+    processes = start(case, tmp_path, 2)
     errors = finish(processes, timeout=60)
     assert all(process.returncode not in (0, None) for process in processes)
     assert "ValueError: the user's own error" in errors[1]

@@ -21,6 +21,8 @@ from torch import Tensor
 
 from lightning_lr import CyclicalLR, LRRangeTest, OneCycleLR, WarmupStableDecayLR
 from lightning_lr.callbacks._scheduled_lr import ScheduledLR
+from lightning_lr.cycles import Cycles
+from lightning_lr.schedules import lr_at
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*lr_scheduler.step.*")
 
@@ -68,23 +70,21 @@ def test_resume_is_exact(name: str, stop: int, tmp_path: Path) -> None:
     assert [rates[1] for rates in whole.used] == preview.lr.tolist()
 
 
-def test_resumed_weights_are_those_of_the_whole_run(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_resumed_weights_are_those_of_the_whole_run(name: str, tmp_path: Path) -> None:
     """Bit for bit, at the end of an epoch, where Lightning can resume the data in order."""
-
-    def cycle() -> CyclicalLR:
-        return CyclicalLR(0.01, 0.1, 7, wave="cosine", momentum=(0.8, 0.9), cycle_mult=1.3)
-
     torch.manual_seed(0)
     whole = Recorded()
     whole.backbone[3] = torch.nn.Identity()  # Lightning does not save random states, which dropout draws from
     start = {key: value.clone() for key, value in whole.state_dict().items()}
-    fit(whole, SaveAt(20, tmp_path / "stopped.ckpt"), cycle())
+    fit(whole, SaveAt(20, tmp_path / "stopped.ckpt"), SCHEDULES[name]())
     resumed = Recorded()
     resumed.backbone[3] = torch.nn.Identity()
     resumed.load_state_dict(start)
-    fit(resumed, cycle(), ckpt_path=tmp_path / "stopped.ckpt")
-    for name, value in whole.state_dict().items():
-        assert torch.equal(value, resumed.state_dict()[name]), name
+    fit(resumed, SCHEDULES[name](), ckpt_path=tmp_path / "stopped.ckpt")
+    assert not torch.equal(whole.head.weight, start["head.weight"])
+    for key, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[key]), key
 
 
 def _resumed(before: ScheduledLR, after: ScheduledLR, path: Path, stop: int = 10, max_epochs: int = 2) -> list[float]:
@@ -133,6 +133,21 @@ def test_an_open_end_falls_once_it_is_known(tmp_path: Path) -> None:
     used = _resumed(held, WarmupStableDecayLR(0.1, warmup=3, decay=10), tmp_path)
     assert used[:21] == [0.1] * 21
     assert used[21:] == pytest.approx([0.1 * (1 - math.sqrt(t / 10)) for t in range(1, 10)])
+
+
+@pytest.mark.parametrize("kind", [OneCycleLR, WarmupStableDecayLR])
+def test_a_peak_that_is_set_while_running_is_kept_on_resume(kind: Any, tmp_path: Path) -> None:
+    schedule, whole, resumed = kind(0.1), Recorded(), Recorded()
+
+    class Change(Callback):
+        def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+            if trainer.global_step == 12:
+                schedule.set_max_lr(0.03)
+
+    fit(whole, schedule, Change(), SaveAt(17, tmp_path / "run.ckpt"))
+    assert first(whole) == [*kind(0.1).preview(40).lr[:12], *kind(0.03).preview(40).lr[12:]]
+    fit(resumed, kind(0.1), ckpt_path=tmp_path / "run.ckpt")
+    assert first(resumed) == first(whole)[17:]
 
 
 def test_changed_arguments_are_named_and_win(tmp_path: Path) -> None:
@@ -330,6 +345,48 @@ def test_lengths_that_cannot_be_known(schedule: ScheduledLR, length: str, limit:
         fit(Recorded(), schedule, data=data, **{"max_epochs": None, **limit})
 
 
+@pytest.mark.parametrize("more", [{"max_time": "00:00:01:00"}, {"max_epochs": -1, "limit_train_batches": 20}])
+def test_without_an_end_only_shares_of_the_run_are_unknown(more: dict[str, Any]) -> None:
+    class Stop(Callback):
+        def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+            trainer.should_stop = trainer.global_step >= 30
+
+    model = Recorded()
+    more = {"max_epochs": None, **more}
+    fit(model, CyclicalLR(0.01, 0.1, "0.5ep"), Stop(), **more)
+    assert first(model) == CyclicalLR(0.01, 0.1, 10).preview(len(model.used)).lr.tolist()
+    with pytest.raises(ValueError, match=r"step_size=0.2run needs the length of the run"):
+        fit(Recorded(), CyclicalLR(0.01, 0.1, "0.2run"), **more)
+
+
+@pytest.mark.filterwarnings("ignore:Your `IterableDataset`")
+def test_a_stream_that_is_limited_has_a_length() -> None:
+    model, data = Recorded(), torch.utils.data.DataLoader(Endless(), 8)
+    fit(model, CyclicalLR(0.0, 0.1, "0.5ep", fit_cycles=True), data=data, limit_train_batches=10)
+    assert first(model) == CyclicalLR(0.0, 0.1, 5).preview(20).lr.tolist()
+
+
+@pytest.mark.parametrize(
+    ("trainer", "steps"),
+    [
+        ({}, 40),
+        ({"max_steps": 30}, 30),
+        ({"max_epochs": None, "max_steps": 35}, 35),
+        ({"max_epochs": 5, "max_steps": 50}, 50),
+        ({"accumulate_grad_batches": 3}, 14),
+        ({"limit_train_batches": 0.5}, 20),
+        ({"accumulate_grad_batches": 2, "max_steps": 15}, 15),
+    ],
+)
+def test_fitted_cycles_end_with_every_run(trainer: dict[str, Any], steps: int) -> None:
+    """The last step is one before base_lr, as in every cycle."""
+    model = Recorded()
+    fit(model, CyclicalLR(0.0, 0.1, 3, fit_cycles=True), **trainer)
+    expected = Cycles(3, 3).fitted(steps)
+    assert expected.total_steps == steps
+    assert first(model) == [lr_at(expected, step, 0.0, 0.1) for step in range(steps)]
+
+
 @pytest.mark.filterwarnings("ignore:Your `IterableDataset`")
 def test_max_steps_make_a_stream_long_enough_to_know() -> None:
     model = Recorded()
@@ -342,6 +399,44 @@ def test_accumulation_that_changes_has_no_length() -> None:
         fit(Recorded(), CyclicalLR(0.01, 0.1, "1ep"), GradientAccumulationScheduler({0: 1, 1: 4}))
 
 
+@pytest.mark.parametrize("cycle", [CyclicalLR(0.0, 0.1, "1ep"), CyclicalLR(0.0, 0.1, 4, fit_cycles=True)])
+def test_accumulation_by_a_callback(cycle: CyclicalLR) -> None:
+    model = Recorded()
+    fit(model, cycle, GradientAccumulationScheduler({0: 4}))
+    assert len(model.used) == 10
+    assert first(model) == CyclicalLR(0.0, 0.1, 5).preview(10).lr.tolist()
+
+
+@pytest.mark.parametrize("name", ["one cycle", "fitted", "decay", "warm-up, stable, decay"])
+def test_a_schedule_that_a_resumed_run_begins_with(name: str, tmp_path: Path) -> None:
+    """The run of its lengths is what remains; resumed again, it goes on exactly."""
+    fit(Recorded(), SaveAt(10, tmp_path / "a.ckpt"), max_epochs=1)
+    whole = Recorded()
+    fit(whole, SaveAt(23, tmp_path / "b.ckpt"), SCHEDULES[name](), ckpt_path=tmp_path / "a.ckpt")
+    assert first(whole) == SCHEDULES[name]().preview(30).lr.tolist()
+    resumed = Recorded()
+    fit(resumed, SCHEDULES[name](), ckpt_path=tmp_path / "b.ckpt")
+    assert resumed.groups == whole.groups[13:]
+
+
+def test_a_fit_that_goes_on_goes_on_with_the_schedule() -> None:
+    """A Trainer that is given more epochs: the same run, with what remains of it."""
+    trainer = Trainer(
+        accelerator="cpu",
+        max_epochs=1,
+        logger=False,
+        enable_progress_bar=False,
+        enable_checkpointing=False,
+        enable_model_summary=False,
+        callbacks=[CyclicalLR(0.0, 0.1, 7)],
+    )
+    model = Recorded()
+    trainer.fit(model, loader())
+    trainer.fit_loop.max_epochs = 2
+    trainer.fit(model, loader())
+    assert first(model) == CyclicalLR(0.0, 0.1, 7).preview(40).lr.tolist()
+
+
 def test_several_steps_a_batch_are_said_where_lengths_are_epochs() -> None:
     class Twice(TwoOptimizers):
         def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
@@ -350,6 +445,8 @@ def test_several_steps_a_batch_are_said_where_lengths_are_epochs() -> None:
 
     with pytest.warns(UserWarning, match=r"CyclicalLR took an epoch for 20 steps of SGD, one a batch, but it made 40"):
         fit(Twice(), CyclicalLR(0.01, 0.1, "1ep"), max_epochs=1)
+    with pytest.warns(UserWarning, match="20 steps of SGD, one a batch, but it made 40: give lengths in steps"):
+        fit(Twice(), CyclicalLR(0.01, 0.1, 5, fit_cycles=True), max_epochs=1)
 
 
 @pytest.mark.parametrize(
@@ -369,7 +466,8 @@ def test_several_steps_a_batch_are_said_where_lengths_are_epochs() -> None:
         (lambda: WarmupStableDecayLR(max_lr=0.0), "max_lr above 0"),
         (lambda: CyclicalLR().preview(10), "A preview of CyclicalLR needs its bounds: give base_lr and max_lr"),
         (lambda: OneCycleLR(0.1).preview(0), "steps must be at least 1, got 0"),
-        (lambda: CyclicalLR(0.1, 0.2).preview(10), "step_size=2ep needs the length of an epoch"),
+        (lambda: CyclicalLR(0.1, 0.2).preview(10), "steps_per_epoch must be at least 1, since .* in epochs, got None"),
+        (lambda: CyclicalLR(0.1, 0.2).preview(10, 0), "steps_per_epoch must be at least 1, since .* in epochs, got 0"),
         (lambda: WarmupStableDecayLR(0.1, 5, 6).preview(10), "warmup and decay must fit into the run"),
     ],
 )

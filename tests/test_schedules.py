@@ -37,6 +37,24 @@ TABLES: dict[str, tuple[Schedule, dict[int, tuple[int, float, float]]]] = {
         Cycles(2, 2, "exp_range", 0.9),
         {0: (1, 1, 0), 1: (1, 1, 0.45), 2: (1, 1, 0.81), 3: (1, 1, 0.3645), 4: (2, 1, 0), 6: (2, 1, 0.531441)},
     ),
+    "exp_range behind a warm-up": (
+        Cycles(1, 1, "exp_range", 0.5, warmup=2, num_cycles=2),
+        {
+            0: (0, 1 / 3, 0),
+            1: (0, 2 / 3, 0),
+            2: (1, 1, 0),
+            3: (1, 1, 0.5),
+            4: (2, 1, 0),
+            5: (2, 1, 0.125),
+            6: (2, 1, 0),
+        },
+    ),
+    "all at once": (  # cosine cycles from 2, 8, 20 to 44, of which the peaks are at 4, 12 and 28
+        Cycles(2, 4, "triangular2", 0.5, wave="cosine", cycle_mult=2.0, num_cycles=3, warmup=2),
+        {1: (0, 2 / 3, 0), 2: (1, 1, 0), 3: (1, 1, 0.5), 4: (1, 1, 1), 5: (1, 1, (1 + HALF) / 2), 6: (1, 1, 0.5)}
+        | {8: (2, 1, 0), 12: (2, 1, 0.5), 16: (2, 1, 0.25), 20: (3, 1, 0), 28: (3, 1, 0.25), 36: (3, 1, 0.125)}
+        | {44: (3, 1, 0), 45: (3, 1, 0)},
+    ),
     "cosine, 4 up and 2 down": (
         Cycles(4, 2, wave="cosine"),
         {
@@ -117,6 +135,16 @@ def test_arrays_and_tensors_are_the_values_of_single_steps(name: str) -> None:
     tensor = lr_at(schedule, torch.tensor([[*table]]), 0.1, 0.7)
     assert tensor.tolist() == [single]
     assert tensor.dtype == torch.float64
+
+
+@given(low=st.floats(1e-5, 1), factor=st.floats(1, 100))
+@settings(max_examples=1000, deadline=None)
+def test_turns_are_the_bounds_themselves(low: float, factor: float) -> None:
+    """``low + (high - low)`` is a rounding beside ``high`` for one pair in sixty."""
+    high = low * factor
+    assert [lr_at(Cycles(3, 3), step, low, high) for step in (0, 3, 6)] == [low, high, low]
+    assert lr_at(OneCycle(10, 0.5), 4, low, high) == high
+    assert lr_at(WarmupStableDecay(2, 2, 9), 4, 0.0, high) == high
 
 
 @given(
@@ -218,8 +246,7 @@ def test_equals_torchs_one_cycle_lr(
 ) -> None:
     """Wherever the rise has at least a part of a step: see below for what torch does without."""
     pct_start = pct_start / 2 if three_phase else pct_start
-    if pct_start * total <= 1.001:
-        return
+    assume(pct_start * total > 1.001)
     theirs, momenta = _torchs(
         lambda optimizer: torch.optim.lr_scheduler.OneCycleLR(
             optimizer,
@@ -272,6 +299,29 @@ def test_torchs_one_cycle_divides_by_zero_without_a_rise() -> None:
     ]
 
 
+def test_torchs_one_cycle_never_peaks_if_it_rises_for_less_than_a_step() -> None:
+    """``pct_start * total_steps < 1``: torch's peak lies before step 0, so that it starts on the way down."""
+    theirs, _ = _torchs(
+        lambda optimizer: torch.optim.lr_scheduler.OneCycleLR(
+            optimizer, 1.0, total_steps=10, pct_start=0.05, anneal_strategy="linear"
+        ),
+        10,
+    )
+    assert max(theirs) == theirs[0] == pytest.approx(1 - 0.5 / 9.5, abs=1e-4)
+    assert lr_at(OneCycle(10, 0.05, wave="triangle"), 0, 1 / 25, 1.0) == 1.0
+
+
+def test_torchs_exp_range_may_grow() -> None:
+    """A gamma above 1 is taken and exceeds ``max_lr``; `CyclicalLR` refuses it."""
+    theirs, _ = _torchs(
+        lambda optimizer: torch.optim.lr_scheduler.CyclicLR(
+            optimizer, 0.0, 0.1, 2, mode="exp_range", gamma=1.5, cycle_momentum=False
+        ),
+        3,
+    )
+    assert theirs[2] == pytest.approx(0.225)
+
+
 def test_torch_forgets_the_scale_fn() -> None:
     """A function is saved as None and the loaded scheduler is plain triangular; ours is built by its name again."""
 
@@ -300,6 +350,12 @@ def test_torch_accepts_bounds_that_are_upside_down() -> None:
             "at least a step up and a step down, got 0.5 up and 0.5 down",
         ),
         (lambda: Cycles(10, 10).fitted(1), "at least a step up"),
+        (
+            lambda: Cycles(10, 10, warmup=9).fitted(9),
+            "warmup must be shorter than the run, .* got 9 steps in a run of 9",
+        ),
+        (lambda: Cycles(10, 10, warmup=9, num_cycles=2).fitted(5), "warmup must be shorter than the run"),
+        (lambda: lr_at(Cycles(2, 2), -1, 0.0, 1.0), "step must be at least 0, got -1"),
         (
             lambda: WarmupStableDecay(5, 6, 10),
             "warmup and decay must fit into the run, got 5 and 6 steps in a run of 10",

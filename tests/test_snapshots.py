@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import CSVLogger
 from recorded import Recorded, fit
 from tiny_models import Classifier, loader
@@ -74,6 +76,25 @@ def test_a_run_resumed_from_a_snapshot_saves_the_next_ones(tmp_path: Path) -> No
     assert "again" in again.snapshots[2]
 
 
+class Paths(Callback):
+    """Writes the snapshots that a rank knows of: under DDP nothing else comes back from its process."""
+
+    def __init__(self, cycle: CyclicalLR, path: Path) -> None:
+        self.cycle, self.path = cycle, path
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        (self.path / f"rank{trainer.global_rank}").write_text("\n".join(self.cycle.snapshots))
+
+
+def test_one_checkpoint_for_two_processes(tmp_path: Path) -> None:
+    cycle = CyclicalLR(0.01, 0.1, 5, snapshot_cycles=True)
+    paths = Paths(cycle, tmp_path)
+    fit(Net(), cycle, paths, data=loader(40), strategy="ddp_fork", devices=2, max_epochs=1, default_root_dir=tmp_path)
+    first, second = ((tmp_path / f"rank{rank}").read_text().splitlines() for rank in (0, 1))
+    assert first == second
+    assert _steps(first) == [10, 20]
+
+
 def _trained(kind: type[Net], path: Path) -> tuple[list[str], list[Net]]:
     cycle = CyclicalLR(0.01, 0.1, 5, snapshot_cycles=True)
     fit(kind(), cycle, default_root_dir=path)
@@ -115,6 +136,8 @@ def test_batch_norm_of_averaged_weights_is_computed_anew(tmp_path: Path) -> None
     ("arguments", "message"),
     [
         ({"checkpoints": []}, "checkpoints must name at least one file"),
+        ({"checkpoints": "a.ckpt"}, "checkpoints must be a list of paths, got 'a.ckpt'"),
+        ({"checkpoints": Path("a.ckpt")}, "checkpoints must be a list of paths, got .*a.ckpt"),
         ({"average": True, "activation": torch.nn.Softmax(-1)}, "leave it out with average=True"),
         ({"loader": loader()}, "leave it out without average=True"),
     ],

@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
 
+import numpy as np
 from lightning.pytorch.utilities import rank_zero_warn
 
 
 def plain_arguments(names: dict[str, Any]) -> dict[str, Any]:
     """The arguments of a constructor, called with its ``locals()`` in its first line, as torch saves and loads them.
 
-    >>> plain_arguments({"self": object(), "at_epochs": (0, 5), "output_dir": Path("curves")})
-    {'at_epochs': [0, 5], 'output_dir': 'curves'}
+    >>> plain_arguments({"self": object(), "at_epochs": (0, 5), "output_dir": Path("curves"), "lr": np.float64(0.1)})
+    {'at_epochs': [0, 5], 'output_dir': 'curves', 'lr': 0.1}
     """
-    plain = {name: value for name, value in names.items() if name not in ("self", "__class__")}
-    for name, value in plain.items():
-        if isinstance(value, tuple):
-            plain[name] = list(value)
-        elif isinstance(value, Path):
-            plain[name] = str(value)
-        elif callable(value):
-            plain[name] = dotted_name(name, value)
-    return plain
+    arguments = {name: value for name, value in names.items() if name not in ("self", "__class__")}
+    return {name: dotted_name(name, value) if callable(value) else plain(value) for name, value in arguments.items()}
+
+
+def plain(value: Any) -> Any:
+    """A value in types that torch loads with ``weights_only=True``: no tuples, paths or numbers of NumPy.
+
+    >>> plain({"head": np.float32(0.5), "backbone": (np.int64(1), 2)})
+    {'head': 0.5, 'backbone': [1, 2]}
+    """
+    if isinstance(value, Mapping):
+        return {name: plain(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [plain(each) for each in value]
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
+    return str(value) if isinstance(value, Path) else value
 
 
 def dotted_name(argument: str, function: Callable[..., Any]) -> str:
@@ -64,9 +73,14 @@ def imported(argument: str, path: str) -> Callable[..., Any]:
     return function  # type: ignore[no-any-return]
 
 
-def warn_if_changed(owner: str, saved: dict[str, Any], now: dict[str, Any]) -> None:
-    """Report by name every constructor argument that differs from the checkpoint's. The new values hold."""
-    known = [name for name in now if name in saved]
-    changed = [f"{name}: {saved[name]!r} -> {now[name]!r}" for name in known if saved[name] != now[name]]
+def warn_if_changed(owner: str, saved: dict[str, Any], now: dict[str, Any]) -> set[str]:
+    """Report by name every constructor argument that differs from the checkpoint's. The new values hold.
+
+    Returns:
+        Their names.
+    """
+    changed = [name for name in now if name in saved and saved[name] != now[name]]
     if changed:
-        rank_zero_warn(f"{owner} is resumed with changed arguments, which now hold: {', '.join(changed)}.")
+        told = ", ".join(f"{name}: {saved[name]!r} -> {now[name]!r}" for name in changed)
+        rank_zero_warn(f"{owner} is resumed with changed arguments, which now hold: {told}.")
+    return set(changed)

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import math
 
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import GradientAccumulationScheduler
 
 
 def steps_per_epoch(trainer: Trainer) -> float:
     """Optimizer steps of an epoch, infinite if not known: data without a length, or accumulation that changes."""
+    accumulate = trainer.accumulate_grad_batches
+    for callback in vars(trainer)["callbacks"]:
+        if isinstance(callback, GradientAccumulationScheduler):
+            if len(callback.scheduling) > 1:
+                return math.inf
+            accumulate = callback.scheduling[0]  # it tells the Trainer only when the first epoch starts
     batches = trainer.num_training_batches
-    changes = any(
-        isinstance(callback, GradientAccumulationScheduler) and len(callback.scheduling) > 1
-        for callback in vars(trainer)["callbacks"]
-    )
-    return math.inf if changes or math.isinf(batches) else math.ceil(batches / trainer.accumulate_grad_batches)
+    return math.inf if math.isinf(batches) else math.ceil(batches / accumulate)
 
 
 def steps_per_run(trainer: Trainer) -> float:
@@ -26,8 +27,5 @@ def steps_per_run(trainer: Trainer) -> float:
     """
     if trainer.max_steps != -1 and len(trainer.optimizers) > 1:
         return math.inf
-    try:
-        steps = trainer.estimated_stepping_batches
-    except MisconfigurationException:  # accumulation that changes
-        return math.inf
-    return steps if steps > 0 else math.inf
+    by_epochs = math.inf if trainer.max_epochs in (None, -1) else trainer.max_epochs * steps_per_epoch(trainer)
+    return by_epochs if trainer.max_steps == -1 else min(by_epochs, trainer.max_steps)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, is_dataclass
 from typing import Any, ClassVar
 
@@ -22,7 +22,7 @@ from lightning_lr.course import Course
 from lightning_lr.durations import Duration
 from lightning_lr.param_groups import lr_ratios, optimizer_names
 from lightning_lr.preview import Preview, preview
-from lightning_lr.scheduled_groups import Range, ScheduledGroups, against
+from lightning_lr.scheduled_groups import Range, ScheduledGroups, against, checked_range
 from lightning_lr.schedules import Schedule
 from lightning_lr.step_counter import StepCounter
 from lightning_lr.suggestion import Suggestion
@@ -44,6 +44,7 @@ class ScheduledLR(Callback, ABC):
     """
 
     _what_sets_bounds: ClassVar[str]
+    state_key = ""  # an attribute in the place of a property: Lightning asks for it at every hook
 
     def __init__(
         self,
@@ -54,22 +55,23 @@ class ScheduledLR(Callback, ABC):
         momentum: Range | None = None,
         weight_decay: Range | None = None,
     ) -> None:
-        if optimizer is not None and (isinstance(optimizer, bool) or optimizer < 0):
-            raise ValueError(f"optimizer must be the position of one, from 0, got {optimizer}.")
+        is_position = isinstance(optimizer, int) and not isinstance(optimizer, bool) and optimizer >= 0
+        if optimizer is not None and not is_position:
+            raise ValueError(f"optimizer must be the position of one, from 0, got {optimizer!r}.")
         self._arguments = arguments
         self._bounds = bounds
         self._bounds_open = bounds is None
         self._durations = {name: Duration.parse(name, length) for name, length in lengths.items() if length is not None}
         self._position = optimizer
-        # made once: Lightning asks for it at every hook
-        self._state_key = super().state_key if optimizer is None else self._generate_state_key(optimizer=optimizer)
-        self._momentum = _checked_range("momentum", momentum, below=1.0)
-        self._weight_decay = _checked_range("weight_decay", weight_decay, below=math.inf)
+        self.state_key = type(self).__qualname__ if optimizer is None else self._generate_state_key(optimizer=optimizer)
+        self._momentum = None if momentum is None else checked_range("momentum", momentum, 1.0)
+        self._weight_decay = None if weight_decay is None else checked_range("weight_decay", weight_decay, math.inf)
         self._schedule: Schedule | None = None  # known at the start of training
         self._optimizers: list[Optimizer] = []  # that are driven
         self._counters: list[StepCounter] = []
         self._courses: list[Course] = []  # one an optimizer
         self._groups: ScheduledGroups | None = None
+        self._before = 0  # optimizer steps of the run before the schedule: a resumed run may begin with one
         self._saved: dict[str, Any] = {}  # `_progress` of a run that has ended or is resumed
         self._tracer = LRTracer()
 
@@ -79,7 +81,7 @@ class ScheduledLR(Callback, ABC):
 
         Args:
             lengths: the durations in optimizer steps.
-            run: optimizer steps of the run, infinite if not known.
+            run: optimizer steps that the schedule has, infinite if not known.
             fit: false in a trial run that is too short for anything.
         """
 
@@ -88,17 +90,13 @@ class ScheduledLR(Callback, ABC):
         """Take the bounds from a suggestion, and say which call of the constructor would give them."""
 
     @property
-    def state_key(self) -> str:
-        return self._state_key
-
-    @property
     def bounds_open(self) -> bool:
         """Whether the constructor left the bounds to `LRRangeTest`."""
         return self._bounds_open
 
     @property
     def units(self) -> set[str]:
-        """Of its lengths: "" for steps, "ep" for epochs, "run" for shares of the run."""
+        """What its lengths are counted in: "" for steps, "ep" for epochs, "run" for the length of the run."""
         return {duration.unit for duration in self._durations.values()}
 
     def drives(self, position: int) -> bool:
@@ -113,12 +111,17 @@ class ScheduledLR(Callback, ABC):
             steps_per_epoch: needed where a length is in epochs.
 
         Raises:
-            ValueError: if the bounds were left open, or a length cannot be known.
+            ValueError: if the bounds were left open, or the number of steps is below 1 or is missing where needed.
         """
         if self._bounds is None:
             raise ValueError(f"A preview of {type(self).__name__} needs its bounds: give {self._what_sets_bounds}.")
         if steps < 1:
             raise ValueError(f"steps must be at least 1, got {steps}.")
+        if "ep" in self.units and (steps_per_epoch is None or steps_per_epoch < 1):
+            raise ValueError(
+                f"steps_per_epoch must be at least 1, since lengths of {type(self).__name__} are in epochs, got"
+                f" {steps_per_epoch}."
+            )
         lengths = self._lengths_in(math.inf if steps_per_epoch is None else steps_per_epoch, steps)
         schedule, _ = self._schedule_for(lengths, steps, fit=True)
         return preview(schedule, self._bounds, steps, self._momentum, self._weight_decay)
@@ -170,6 +173,10 @@ class ScheduledLR(Callback, ABC):
                 f" Trainer, with apply=True and the first epoch in at_epochs, which sets them."
             )
 
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        if batch_idx == 0:  # BackboneFinetuning adds groups, and sets their rates, when an epoch starts
+            self._write()
+
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
@@ -211,6 +218,7 @@ class ScheduledLR(Callback, ABC):
         if self._groups is None:
             return self._saved
         return {
+            "before": self._before,
             "courses": [course.state() for course in self._courses],
             "schedule": self._numbers(),
             "groups": self._groups.state(),
@@ -233,7 +241,9 @@ class ScheduledLR(Callback, ABC):
 
     def _lay_out(self, trainer: Trainer) -> None:
         """Build the schedule for this run, and take it up at the phase that a checkpoint's had."""
-        run = steps_per_run(trainer)
+        # Lightning counts the steps of all optimizers together
+        self._before = self._saved.get("before", trainer.global_step // len(trainer.optimizers))
+        run = steps_per_run(trainer) - self._before
         lengths = self._lengths_in(steps_per_epoch(trainer), run)
         self._schedule, end = self._schedule_for(lengths, run, fit=not vars(trainer)["fast_dev_run"])
         saved = self._saved.get("courses", [])
@@ -252,14 +262,12 @@ class ScheduledLR(Callback, ABC):
         """Numbers that make two schedules the same."""
         if not is_dataclass(self._schedule):
             return {}
-        numbers = asdict(self._schedule)
-        numbers.pop("scale_fn", None)
-        return numbers
+        return {name: value for name, value in asdict(self._schedule).items() if name != "scale_fn"}
 
     def _set_bounds(self, bounds: Bounds) -> None:
-        self._bounds = bounds
         if self._groups is not None:
-            self._groups.set_bounds(self._bounds)
+            self._groups.set_bounds(bounds)
+        self._bounds = bounds
         self._write()
 
     def _goes_on(self, i: int) -> Callable[[int], None]:
@@ -295,12 +303,3 @@ class ScheduledLR(Callback, ABC):
             counter.remove()
         self._counters, self._optimizers, self._groups = [], [], None
         self._tracer.stop()
-
-
-def _checked_range(argument: str, given: Sequence[float] | None, below: float) -> Range | None:
-    if given is None:
-        return None
-    if len(given) != 2 or not 0 <= given[0] <= given[1] < below:
-        limit = "" if math.isinf(below) else f", both below {below:g}"
-        raise ValueError(f"{argument} must be two numbers of at least 0, the lower one first{limit}, got {given}.")
-    return float(given[0]), float(given[1])

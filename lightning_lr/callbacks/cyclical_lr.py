@@ -36,7 +36,8 @@ class CyclicalLR(ScheduledLR):
     Args:
         base_lr: lower bound: a number for the parameter group with the highest learning rate (the others keep their
             ratio to it), or one for each group of the optimizers, as a list by position or as a dict by the group's
-            ``"name"``. Left open (None, with ``max_lr``), an `LRRangeTest` of the same Trainer sets both.
+            ``"name"``. Left open (None, with ``max_lr``), an `LRRangeTest` of the same Trainer sets both. A group that
+            is added later, as by ``BackboneFinetuning``, keeps the ratio to the others that it is added with.
         max_lr: upper bound, likewise.
         step_size: half a cycle, u. Smith advises 2 to 10 epochs, and at least 3 cycles in a run.
         step_size_down: d; equal to ``step_size`` if None.
@@ -48,10 +49,10 @@ class CyclicalLR(ScheduledLR):
             finite number of at least 0.
         scale_mode: what ``scale_fn`` is called with: the cycle, from 1, or the finished steps t.
         wave: f straight, or half a cosine on the way up and on the way down.
-        cycle_mult: each cycle is so many times as long as the one before; below 1 together with ``num_cycles`` or
-            ``fit_cycles``.
+        cycle_mult: each cycle is so many times as long as the one before; below 1 only with ``num_cycles``.
         num_cycles: after which ``base_lr`` stays; endless if None.
-        fit_cycles: stretch all cycles by one factor, so that the run ends at the end of one.
+        fit_cycles: stretch all cycles by one factor, so that the run ends at the end of one: of the last of
+            ``num_cycles``, else of as many as need the least stretching.
         warmup: length of a linear rise to ``base_lr`` before the first cycle, whose t starts behind it.
         momentum: lowest and highest, moved against the learning rate: momentum of SGD and RMSprop, the first beta of
             Adam and its like. Left alone if None.
@@ -103,18 +104,19 @@ class CyclicalLR(ScheduledLR):
         optimizer: int | None = None,
         snapshot_cycles: bool = False,
     ) -> None:
+        arguments = plain_arguments(locals())
         if isinstance(scale_fn, str):
             scale_fn = imported("scale_fn", scale_fn)
-        arguments = plain_arguments(locals())
         choices = (("mode", mode, Mode), ("wave", wave, Wave), ("scale_mode", scale_mode, ScaleMode))
         for name, value, kind in choices:
             if value not in get_args(kind):
                 raise ValueError(f"{name} must be one of {', '.join(get_args(kind))}, got {value!r}.")
-        if (mode == "exp_range") != ((gamma is None) != (decay is None)) and not (mode == "triangular2" and not decay):
-            raise ValueError(
-                f"mode='exp_range' takes gamma or decay, triangular2 gamma at most, triangular neither, got {mode=},"
-                f" {gamma=}, {decay=}."
-            )
+        if mode == "exp_range" and (gamma is None) == (decay is None):
+            raise ValueError(f"mode='exp_range' needs one of gamma and decay, got {gamma=}, {decay=}.")
+        if decay is not None and mode != "exp_range":
+            raise ValueError(f"decay is for exp_range, got {decay=} with {mode=}.")
+        if gamma is not None and mode == "triangular":
+            raise ValueError(f"gamma is for exp_range and triangular2, got {gamma=} with {mode=}.")
         for name, factor in (("gamma", gamma), ("decay", decay)):
             if factor is not None and not 0 < factor <= 1:
                 raise ValueError(f"{name} must be above 0 and at most 1, got {factor}.")
@@ -122,23 +124,23 @@ class CyclicalLR(ScheduledLR):
             raise ValueError(f"scale_fn takes the place of mode: leave mode out, got {mode=}.")
         if not 0 < cycle_mult < math.inf:
             raise ValueError(f"cycle_mult must be finite and above 0, got {cycle_mult}.")
-        if num_cycles is not None and num_cycles < 1:
-            raise ValueError(f"num_cycles must be at least 1, got {num_cycles}.")
+        if num_cycles is not None and (num_cycles != int(num_cycles) or num_cycles < 1):
+            raise ValueError(f"num_cycles must be a whole number of at least 1, got {num_cycles!r}.")
         if cycle_mult < 1 and num_cycles is None:
             raise ValueError(f"cycle_mult={cycle_mult} shrinks cycles without end: give num_cycles too.")
         bounds = None if base_lr is None and max_lr is None else Bounds.checked(base_lr, max_lr)
         lengths = {"step_size": step_size, "step_size_down": step_size_down, "warmup": warmup}
         super().__init__(arguments, bounds, lengths, optimizer, momentum, weight_decay)
-        self._shape: dict[str, Any] = {
+        self._shape = {
             "mode": mode,
-            "gamma": gamma if gamma is not None else 0.5 if mode == "triangular2" else 1.0,
+            "gamma": float(gamma if gamma is not None else 0.5 if mode == "triangular2" else 1.0),
             "wave": wave,
             "cycle_mult": float(cycle_mult),
-            "num_cycles": num_cycles,
+            "num_cycles": None if num_cycles is None else int(num_cycles),
             "scale_fn": scale_fn,
             "scale_mode": scale_mode,
         }
-        self._decay = decay
+        self._decay = None if decay is None else float(decay)
         self._fit_cycles = fit_cycles
         self._snapshot_cycles = snapshot_cycles
         self._ended = 0  # cycles
@@ -157,6 +159,10 @@ class CyclicalLR(ScheduledLR):
             max_lr: as in the constructor.
         """
         self._set_bounds(Bounds.checked(base_lr, max_lr))
+
+    @property
+    def units(self) -> set[str]:
+        return super().units | ({"run"} if self._fit_cycles or self._decay is not None else set())
 
     def take(self, suggestion: Suggestion) -> str:
         self.set_bounds(suggestion.base_lr, suggestion.max_lr)
@@ -195,9 +201,9 @@ class CyclicalLR(ScheduledLR):
                 raise MisconfigurationException(
                     f"{name}={asked} needs the length of the run, which is not known: leave it out, or set max_steps."
                 )
-        up, warmup, shape = lengths["step_size"], lengths.get("warmup", 0), self._shape
+        up, warmup, shape = lengths["step_size"], lengths.get("warmup", 0), dict[str, Any](self._shape)
         if self._decay is not None:
-            shape = {**shape, "gamma": self._decay ** (1 / max(1, run - warmup))}
+            shape["gamma"] = self._decay ** (1 / max(1, run - warmup))
         cycles = Cycles(up, lengths.get("step_size_down", up), warmup=warmup, **shape)
         return (cycles.fitted(int(run)), run) if self._fit_cycles and fit else (cycles, None)
 

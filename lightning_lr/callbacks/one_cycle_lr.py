@@ -27,7 +27,7 @@ class OneCycleLR(ScheduledLR):
     Args:
         max_lr: the peak: a number for the parameter group with the highest learning rate (the others keep their ratio
             to it), or one for each group, as a list by position or as a dict by the group's ``"name"``. Left open, an
-            `LRRangeTest` of the same Trainer sets it.
+            `LRRangeTest` of the same Trainer sets it, to the ``max_lr`` that it found for cycles.
         total_steps: T: optimizer steps (``500``), epochs (``"2ep"``) or a share of the run (``"1run"``).
         pct_start: share of T until the peak, above 0, below 1; at most 0.5 with three phases.
         three_phase: as above.
@@ -79,9 +79,9 @@ class OneCycleLR(ScheduledLR):
         bounds = None if max_lr is None else self._bounds_below(max_lr)
         super().__init__(arguments, bounds, {"total_steps": total_steps}, optimizer, momentum, weight_decay)
         self._shape: dict[str, Any] = {
-            "pct_start": pct_start,
+            "pct_start": float(pct_start),
             "three_phase": three_phase,
-            "final_div_factor": final_div_factor,
+            "final_div_factor": float(final_div_factor),
             "wave": wave,
         }
 
@@ -94,11 +94,12 @@ class OneCycleLR(ScheduledLR):
         return f"OneCycleLR(max_lr={suggestion.one_cycle_max_lr:.3g})"
 
     def _bounds_below(self, max_lr: Bound) -> Bounds:
-        if isinstance(max_lr, Mapping):
-            return Bounds.checked({name: lr / self._div_factor for name, lr in max_lr.items()}, max_lr)
-        if isinstance(max_lr, Sequence):
-            return Bounds.checked([lr / self._div_factor for lr in max_lr], max_lr)
-        return Bounds.checked(max_lr / self._div_factor, max_lr)
+        peak = Bounds.checked(0.0, max_lr).max_lr
+        if isinstance(peak, dict):
+            return Bounds.checked({name: lr / self._div_factor for name, lr in peak.items()}, peak)
+        if isinstance(peak, list):
+            return Bounds.checked([lr / self._div_factor for lr in peak], peak)
+        return Bounds.checked(peak / self._div_factor, peak)
 
     def _schedule_for(self, lengths: dict[str, int], run: float, fit: bool) -> tuple[OneCycle, float | None]:
         total = lengths["total_steps"]
