@@ -164,15 +164,19 @@ def _compare_on_schedules(
     for schedule in ("cosine", "triangular"):
         plain = results(Cell(*pair, lr, "constant", schedule) for pair in pairs for lr in SCHEDULE_RATES)
         ours = results(Cell(*pair, lr, "long_horizon", schedule) for pair in pairs for lr in SCHEDULE_STARTS)
-        print(f"\non top of {schedule}, gap to the schedule with the best of {len(SCHEDULE_RATES)} rates, on a log scale")
+        print(
+            f"\non top of {schedule}, gap to the schedule with the best of {len(SCHEDULE_RATES)} rates, on a log scale"
+        )
         print(f"{'':28}median alone" + "".join(f"{f'ours from {lr:.1e}':>18}" for lr in SCHEDULE_STARTS))
         for pair in pairs:
             alone = sorted((r for c, r in plain.items() if c[:2] == pair), key=lambda r: r.loss)
             found = [_gap(r, alone[0], initial[pair]) for c, r in ours.items() if c[:2] == pair]
             median = _gap(alone[len(alone) // 2], alone[0], initial[pair])
             print(f"{' '.join(pair):28}{median:12.2f}" + "".join(f"{gap:18.2f}" for gap in found), flush=True)
-        gaps = [_gap(r, min((p for q, p in plain.items() if q[:2] == c[:2]), key=lambda p: p.loss), initial[c[:2]])
-                for c, r in ours.items()]
+        gaps = [
+            _gap(r, min((p for q, p in plain.items() if q[:2] == c[:2]), key=lambda p: p.loss), initial[c[:2]])
+            for c, r in ours.items()
+        ]
         print(f"mean {np.mean(gaps):.3f}, no worse than 0.1: {np.mean([gap <= 0.1 for gap in gaps]):.2f}")
 
 

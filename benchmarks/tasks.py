@@ -170,7 +170,9 @@ def least_squares() -> Task:
     generator = torch.Generator().manual_seed(0)
     scales = torch.logspace(0, -1.5, 50)
     x = torch.randn(5000, 50, generator=generator) * scales
-    y = x @ (torch.randn(50, 1, generator=generator) / scales[:, None]) + 0.5 * torch.randn(5000, 1, generator=generator)
+    y = x @ (torch.randn(50, 1, generator=generator) / scales[:, None]) + 0.5 * torch.randn(
+        5000, 1, generator=generator
+    )
     data = [(x[:4000], y[:4000]), (x[4000:], y[4000:])]
     return Task(lambda: nn.Linear(50, 1), data[0], data[1], nn.functional.mse_loss, 16, is_classification=False)
 

@@ -25,6 +25,9 @@ _FALLEN = 0.3  # of the highest learning rate since the mean was begun, which th
 _FIRST_STEP = 1e-3  # of the length of all parameters
 
 
+_UNKNOWN = Alignment(0.0, 0.0, 0.0)
+
+
 @dataclass
 class Unit:
     """Groups of an optimizer that have one scale."""
@@ -33,7 +36,7 @@ class Unit:
     pieces: list[Piece] = field(default_factory=list)
     known: set[Tensor] = field(default_factory=set)  # parameters in them
     peak: float = 0.0  # highest learning rate since the mean was begun
-    alignment: Alignment = Alignment(0.0, 0.0, 0.0)  # the latest
+    alignment: Alignment = _UNKNOWN  # the latest
 
 
 class Adaptation:
@@ -139,7 +142,7 @@ class Adaptation:
                 self._mean.go_back(piece)
             unit.rule.scale *= 0.3
             unit.rule.turns += 3
-            unit.peak, unit.alignment = 0.0, Alignment(0.0, 0.0, 0.0)
+            unit.peak, unit.alignment = 0.0, _UNKNOWN
         self._measured = None
         _reset_state(self.optimizer)
         self.write()

@@ -70,7 +70,7 @@ class Piece:
         """A vector's part of each parameter."""
         if self.stop is not None:
             return [vector]
-        return vector.split([_real(_local(parameter)).numel() for parameter in self.parameters])
+        return torch.split(vector, [_real(_local(parameter)).numel() for parameter in self.parameters])
 
     def write(self, vector: Tensor) -> None:
         """Set the parameters, in place."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
@@ -87,7 +87,7 @@ class LastStep:
             "gradients": {positions[parameter]: gradient for parameter, gradient in self._gradients.items()},
         }
 
-    def load_state(self, state: dict[str, Any], parameters: list[Tensor]) -> None:
+    def load_state(self, state: dict[str, Any], parameters: Sequence[Tensor]) -> None:
         self._lrs = list(state["lrs"])
         self._moved = {parameters[i] for i in state["moved"]}
         self._gradients = {parameters[i]: g.to(parameters[i].device) for i, g in state["gradients"].items()}
@@ -96,11 +96,12 @@ class LastStep:
         group = piece.group
         first, second = (float(beta) for beta in group["betas"])
         squares = piece.flat(self._kept("max_exp_avg_sq" if group["amsgrad"] else "exp_avg_sq", moved))
-        steps = [None if parameter is None else _number(self._optimizer.state[parameter]["step"]) for parameter in moved]
+        steps = [None if step is None else _number(step) for step in self._kept("step", moved)]
         mean_correction = piece.spread([None if step is None else 1 - first**step for step in steps])
         square_correction = piece.spread([None if step is None else 1 - second**step for step in steps])
         mean = piece.flat(self._kept("exp_avg", moved)) / mean_correction
-        return mean / ((squares / square_correction).sqrt() + group["eps"])
+        direction: Tensor = mean / ((squares / square_correction).sqrt() + group["eps"])
+        return direction
 
     def _kept(self, key: str, moved: list[Tensor | None]) -> Vectors:
         return [None if parameter is None else self._optimizer.state[parameter][key] for parameter in moved]

@@ -25,7 +25,7 @@ class LateValues:
         if values.is_cuda:
             host = torch.empty(values.shape, dtype=values.dtype, pin_memory=True)
             host.copy_(values, non_blocking=True)
-            values, event = host, torch.cuda.Event()
+            values, event = host, torch.cuda.Event()  # type: ignore[no-untyped-call]
             event.record()
         self._waiting.append((values, event, beside))
 

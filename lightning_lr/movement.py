@@ -5,6 +5,7 @@ The movement of a piece is ``d = θ_then - θ_now``, a vector.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import torch
@@ -31,7 +32,7 @@ class Movement(Protocol):
     def state(self, positions: dict[Tensor, int]) -> dict[str, Any]:
         """What is to be kept in a checkpoint, with positions for parameters."""
 
-    def load_state(self, state: dict[str, Any], parameters: list[Tensor]) -> None:
+    def load_state(self, state: dict[str, Any], parameters: Sequence[Tensor]) -> None:
         """Go on from what `state` gave."""
 
 
@@ -93,7 +94,7 @@ class FromMean:
         reach = [[positions[piece.parameters[0]], piece.start, reach.item()] for piece, reach in self._reach.items()]
         return {"means": {i: torch.cat(slices) for i, slices in parts.items()}, "reach": reach}
 
-    def load_state(self, state: dict[str, Any], parameters: list[Tensor]) -> None:
+    def load_state(self, state: dict[str, Any], parameters: Sequence[Tensor]) -> None:
         self._saved = {parameters[i]: mean.to(parameters[i].device) for i, mean in state["means"].items()}
         self._saved_reach = {(parameters[i], start): reach for i, start, reach in state["reach"]}
 

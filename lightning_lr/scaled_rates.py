@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -87,7 +88,7 @@ class ScaledRates:
             return
         unscaled = self.unscaled
 
-        class OnOwnRates(kind):  # type: ignore[misc]
+        class OnOwnRates(kind):  # type: ignore[misc, valid-type]
             # not a method of the object, which would go into its state in checkpoints
             def step(self, *args: Any, **kwargs: Any) -> None:
                 with unscaled():
@@ -105,7 +106,7 @@ class ScaledRates:
 
     def _set(self, i: int, group: ParamGroup, value: float | Tensor) -> None:
         if isinstance(group["lr"], Tensor):
-            group["lr"].copy_(value)
+            group["lr"].copy_(torch.as_tensor(value))
         else:
             group["lr"] = value
         self._marks[i] = _mark(group)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -30,7 +31,8 @@ class StepCounter:
         self._then = then
         self._handle = optimizer.register_step_post_hook(self._finished)
         if first:
-            optimizer._optimizer_step_post_hooks.move_to_end(self._handle.id, last=False)
+            hooks: OrderedDict[int, Any] = optimizer._optimizer_step_post_hooks  # type: ignore[assignment]
+            hooks.move_to_end(self._handle.id, last=False)
 
     def remove(self) -> None:
         """Stop counting."""

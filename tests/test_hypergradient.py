@@ -23,9 +23,9 @@ def _aligned(cosine: float) -> Alignment:
 def test_long_horizon_by_hand() -> None:
     rule = LongHorizon()
     rule.update(_aligned(1.0), 0.1, 1)  # clipped: 0.7 > 0.25
-    assert (rule.scale, rule.turns, rule.mean) == (pytest.approx(math.exp(0.25)), 0, 1.0)
+    assert [rule.scale, rule.turns, rule.mean] == pytest.approx([math.exp(0.25), 0, 1.0])
     rule.update(_aligned(-1.0), 0.1, 1)  # clipped: -0.7 < -0.5
-    assert (rule.scale, rule.turns, rule.mean) == (pytest.approx(math.exp(-0.25)), 0, pytest.approx(0.6))
+    assert [rule.scale, rule.turns, rule.mean] == pytest.approx([math.exp(-0.25), 0, 0.6])
     rule.update(_aligned(0.1), 0.1, 1)
     assert rule.scale == pytest.approx(math.exp(-0.25 + 0.07))
     for _ in range(3):

@@ -143,7 +143,7 @@ def _plain(optimizer: str = "SGD") -> Recorded:
     torch.manual_seed(0)
     name, momentum = ("SGD", 0.0) if optimizer == "plain SGD" else (optimizer, 0.9)
     model = Recorded(optimizer=name, momentum=momentum)
-    model.backbone[3].p = 0.0
+    model.backbone[3] = torch.nn.Identity()
     return model
 
 
@@ -226,7 +226,7 @@ def test_gives_up_when_it_has_gone_back_three_times_in_a_row() -> None:
     model = Breaks(lambda step: math.nan if step >= 30 else 1.0)
     with (
         pytest.warns(UserWarning, match="has diverged"),
-        pytest.raises(RuntimeError, match="back to good weights 3 times in a row.*guard=False"),
+        pytest.raises(RuntimeError, match=r"back to good weights 3 times in a row.*guard=False"),
     ):
         fit(model, HypergradientLR(), data=loader(100), max_epochs=1)
 
@@ -296,7 +296,7 @@ def test_frozen_and_unused_parameters_and_empty_groups() -> None:
         def configure_optimizers(self) -> Any:
             self.unused = torch.nn.Linear(3, 3)
             self.backbone.requires_grad_(False)
-            groups = [
+            groups: list[dict[str, Any]] = [
                 {"params": self.backbone.parameters()},
                 {"params": [*self.head.parameters(), *self.unused.parameters()]},
                 {"params": []},
@@ -329,7 +329,7 @@ class Manual(Classifier):
         self.automatic_optimization, self.raw = False, raw
         self.used: tuple[list[float], list[float]] = ([], [])
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Any:
         optimizers: Any = self.optimizers(use_pl_optimizer=not self.raw)
         for i, times in ((0, 2), (1, batch_idx % 2)):
             for _ in range(times):
@@ -423,7 +423,8 @@ def test_backbone_finetuning(adapts_first: bool) -> None:
 
 @pytest.mark.parametrize("adapts_first", [True, False])
 def test_range_test_before_it(adapts_first: bool) -> None:
-    model, adapts, test = Recorded(), HypergradientLR(), LRRangeTest(num_steps=20, at_epochs=(0, 1))
+    model, adapts = Recorded(), HypergradientLR()
+    test = LRRangeTest(num_steps=20, at_epochs=(0, 1), if_unsure="warn")
     with pytest.warns(UserWarning, match="not confident"):
         fit(model, *((adapts, test) if adapts_first else (test, adapts)), max_epochs=3)
     assert test.result is not None

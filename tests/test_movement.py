@@ -63,7 +63,7 @@ def _movement(optimizer: torch.optim.Optimizer) -> Movement:
     return LastStep(optimizer) if type(optimizer) in LastStep.KINDS else FromMean(1)
 
 
-def _network() -> nn.Module:
+def _network() -> nn.Sequential:
     torch.manual_seed(0)
     return nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1)).double()
 
@@ -71,11 +71,12 @@ def _network() -> nn.Module:
 def _loss(network: nn.Module, t: int) -> Tensor:
     generator = torch.Generator().manual_seed(t)
     x = torch.randn(16, 3, generator=generator, dtype=torch.float64)
-    return (network(x).squeeze() - x.sum(1).sin()).pow(2).mean()
+    loss: Tensor = (network(x).squeeze() - x.sum(1).sin()).pow(2).mean()
+    return loss
 
 
-def _backward(network: nn.Module, t: int) -> None:
-    network.zero_grad()
+def _backward(network: nn.Module, t: int, in_place: bool = False) -> None:
+    network.zero_grad(set_to_none=not in_place)
     _loss(network, t).backward()  # type: ignore[no-untyped-call]
 
 
@@ -137,12 +138,10 @@ def test_gradients_that_are_written_over_are_copied(nesterov: bool) -> None:
     for in_place in (False, True):
         network = _network()
         optimizer = optim.SGD(network.parameters(), 0.05, 0.9 * nesterov, nesterov=nesterov)
-        if in_place:
-            network.zero_grad = lambda set_to_none=True, n=network: nn.Module.zero_grad(n, False)  # type: ignore
         movement, parts = LastStep(optimizer), _pieces(optimizer)
         rates[in_place] = []
         for t in range(6):
-            _backward(network, t)
+            _backward(network, t, in_place)
             dot = _note(movement, parts)
             rates[in_place].append(0.0 if dot is None else dot.item())
             optimizer.step()

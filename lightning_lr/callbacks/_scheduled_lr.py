@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import StochasticWeightAveraging
+from lightning.pytorch.callbacks import BaseFinetuning, StochasticWeightAveraging
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch.optim import Optimizer
 
@@ -73,6 +73,7 @@ class ScheduledLR(Callback, ABC):
         self._groups: ScheduledGroups | None = None
         self._before = 0  # optimizer steps of the run before the schedule: a resumed run may begin with one
         self._saved: dict[str, Any] = {}  # `_progress` of a run that has ended or is resumed
+        self._finetunes = False  # BackboneFinetuning or its like is beside it
         self._tracer = LRTracer()
 
     @abstractmethod
@@ -151,6 +152,7 @@ class ScheduledLR(Callback, ABC):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # the first hook in which counts, bounds and learning rates are restored under every strategy
         self._tracer.start(trainer, self)
+        self._finetunes = any(isinstance(callback, BaseFinetuning) for callback in vars(trainer)["callbacks"])
         self._optimizers = [optimizer for i, optimizer in enumerate(trainer.optimizers) if self.drives(i)]
         self._name = optimizer_names(trainer.optimizers)[self._position] if self._position is not None else ""
         if trainer.global_step == 0 or len(self._saved.get("courses", [])) != len(self._optimizers):
@@ -174,7 +176,7 @@ class ScheduledLR(Callback, ABC):
             )
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        if batch_idx == 0:  # BackboneFinetuning adds groups, and sets their rates, when an epoch starts
+        if batch_idx == 0 and self._finetunes:  # it adds groups, and sets their rates, when an epoch starts
             self._write()
 
     def on_train_batch_end(

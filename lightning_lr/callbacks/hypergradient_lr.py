@@ -21,6 +21,7 @@ from lightning_lr.adaptation import Adaptation
 from lightning_lr.adapted_optimizer import AdaptedOptimizer
 from lightning_lr.callbacks._arguments import plain_arguments, warn_if_changed
 from lightning_lr.callbacks._run_lengths import steps_per_epoch, steps_per_run
+from lightning_lr.callbacks._scheduled_lr import ScheduledLR
 from lightning_lr.durations import Duration
 from lightning_lr.hypergradient import Additive, LongHorizon, Multiplicative, Rule, RuleName
 from lightning_lr.param_groups import lr_ratios, optimizer_names
@@ -98,17 +99,18 @@ class HypergradientLR(Callback):
                 f"rule='long_horizon' takes horizon, the other rules take beta, got {rule=}, {beta=}, {horizon=}."
             )
         if rule == "additive" and beta is None:
-            raise ValueError("rule='additive' needs beta, whose unit is that of your loss: try 1e-3 for SGD, 1e-7 for Adam.")
+            raise ValueError("rule='additive' needs beta, got None: the paper has 1e-3 for SGD and 1e-7 for Adam.")
         if beta is not None and not 0 < beta < (1 if rule == "multiplicative" else math.inf):
             limit = " and below 1" if rule == "multiplicative" else " and finite"
             raise ValueError(f"beta must be above 0{limit}, got {beta}.")
         if every != "auto" and (isinstance(every, bool) or not isinstance(every, int) or every < 1):
             raise ValueError(f"every must be 'auto' or a number of steps of at least 1, got {every!r}.")
-        self._make_rule: Callable[[], Rule] = {
+        rules: dict[RuleName, Callable[[], Rule]] = {
             "long_horizon": LongHorizon,
             "multiplicative": partial(Multiplicative, 0.02 if beta is None else beta),
             "additive": partial(Additive, beta or 0.0),
-        }[rule]
+        }
+        self._make_rule = rules[rule]
         self._is_long = rule == "long_horizon"
         self._horizon = None if horizon is None else Duration.parse("horizon", horizon)
         self._per_group, self._every, self._adapt = per_group, every, adapt
@@ -131,7 +133,11 @@ class HypergradientLR(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._tracer.start(trainer, self)
         self._loss = StepLoss()
-        self._finetunes = any(isinstance(callback, BaseFinetuning) for callback in vars(trainer)["callbacks"])
+        # finetuning goes by what the groups hold, a schedule of ours does not, and has the last word
+        kinds = [type(callback) for callback in vars(trainer)["callbacks"]]
+        self._finetunes = any(issubclass(kind, BaseFinetuning) for kind in kinds) and not any(
+            issubclass(kind, ScheduledLR) for kind in kinds
+        )
         if trainer.global_step == 0 or len(self._saved) != len(trainer.optimizers):
             self._saved = []  # a new run
         horizon = self._horizon_in(trainer) if self._is_long else None
