@@ -94,15 +94,17 @@ class Adaptation:
         self.write()
         self.steps += 1
         self._since += 1
-        sparse = not self._adapts or min(unit.rule.turns for unit in self.units) >= _SETTLED_TURNS
-        every = (_SPARSE_STEPS if sparse else 1) if self._every == "auto" else self._every
-        if self._since >= every or not self._used:
+        if self._since >= self._spacing() or not self._used:
             self._measure(loss_scale)
             self._since = 0
+        elif self._mean is None and self._since == self._spacing() - 1:
+            for piece in (piece for unit in self.units for piece in unit.pieces):
+                self._movement.before_step(piece, None, 1)  # the next step is the one that is looked back to
 
     def after_step(self) -> None:
         """To be called after each step of the optimizer, before anything sets the learning rate of the next."""
-        self._movement.after_step()
+        if self._since >= self._spacing() - 1:
+            self._movement.after_step()
         if not self._is_started:
             self._shorten_first_step()
         self._used = [self._rate(unit) for unit in self.units]
@@ -152,8 +154,7 @@ class Adaptation:
         self.units.clear()
         self._cover()
         if self._mean is not None:
-            for piece in (piece for unit in self.units for piece in unit.pieces):
-                self._mean.before_step(piece, None, 0)
+            self._mean.forget()
         self.write()
 
     def write(self) -> None:
@@ -198,6 +199,13 @@ class Adaptation:
     def _parameters(self) -> list[Tensor]:
         return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
 
+    def _spacing(self) -> int:
+        """Steps from one measurement to the next."""
+        if self._every != "auto":
+            return self._every
+        is_settled = min(unit.rule.turns for unit in self.units) >= _SETTLED_TURNS
+        return _SPARSE_STEPS if is_settled or not self._adapts else 1
+
     def _unit_of(self, i: int) -> Unit:
         return self.units[i if self._per_group else 0]
 
@@ -223,25 +231,27 @@ class Adaptation:
     @torch.no_grad()
     def _measure(self, loss_scale: Tensor | None) -> None:
         self._cover()
-        rows: list[Tensor] = []
-        rates = self._used or [0.0] * len(self.units)
-        for unit, rate in zip(self.units, [*rates, *[0.0] * (len(self.units) - len(rates))], strict=True):
-            row = torch.zeros(4)
-            for piece in unit.pieces:
-                movement = self._movement.of(piece)
-                if movement is not None:
-                    gradient = piece.gradients()
-                    sums = [gradient @ movement, gradient @ gradient, movement @ movement, gradient.new_zeros(())]
-                    row = row.to(gradient) + torch.stack(sums) * piece.share
-                self._movement.before_step(piece, movement, self._since)
-            if loss_scale is not None:
-                row = row / torch.stack([loss_scale, loss_scale**2, *torch.ones(2).to(loss_scale)]).to(row)
-            if isinstance(rate, Tensor):
-                row[3] = rate / self._world_size
-            rows.append(row)
+        rates = [*self._used, *[0.0] * (len(self.units) - len(self._used))]
+        rows = [self._sums(unit, rate, loss_scale) for unit, rate in zip(self.units, rates, strict=True)]
         numbers = [None if isinstance(rate, Tensor) else rate for rate in rates]
-        device = rows[0].device
-        self._measured = torch.cat([row.to(device) for row in rows]), {"rates": numbers, "steps": self._since}
+        sums = torch.cat([row.to(rows[0].device) for row in rows])
+        self._measured = sums, {"rates": numbers, "steps": self._since}
+
+    def _sums(self, unit: Unit, rate: float | Tensor, loss_scale: Tensor | None) -> Tensor:
+        """``⟨g, d⟩``, ``‖g‖²``, ``‖d‖²`` over a unit, and its learning rate if that is a tensor; shape [4]."""
+        rows = []
+        for piece in unit.pieces:
+            movement = self._movement.of(piece)
+            if movement is not None:
+                gradient = piece.gradients()
+                sums = torch.stack([gradient @ movement, gradient @ gradient, movement @ movement])
+                rows.append(sums * piece.share)
+            self._movement.before_step(piece, movement, self._since)
+        total = torch.stack([row.to(rows[0]) for row in rows]).sum(0) if rows else torch.zeros(3)
+        if loss_scale is not None:
+            total = total / torch.stack([loss_scale, loss_scale**2, torch.ones_like(loss_scale)]).to(total)
+        known = (rate / self._world_size).to(total) if isinstance(rate, Tensor) else total.new_zeros(())
+        return torch.cat([total, known.reshape(1)])
 
     @torch.no_grad()
     def _shorten_first_step(self) -> None:

@@ -45,7 +45,7 @@ class AdaptedOptimizer:
         has_scaler: bool = False,
     ) -> None:
         self.adaptation = adaptation
-        self._name, self._reduce, self._world_size, self._warn, self._guards = name, reduce, world_size, warn, guards
+        self.name, self._reduce, self._world_size, self._warn, self._guards = name, reduce, world_size, warn, guards
         self._has_scaler = has_scaler
         self._late = LateValues()
         self._watch = DivergenceWatch()
@@ -88,7 +88,7 @@ class AdaptedOptimizer:
         units = self.adaptation.units
         names = group_names(self.adaptation.optimizer)
         for unit, name in zip(units, names, strict=False):
-            yield (self._name if len(units) == 1 else f"{self._name}/{name}"), unit
+            yield (self.name if len(units) == 1 else f"{self.name}/{name}"), unit
 
     def verdicts(self) -> Iterator[str]:
         """What the cosines since the last time say of the learning rates, in a sentence for each unit."""
@@ -131,7 +131,7 @@ class AdaptedOptimizer:
     def _after_step(self, count: int) -> None:
         if count > self.adaptation.steps:
             raise RuntimeError(
-                f"HypergradientLR did not hear of a step of {self._name} before it was made: step the optimizers that"
+                f"HypergradientLR did not hear of a step of {self.name} before it was made: step the optimizers that"
                 " self.optimizers() gives, not torch's own behind them."
             )
         self.adaptation.after_step()
@@ -152,13 +152,13 @@ class AdaptedOptimizer:
     def _go_back(self) -> None:
         if self._watch.returns == _MOST_RETURNS:
             raise RuntimeError(
-                f"HypergradientLR has taken training with {self._name} back to good weights {_MOST_RETURNS} times in a"
+                f"HypergradientLR has taken training with {self.name} back to good weights {_MOST_RETURNS} times in a"
                 " row, and it diverges again even with small steps: look for values in the data or the loss that are"
                 " not finite, or set guard=False to train on."
             )
         if self._watch.returns == 0:
             self._warn(
-                f"HypergradientLR: training with {self._name} has diverged. It goes on from the mean of the last good"
+                f"HypergradientLR: training with {self.name} has diverged. It goes on from the mean of the last good"
                 " weights, with a learning rate of 0.3 of what it was."
             )
         self._watch.taken_back()

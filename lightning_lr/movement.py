@@ -24,10 +24,10 @@ class Movement(Protocol):
         """The movement, to be asked before a step; None where it is not known. Do not write to it."""
 
     def before_step(self, piece: Piece, movement: Tensor | None, steps: int) -> None:
-        """Take note of a piece, told what `of` gave and how many steps there were since the last time."""
+        """Take note of a piece, told what `of` gave, None if it was not asked, and the steps since the last time."""
 
     def after_step(self) -> None:
-        """Take note of a finished step of the optimizer."""
+        """Take note of a finished step of the optimizer, if the next one is to be asked about it."""
 
     def state(self, positions: dict[Tensor, int]) -> dict[str, Any]:
         """What is to be kept in a checkpoint, with positions for parameters."""
@@ -61,9 +61,9 @@ class FromMean:
         return self._means[piece] - piece.values() if piece in self._means else None
 
     def before_step(self, piece: Piece, movement: Tensor | None, steps: int) -> None:
-        if movement is None:
+        if piece not in self._means:
             self._means[piece] = piece.values().clone()
-        elif steps >= self.horizon:
+        elif movement is None or steps >= self.horizon:
             self._means[piece].copy_(piece.values())
         else:
             distance = torch.linalg.vector_norm(movement)
@@ -74,6 +74,12 @@ class FromMean:
 
     def after_step(self) -> None:
         pass
+
+    def forget(self) -> None:
+        """Have no mean, until the next step begins one."""
+        self._means.clear()
+        self._reach.clear()
+        self._saved.clear()
 
     def begin_anew(self, piece: Piece) -> None:
         """Begin a new mean with the iterate of today."""

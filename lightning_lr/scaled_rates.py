@@ -37,6 +37,7 @@ class ScaledRates:
         self._marks = [_mark(group) for group in self._groups]
         self._watched: list[tuple[Any, type]] = []
         self.scales = [1.0] * len(self._groups)
+        self._written: list[float | None] = [None] * len(self._groups)  # the scales that the groups hold
 
     @property
     def _groups(self) -> list[ParamGroup]:
@@ -57,14 +58,18 @@ class ScaledRates:
                 self.scales.append(self.scales[0])
                 self._own.append(_copy(group["lr"]) / self.scales[i])
                 self._marks.append(_mark(group))
+                self._written.append(None)
             elif not _is_same(_mark(group), self._marks[i]):
                 self._own[i] = _copy(group["lr"]) / (self.scales[i] if are_scaled else 1)
                 self._marks[i] = _mark(group)
+                self._written[i] = None
 
     def write(self) -> None:
         """Set the learning rates of the coming step."""
         for i, (group, own, scale) in enumerate(zip(self._groups, self._own, self.scales, strict=True)):
-            self._set(i, group, own * scale)
+            if self._written[i] != scale:
+                self._set(i, group, own * scale)
+                self._written[i] = scale
 
     @contextmanager
     def unscaled(self) -> Iterator[None]:

@@ -10,7 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from lightning_lr.adaptation import Adaptation
 from lightning_lr.flat_pieces import Piece, pieces
+from lightning_lr.hypergradient import Multiplicative
 from lightning_lr.last_step import LastStep
 from lightning_lr.movement import FromMean, Movement
 
@@ -233,3 +235,25 @@ def test_state_goes_on_exactly() -> None:
             optimizer.step()
             movement.after_step()
             resumed.after_step()
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "RMSprop"])
+def test_sparse_measurements_look_back_one_step_all_the_same(name: str) -> None:
+    """Each third alignment of a run that measures every third step is that of one that measures every step."""
+    alignments = {}
+    for every in (1, 3):
+        network = _network()
+        optimizer = OPTIMIZERS[name](network.parameters(), 0.05)
+        adaptation = Adaptation(optimizer, lambda: Multiplicative(0.1), None, adapts=False, every=every)
+        seen = {}
+        for t in range(12):
+            _backward(network, t)
+            adaptation.before_step()
+            if (measured := adaptation.measured()) is not None:
+                seen[t] = measured[0].tolist()
+            optimizer.step()
+            adaptation.after_step()
+        alignments[every] = seen
+    assert list(alignments[3]) == [0, 3, 6, 9]
+    for t in (3, 6, 9):
+        assert alignments[3][t] == pytest.approx(alignments[1][t], rel=1e-9)

@@ -70,6 +70,7 @@ class HypergradientLR(Callback):
     | ``hypergradient/alignment/<optimizer>`` | the cosine: positive if the steps were too short |
     | ``hypergradient/scale/<optimizer>`` | the factor |
     | ``hypergradient/turns/<optimizer>`` | how often the direction of adaptation has changed |
+    | ``hypergradient/not_finite/<optimizer>`` | measurements that were left out, since gradients were not finite |
 
     Example:
         >>> from lightning.pytorch import Trainer
@@ -258,6 +259,8 @@ class HypergradientLR(Callback):
             values[f"hypergradient/alignment/{name}"] = unit.alignment.cosine
             values[f"hypergradient/scale/{name}"] = unit.rule.scale
             values[f"hypergradient/turns/{name}"] = unit.rule.turns
+        for adapted in self._optimizers:
+            values[f"hypergradient/not_finite/{adapted.name}"] = adapted.adaptation.unknown
         return values
 
 

@@ -1,0 +1,109 @@
+"""What an adaptation costs, against the optimizer's own step, and the memory that it holds.
+
+    python -m benchmarks.hypergradient_cost
+
+Time: `Adaptation.before_step` with a measurement, over a step of the optimizer (foreach), in turn, for models of 1 M to
+100 M parameters in layers of a million. Memory: the tensors that it holds between two steps, in copies of the parameters.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import statistics
+import time
+from collections.abc import Callable
+from functools import partial
+
+import torch
+
+from lightning_lr.adaptation import Adaptation
+from lightning_lr.hypergradient import LongHorizon, Multiplicative, Rule
+
+MILLION = 1_000_000
+OPTIMIZERS: dict[str, Callable[[list[torch.nn.Parameter]], torch.optim.Optimizer]] = {
+    "SGD": lambda p: torch.optim.SGD(p, 1e-6, foreach=True),
+    "momentum": lambda p: torch.optim.SGD(p, 1e-6, 0.9, foreach=True),
+    "Adam": lambda p: torch.optim.Adam(p, 1e-6, foreach=True),
+}
+RULES: dict[str, tuple[Callable[[], Rule], float | None]] = {
+    "long_horizon": (LongHorizon, 200),
+    "multiplicative": (partial(Multiplicative, 0.02), None),
+}
+
+
+def _optimizer(name: str, millions: int) -> torch.optim.Optimizer:
+    parameters = [torch.nn.Parameter(torch.randn(1000, 1000)) for _ in range(millions)]
+    optimizer = OPTIMIZERS[name](parameters)
+    _new_gradients(optimizer)
+    return optimizer
+
+
+def _adaptation(optimizer: torch.optim.Optimizer, rule: str) -> Adaptation:
+    make, horizon = RULES[rule]
+    return Adaptation(optimizer, make, horizon, every=1)
+
+
+def _ratios(name: str, rule: str, millions: int, repeats: int) -> tuple[list[float], float]:
+    optimizer = _optimizer(name, millions)
+    adaptation = _adaptation(optimizer, rule)
+    ratios, steps = [], []
+    for i in range(repeats + 2):
+        start = time.perf_counter()
+        adaptation.before_step()
+        middle = time.perf_counter()
+        optimizer.step()
+        end = time.perf_counter()
+        adaptation.after_step()
+        _new_gradients(optimizer)
+        if i > 1:
+            ratios.append((middle - start) / (end - middle))
+            steps.append(end - middle)
+    return ratios, statistics.median(steps)
+
+
+def _held(name: str, rule: str, millions: int) -> float:
+    """What an adaptation holds between two steps, in copies of the parameters."""
+    optimizer = _optimizer(name, millions)
+    optimizer.step()
+    before = _bytes_of_tensors()
+    adaptation = _adaptation(optimizer, rule)
+    for _ in range(3):
+        adaptation.before_step()
+        optimizer.step()
+        adaptation.after_step()
+        _new_gradients(optimizer)
+    return (_bytes_of_tensors() - before) / (4 * MILLION * millions)
+
+
+def _bytes_of_tensors() -> int:
+    """Of all that are alive, each memory counted once."""
+    tensors = [each for each in gc.get_objects() if isinstance(each, torch.Tensor)]
+    storages = {each.untyped_storage().data_ptr(): each.untyped_storage().nbytes() for each in tensors}
+    return sum(storages.values())
+
+
+def _new_gradients(optimizer: torch.optim.Optimizer) -> None:
+    """As a backward pass behind ``zero_grad()`` gives them."""
+    for parameter in optimizer.param_groups[0]["params"]:
+        parameter.grad = torch.randn(1000, 1000)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--millions", type=int, nargs="+", default=[1, 10, 100])
+    parser.add_argument("--repeats", type=int, default=10)
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    print(f"{'':28}{'step':>10}   adaptation / step (range)   memory, in copies of the parameters")
+    for millions in arguments.millions:
+        for name in OPTIMIZERS:
+            for rule in RULES:
+                ratios, step = _ratios(name, rule, millions, arguments.repeats)
+                held = _held(name, rule, millions)
+                spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
+                print(f"{f'{millions} M, {name}, {rule}':28} {1e3 * step:8.1f} ms   {spread:26}{held:8.2f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

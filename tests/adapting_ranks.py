@@ -1,0 +1,77 @@
+"""One rank of runs that adapt: `test_hypergradient_distributed.py` starts it once for each rank."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
+from recorded import Recorded
+from tiny_models import loader
+from torch.distributed.fsdp import fully_shard
+
+from lightning_lr import HypergradientLR
+
+
+class Network(Recorded):
+    """Nothing in it depends on what a process has by itself."""
+
+    def __init__(self, shards: bool, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.shards = shards
+        self.backbone = torch.nn.Sequential(torch.nn.Linear(6, 16), torch.nn.Tanh())
+
+    def configure_model(self) -> None:
+        if self.shards and self.device_mesh is not None:
+            mesh = self.device_mesh["data_parallel"]
+            fully_shard(self.backbone, mesh=mesh)
+            fully_shard(self.head, mesh=mesh)
+
+
+def rates(strategy: Strategy, shards: bool, rule: dict[str, Any], **model: Any) -> list[float]:
+    """The learning rate of each step, which is the same on every rank."""
+    seed_everything(3, verbose=False)
+    network = Network(shards, lr=1e-4, **model)
+    trainer = Trainer(
+        accelerator="cpu",
+        devices=2,
+        strategy=strategy,
+        max_epochs=2,
+        callbacks=[HypergradientLR(**rule)],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    trainer.fit(network, loader(40))
+    used = torch.tensor([step[0] for step in network.used], dtype=torch.float64)
+    assert torch.equal(trainer.strategy.reduce(used.clone(), reduce_op="mean"), used)  # type: ignore[arg-type]
+    assert len(used) == 40
+    return used.tolist()  # type: ignore[no-any-return]
+
+
+def main(folder: Path) -> None:
+    long: dict[str, Any] = {"horizon": 20}
+    short: dict[str, Any] = {"rule": "multiplicative", "beta": 0.02}
+    buckets: dict[str, Any] = {"gradient_as_bucket_view": True}
+    found = {
+        "long, ddp": rates(DDPStrategy(), False, long),
+        "long, fsdp2": rates(ModelParallelStrategy(2, 1, save_distributed_checkpoint=False), True, long),
+        "short, ddp": rates(DDPStrategy(), False, short, momentum=0.0),
+        "short, buckets": rates(DDPStrategy(**buckets), False, short, momentum=0.0),
+    }
+    if torch.distributed.get_rank() == 0:
+        (folder / "rates.json").write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    main(Path(sys.argv[1]))
+    torch.distributed.destroy_process_group()
