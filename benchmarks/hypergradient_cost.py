@@ -3,7 +3,8 @@
     python -m benchmarks.hypergradient_cost
 
 Time: `Adaptation.before_step` with a measurement, over a step of the optimizer (foreach), in turn, for models of 1 M to
-100 M parameters in layers of a million. Memory: the tensors that it holds between two steps, in copies of the parameters.
+100 M parameters in layers of a million. Memory: the tensors that it holds between two steps, in copies of the
+parameters.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ def _held(name: str, rule: str, millions: int) -> float:
 
 def _bytes_of_tensors() -> int:
     """Of all that are alive, each memory counted once."""
-    tensors = [each for each in gc.get_objects() if isinstance(each, torch.Tensor)]
+    tensors: list[torch.Tensor] = [each for each in gc.get_objects() if issubclass(type(each), torch.Tensor)]
     storages = {each.untyped_storage().data_ptr(): each.untyped_storage().nbytes() for each in tensors}
     return sum(storages.values())
 

@@ -51,9 +51,9 @@ def rates(strategy: Strategy, shards: bool, rule: dict[str, Any], **model: Any) 
     )
     trainer.fit(network, loader(40))
     used = torch.tensor([step[0] for step in network.used], dtype=torch.float64)
-    assert torch.equal(trainer.strategy.reduce(used.clone(), reduce_op="mean"), used)  # type: ignore[arg-type]
+    assert torch.equal(trainer.strategy.reduce(used.clone(), reduce_op="mean"), used)
     assert len(used) == 40
-    return used.tolist()  # type: ignore[no-any-return]
+    return used.tolist()
 
 
 def main(folder: Path) -> None:
