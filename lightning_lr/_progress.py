@@ -71,6 +71,7 @@ class _Rich:
         self._display.update(self._task, completed=self._count, description=described)
 
     def close(self) -> None:
+        self._display.refresh()  # what was done faster than it is drawn is shown too
         self._display.stop()
         if self._paused is not None:
             self._paused.start()

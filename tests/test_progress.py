@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from typing import Any
 
 import pytest
@@ -56,9 +57,8 @@ def test_shows_count_rate_and_loss(
 @pytest.mark.parametrize("kind", [TQDMProgressBar, RichProgressBar])
 def test_a_search_counts_its_trials(kind: type[ProgressBar], monkeypatch: pytest.MonkeyPatch) -> None:
     shown = _shown(kind(), True, monkeypatch, LRSearch(1e-2, 1.0, budget=350))
-    assert "LR search 1/11 lr=" in shown
+    assert re.search(r"LR search [1-7]/11 lr=.* loss=", shown)
     assert "LR search 7/11 lr=" in shown
-    assert " loss=" in shown
 
 
 @pytest.mark.parametrize("kind", [TQDMProgressBar, RichProgressBar])
