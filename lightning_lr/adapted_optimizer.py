@@ -51,7 +51,7 @@ class AdaptedOptimizer:
         self._watch = DivergenceWatch()
         self._loss: Tensor | None = None  # sum over the steps since the last measurement, on the device
         self._losses = 0
-        self._cosines: dict[str, list[float]] = {}  # of this epoch, by unit
+        self._cosines: dict[str, tuple[int, float, float]] = {}  # of this epoch: how many, their sum, that of squares
         self._counter = StepCounter(adaptation.optimizer, self._after_step, first=True)
         self._seen = 0  # of its steps
 
@@ -81,7 +81,8 @@ class AdaptedOptimizer:
             return
         self.adaptation.decide(sums, beside)
         for name, unit in self.units():
-            self._cosines.setdefault(name, []).append(unit.alignment.cosine)
+            (count, total, squares), cosine = self._cosines.get(name, (0, 0.0, 0.0)), unit.alignment.cosine
+            self._cosines[name] = count + 1, total + cosine, squares + cosine**2
 
     def units(self) -> Iterator[tuple[str, Unit]]:
         """The units of the adaptation, with their names in logs."""
@@ -92,9 +93,8 @@ class AdaptedOptimizer:
 
     def verdicts(self) -> Iterator[str]:
         """What the cosines since the last time say of the learning rates, in a sentence for each unit."""
-        for name, cosines in self._cosines.items():
-            mean = sum(cosines) / len(cosines)
-            scale = math.sqrt(sum(cosine**2 for cosine in cosines) / len(cosines))
+        for name, (count, total, squares) in self._cosines.items():
+            mean, scale = total / count, math.sqrt(squares / count)
             word = "about right" if abs(mean) <= _ABOUT_RIGHT * scale else "too low" if mean > 0 else "too high"
             yield f"the learning rate of {name} was {word} in this epoch (mean alignment {mean:+.3f})."
         self._cosines.clear()
