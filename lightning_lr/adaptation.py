@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.optim import Adagrad, Optimizer
+from torch.optim import Optimizer
 
+from lightning_lr.first_step import shorten_first_step
 from lightning_lr.flat_pieces import Piece, pieces
 from lightning_lr.hypergradient import Alignment, Rule
 from lightning_lr.last_step import LastStep
-from lightning_lr.movement import FromMean
+from lightning_lr.movement import FromMean, Measured, Movement
+from lightning_lr.optimizer_reset import OptimizerReset
 from lightning_lr.scaled_rates import ScaledRates
 
 Every = int | Literal["auto"]
 
 _SETTLED_TURNS = 8
-_SPARSE_STEPS = 10
+_SPARSE_STEPS = 5
 _FALLEN = 0.3  # of the highest learning rate since the mean was begun, which then is of another time
-_FIRST_STEP = 1e-3  # of the length of all parameters
-
+_MOST_VOID_STEPS = 10  # that lead nowhere, before the first one that does not
 
 _UNKNOWN = Alignment(0.0, 0.0, 0.0)
+_TOO_SHORT = Alignment(1.0, 1.0, 1.0)  # of steps so short that the parameters stay as they are
 
 
 @dataclass
@@ -37,6 +40,7 @@ class Unit:
     known: set[Tensor] = field(default_factory=set)  # parameters in them
     peak: float = 0.0  # highest learning rate since the mean was begun
     alignment: Alignment = _UNKNOWN  # the latest
+    is_started: bool = True  # or the first step is still to come, and is to be short
 
 
 class Adaptation:
@@ -51,7 +55,8 @@ class Adaptation:
         horizon: of the mean of iterates that the rule looks back to; None if it looks back to the last step.
         adapts: false to measure only.
         per_group: whether each group is a unit of its own, or all groups of the optimizer are one.
-        every: steps from one measurement to the next; ``"auto"``: 1 until the rate has settled, then 10.
+        every: steps from one measurement to the next; ``"auto"``: 1 until the rate has settled, then 5.
+        reset: takes the optimizer's state back to its beginning; by default, to what it is now.
         world_size: processes that train together.
         reduce: sums a tensor over them.
     """
@@ -65,6 +70,7 @@ class Adaptation:
         adapts: bool = True,
         per_group: bool = False,
         every: Every = "auto",
+        reset: OptimizerReset | None = None,
         world_size: int = 1,
         reduce: Callable[[Tensor], Tensor] = lambda values: values,
     ) -> None:
@@ -74,14 +80,16 @@ class Adaptation:
         self.steps = 0  # that were begun
         self.unknown = 0  # measurements whose gradients were not finite
         self._make_rule, self._adapts, self._per_group, self._every = make_rule, adapts, per_group, every
+        self._reset = OptimizerReset(optimizer) if reset is None else reset
         self._world_size, self._reduce = world_size, reduce
         self._mean = None if horizon is None else FromMean(horizon)
         one_step = LastStep(optimizer) if type(optimizer) in LastStep.KINDS else FromMean(1)
-        self._movement = one_step if self._mean is None else self._mean
-        self._is_started = self._mean is None or not adapts
+        self._movement: Movement = one_step if self._mean is None else self._mean
+        self._device = next(iter(self._parameters())).device
+        self._void = 0  # steps before the first that have led nowhere
         self._since = 0  # steps since the last measurement
         self._used: list[float | Tensor] = []  # learning rate of each unit in the last step
-        self._measured: tuple[Tensor, dict[str, Any]] | None = None
+        self._measured: deque[tuple[Tensor, dict[str, Any]]] = deque()
         self._covered = 0  # groups
         self._cover()
 
@@ -99,41 +107,48 @@ class Adaptation:
             self._since = 0
         elif self._mean is None and self._since == self._spacing() - 1:
             for piece in (piece for unit in self.units for piece in unit.pieces):
-                self._movement.before_step(piece, None, 1)  # the next step is the one that is looked back to
+                self._movement.before_step(piece, None)  # the next step is the one that is looked back to
 
     def after_step(self) -> None:
         """To be called after each step of the optimizer, before anything sets the learning rate of the next."""
         if self._since >= self._spacing() - 1:
             self._movement.after_step()
-        if not self._is_started:
-            self._shorten_first_step()
+        for unit in self.units:
+            if not unit.is_started and _have_gradients(unit):
+                self._shorten_first_step(unit)
         self._used = [self._rate(unit) for unit in self.units]
 
-    def measured(self) -> tuple[Tensor, dict[str, Any]] | None:
-        """The sums that the latest `before_step` has measured, shape [4 · units], to be summed over processes, and what
-        belongs to them; once, None if it has not."""
-        measured, self._measured = self._measured, None
-        return measured
+    def measured(self) -> Iterator[tuple[Tensor, dict[str, Any]]]:
+        """The sums that each `before_step` since the last time has measured, shape [4 · units], to be summed over
+        processes, and what belongs to them."""
+        while self._measured:
+            yield self._measured.popleft()
 
-    def decide(self, sums: list[float], beside: dict[str, Any]) -> None:
-        """Adapt, when what was measured is known."""
-        for unit, dot, square, moved, rate, number in zip(
-            self.units, *(sums[i::4] for i in range(4)), beside["rates"], strict=False
-        ):
-            alignment = Alignment(dot, math.sqrt(square), math.sqrt(moved))
-            if not math.isfinite(alignment.gradient_norm):
-                self.unknown += 1
-            elif alignment.movement_norm != 0:
-                used = rate if number is None else number
-                unit.alignment = alignment
-                if self._adapts:
-                    unit.rule.update(alignment, used, beside["steps"])
-                unit.peak = max(unit.peak, used)
-                if self._mean is not None and used < _FALLEN * unit.peak:
-                    unit.peak = used
-                    for piece in unit.pieces:
-                        self._mean.begin_anew(piece)
+    def decide(self, sums: list[float], beside: dict[str, Any]) -> list[bool]:
+        """Adapt, when what was measured is known. Gives whether each unit has a new alignment."""
+        rows = [sums[i : i + 4] for i in range(0, len(sums), 4)]
+        self.unknown += any(not math.isfinite(square) for _, square, _, _ in rows)
+        news = [
+            self._decide(unit, Alignment(dot, math.sqrt(square), math.sqrt(moved)), rate or own, beside["steps"])
+            for unit, (dot, square, moved, own), rate in zip(self.units, rows, beside["rates"], strict=False)
+        ]
         self.write()
+        return news
+
+    def _decide(self, unit: Unit, alignment: Alignment, rate: float, steps: int) -> bool:
+        if rate > 0 and alignment.gradient_norm > 0 and alignment.movement_norm == 0:
+            alignment = _TOO_SHORT
+        if not alignment.is_known:
+            return False
+        unit.alignment = alignment
+        if self._adapts:
+            unit.rule.update(alignment, rate, steps)
+        unit.peak = max(unit.peak, rate)
+        if self._mean is not None and rate < _FALLEN * unit.peak:
+            unit.peak = rate
+            for piece in unit.pieces:
+                self._mean.begin_anew(piece)
+        return True
 
     def go_back(self) -> None:
         """Set the parameters to the mean of the good iterates, with the optimizer as it was in the beginning, and go
@@ -145,16 +160,19 @@ class Adaptation:
             unit.rule.scale *= 0.3
             unit.rule.turns += 3
             unit.peak, unit.alignment = 0.0, _UNKNOWN
-        self._measured = None
-        _reset_state(self.optimizer)
+        self._measured.clear()
+        self._reset()
         self.write()
 
     def restart(self) -> None:
-        """Begin anew, with a scale of 1."""
+        """Begin anew, with a scale of 1, from learning rates that are known to be good."""
         self.units.clear()
         self._cover()
+        for unit in self.units:
+            unit.is_started = True
         if self._mean is not None:
             self._mean.forget()
+        self._measured.clear()
         self.write()
 
     def write(self) -> None:
@@ -172,10 +190,14 @@ class Adaptation:
         return {
             "own": self.rates.own(),
             "units": [
-                {"rule": asdict(unit.rule), "peak": unit.peak, "alignment": list(unit.alignment)}  # type: ignore[call-overload]
+                {
+                    "rule": asdict(unit.rule),  # type: ignore[call-overload]
+                    "peak": unit.peak,
+                    "alignment": list(unit.alignment),
+                    "is_started": unit.is_started,
+                }
                 for unit in self.units
             ],
-            "is_started": self._is_started,
             "unknown": self.unknown,
             "since": self._since,
             "used": [float(rate) for rate in self._used],
@@ -184,16 +206,28 @@ class Adaptation:
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on from what `state` gave."""
+        self.load_own(state)
+        self.load_units(state)
+        self.unknown, self._since, self._used = state["unknown"], state["since"], list(state["used"])
+        if state["movement"] is not None:
+            pieces_of_all = [piece for unit in self.units for piece in unit.pieces]
+            self._movement.load_state(state["movement"], self._parameters(), pieces_of_all)
+        self.write()
+
+    def load_own(self, state: dict[str, Any]) -> None:
+        """Take the groups to hold scaled learning rates, as they do when the optimizer's own state was loaded."""
         self.rates = ScaledRates(self.optimizer, state["own"])
+
+    def load_units(self, state: dict[str, Any]) -> None:
+        """Go on with what was learned of the learning rates, and with nothing else."""
+        if len(self.units) != len(state["units"]):
+            return  # groups that another fit has added are not here
         for unit, saved in zip(self.units, state["units"], strict=True):
             for name, value in saved["rule"].items():
                 if name != "beta":  # an argument, and the new one holds
                     setattr(unit.rule, name, value)
             unit.peak, unit.alignment = saved["peak"], Alignment(*saved["alignment"])
-        self._is_started, self.unknown, self._since = state["is_started"], state["unknown"], state["since"]
-        self._used = list(state["used"])
-        if state["movement"] is not None:
-            self._movement.load_state(state["movement"], self._parameters())
+            unit.is_started = saved["is_started"]
         self.write()
 
     def _parameters(self) -> list[Tensor]:
@@ -213,7 +247,7 @@ class Adaptation:
         """Take in groups that were added, and parameters that have become trainable."""
         for i, group in enumerate(self.optimizer.param_groups):
             if i == len(self.units) and (self._per_group or i == 0):
-                self.units.append(Unit(self._make_rule()))
+                self.units.append(Unit(self._make_rule(), is_started=self._mean is None or not self._adapts))
                 self.units[i].rule.scale = self.units[0].rule.scale
             unit = self._unit_of(i)
             if any(parameter.requires_grad and parameter not in unit.known for parameter in group["params"]):
@@ -233,62 +267,48 @@ class Adaptation:
         self._cover()
         rates = [*self._used, *[0.0] * (len(self.units) - len(self._used))]
         rows = [self._sums(unit, rate, loss_scale) for unit, rate in zip(self.units, rates, strict=True)]
-        numbers = [None if isinstance(rate, Tensor) else rate for rate in rates]
-        sums = torch.cat([row.to(rows[0].device) for row in rows])
-        self._measured = sums, {"rates": numbers, "steps": self._since}
+        numbers = [0.0 if isinstance(rate, Tensor) else rate for rate in rates]
+        self._measured.append((torch.cat(rows), {"rates": numbers, "steps": self._since}))
 
     def _sums(self, unit: Unit, rate: float | Tensor, loss_scale: Tensor | None) -> Tensor:
         """``⟨g, d⟩``, ``‖g‖²``, ``‖d‖²`` over a unit, and its learning rate if that is a tensor; shape [4]."""
-        rows = []
+        total = torch.zeros(3, device=self._device)
+        squares: list[Tensor | None] = []
         for piece in unit.pieces:
             movement = self._movement.of(piece)
+            squares.append(None)
             if movement is not None:
                 gradient = piece.gradients()
                 sums = torch.stack([gradient @ movement, gradient @ gradient, movement @ movement])
-                rows.append(sums * piece.share)
-            self._movement.before_step(piece, movement, self._since)
-        total = torch.stack([row.to(rows[0]) for row in rows]).sum(0) if rows else torch.zeros(3)
+                squares[-1] = sums[2]
+                total = total + (sums * piece.share).to(self._device)
+        is_good = total[1].isfinite()
+        for piece, square in zip(unit.pieces, squares, strict=True):
+            measured = None if square is None else Measured(square, is_good.to(square.device), self._since)
+            self._movement.before_step(piece, measured)
         if loss_scale is not None:
             total = total / torch.stack([loss_scale, loss_scale**2, torch.ones_like(loss_scale)]).to(total)
         known = (rate / self._world_size).to(total) if isinstance(rate, Tensor) else total.new_zeros(())
         return torch.cat([total, known.reshape(1)])
 
-    @torch.no_grad()
-    def _shorten_first_step(self) -> None:
-        """Let the first step have been so short that no learning rate to begin with does harm: at most 1e-3 of the
-        length of the parameters, or of what it would be with elements of 1e-3."""
+    def _shorten_first_step(self, unit: Unit) -> None:
         assert self._mean is not None
-        for unit in self.units:
-            rows = []
-            for piece in unit.pieces:
-                movement = self._mean.of(piece)
-                if movement is not None:
-                    before = piece.values() + movement
-                    count = before.new_tensor(float(len(before)))
-                    rows.append(torch.stack([movement @ movement, before @ before, count]) * piece.share)
-            if not rows:
-                continue
-            moved, length, count = self._reduce(torch.stack([row.to(rows[0].device) for row in rows]).sum(0)).tolist()
-            if moved == 0:
-                continue
-            keep = 0.0  # of a step into the void nothing, and the next one is the first
-            if math.isfinite(moved):
-                self._is_started = True
-                keep = min(1.0, _FIRST_STEP * math.sqrt(max(length, 1e-6 * count) / moved))
-                unit.rule.scale *= keep
-            if keep < 1:
-                for piece in unit.pieces:
-                    self._mean.go_back(piece, keep)
-        self.write()
+        share = shorten_first_step(unit.pieces, self._mean, self._reduce, self._device)
+        if share is None:
+            return
+        if share > 0:
+            unit.is_started = True
+            unit.rule.scale *= share
+            self.write()
+            return
+        self._reset()  # the next step is the first
+        self._void += 1
+        if self._void == _MOST_VOID_STEPS:
+            raise RuntimeError(
+                f"HypergradientLR: the first {self._void} steps of {type(self.optimizer).__name__} have all led to"
+                " parameters that are not finite: look for gradients that are not."
+            )
 
 
-def _reset_state(optimizer: Optimizer) -> None:
-    """Let an optimizer be as it was before its first step."""
-    if isinstance(optimizer, Adagrad):  # the only one of torch's that makes its state at once
-        for group in optimizer.param_groups:
-            for parameter in group["params"]:
-                state = optimizer.state[parameter]
-                state["step"].zero_()
-                state["sum"].fill_(group["initial_accumulator_value"])
-    else:
-        optimizer.state.clear()
+def _have_gradients(unit: Unit) -> bool:
+    return any(parameter.grad is not None for piece in unit.pieces for parameter in piece.parameters)

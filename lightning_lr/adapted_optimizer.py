@@ -29,6 +29,7 @@ class AdaptedOptimizer:
         reduce: sums a tensor over all processes.
         world_size: how many there are.
         warn: told what has happened, in a sentence.
+        mend: called after training was taken back, to mend what the optimizer does not hold.
         guards: whether to go back when training has diverged.
         has_scaler: whether a GradScaler leaves out steps that are not finite, so that such a loss does no harm.
     """
@@ -41,12 +42,13 @@ class AdaptedOptimizer:
         reduce: Callable[[Tensor], Tensor],
         world_size: int,
         warn: Callable[[str], None],
+        mend: Callable[[], None],
         guards: bool,
         has_scaler: bool = False,
     ) -> None:
         self.adaptation = adaptation
         self.name, self._reduce, self._world_size, self._warn, self._guards = name, reduce, world_size, warn, guards
-        self._has_scaler = has_scaler
+        self._has_scaler, self._mend = has_scaler, mend
         self._late = LateValues()
         self._watch = DivergenceWatch()
         self._loss: Tensor | None = None  # sum over the steps since the last measurement, on the device
@@ -70,19 +72,17 @@ class AdaptedOptimizer:
             self._loss = loss if self._loss is None else self._loss + loss
             self._losses += 1
         known = self._late.take()  # of the batches before
-        if (measured := self.adaptation.measured()) is not None:
-            self._put(*measured)
-        if known is None:
-            self.adaptation.write()  # what a schedule says of the coming step, scaled
-            return
-        (*sums, loss_then), beside = known
-        if self._guards and self._has_diverged(sums, loss_then, beside):
-            self._go_back()
-            return
-        self.adaptation.decide(sums, beside)
-        for name, unit in self.units():
-            (count, total, squares), cosine = self._cosines.get(name, (0, 0.0, 0.0)), unit.alignment.cosine
-            self._cosines[name] = count + 1, total + cosine, squares + cosine**2
+        for measured, beside in self.adaptation.measured():
+            self._put(measured, beside)
+        for values, beside in known:
+            sums, loss_then = values[:-1], values[-1]
+            if self._guards and self._has_diverged(sums, loss_then, beside):
+                self._go_back()
+                return
+            for (name, unit), is_new in zip(self.units(), self.adaptation.decide(sums, beside), strict=False):
+                if is_new:
+                    self._note(name, unit.alignment.cosine)
+        self.adaptation.write()  # what a schedule says of the coming step, scaled
 
     def units(self) -> Iterator[tuple[str, Unit]]:
         """The units of the adaptation, with their names in logs."""
@@ -121,7 +121,7 @@ class AdaptedOptimizer:
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` gave."""
+        """Go on from what `state` gave, behind the checkpoint that it was in."""
         self.adaptation.load_state(state["adaptation"])
         self._watch = DivergenceWatch(**state["watch"])
         self._late.load_state(state["late"])
@@ -136,6 +136,10 @@ class AdaptedOptimizer:
             )
         self.adaptation.after_step()
 
+    def _note(self, name: str, cosine: float) -> None:
+        count, total, squares = self._cosines.get(name, (0, 0.0, 0.0))
+        self._cosines[name] = count + 1, total + cosine, squares + cosine**2
+
     def _put(self, sums: Tensor, beside: dict[str, Any]) -> None:
         """Hand in what was measured, with the mean loss since the last time."""
         mean = sums.new_zeros(()) if self._loss is None else (self._loss / self._losses).to(sums)
@@ -147,7 +151,8 @@ class AdaptedOptimizer:
         if not all(math.isfinite(moved) for moved in sums[2::4]):  # the parameters are lost
             return True
         is_skipped = self._has_scaler and not math.isfinite(loss)
-        return beside["has_loss"] and not is_skipped and self._watch.has_diverged(loss, beside["steps"])
+        is_known = beside["has_loss"] and not is_skipped
+        return self._watch.has_diverged(loss if is_known else None, beside["steps"])
 
     def _go_back(self) -> None:
         if self._watch.returns == _MOST_RETURNS:
@@ -164,3 +169,4 @@ class AdaptedOptimizer:
         self._watch.taken_back()
         self._late.clear()
         self.adaptation.go_back()
+        self._mend()

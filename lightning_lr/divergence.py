@@ -37,8 +37,8 @@ class DivergenceWatch:
     calm: int = 0
     returns: int = 0
 
-    def has_diverged(self, loss: float, steps: int = 1) -> bool:
-        """Take the mean loss of the latest ``steps`` steps.
+    def has_diverged(self, loss: float | None, steps: int = 1) -> bool:
+        """Take the mean loss of the latest ``steps`` steps, None if it is not known.
 
         >>> watch = DivergenceWatch()
         >>> [watch.has_diverged(loss) for loss in (4.0, 2.0, 1.0, 1.0, math.nan)]
@@ -47,6 +47,8 @@ class DivergenceWatch:
         self.calm += steps
         if self.calm >= _CALM:
             self.returns = 0
+        if loss is None:
+            return False
         if not math.isfinite(loss):
             return True
         if self.start is None:

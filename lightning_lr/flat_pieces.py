@@ -41,11 +41,18 @@ class Piece:
         It may be a view of a tensor: do not write to it.
         """
         vectors = [
-            torch.zeros_like(_vector(parameter)) if tensor is None else _vector(tensor)
+            torch.zeros_like(_vector(parameter)[self.start : self.stop])
+            if tensor is None
+            else _vector(tensor, self.start, self.stop)
             for parameter, tensor in zip(self.parameters, tensors, strict=True)
         ]
-        flat = vectors[0][self.start : self.stop] if len(vectors) == 1 else torch.cat(vectors)
+        flat = vectors[0] if len(vectors) == 1 else torch.cat(vectors)
         return flat.float() if flat.dtype in (torch.float16, torch.bfloat16) else flat
+
+    @property
+    def is_sharded(self) -> bool:
+        """Whether this process holds but a part of these parameters."""
+        return any(_shards(parameter) > 1 for parameter in self.parameters)
 
     def values(self) -> Tensor:
         """The parameters; see `flat`."""
@@ -91,26 +98,44 @@ def pieces(group: ParamGroup, world_size: int = 1, without: Container[Tensor] = 
         without: parameters to leave out.
     """
     gathered: dict[Any, list[Tensor]] = {}
+    elements: dict[Any, int] = {}  # of what is gathered
     for parameter in group["params"]:
         if not parameter.requires_grad or parameter.numel() == 0 or parameter in without:
             continue
-        share, local = 1 / _replicas(parameter, world_size), _real(_local(parameter))
+        share, local = _shards(parameter) / world_size, _real(_local(parameter))
         if local.numel() > _MOST_ELEMENTS and local.is_contiguous():
             for start in range(0, local.numel(), _MOST_ELEMENTS):
                 yield Piece(group, (parameter,), share, start, min(start + _MOST_ELEMENTS, local.numel()))
             continue
-        alike = gathered.setdefault((parameter.device, parameter.dtype, share), [])
-        if alike and local.numel() + sum(_local(other).numel() for other in alike) > _MOST_ELEMENTS:
+        kind = parameter.device, parameter.dtype, share
+        alike = gathered.setdefault(kind, [])
+        if alike and elements[kind] + local.numel() > _MOST_ELEMENTS:
             yield Piece(group, tuple(alike), share)
             alike.clear()
+        elements[kind] = local.numel() + (elements[kind] if alike else 0)
         alike.append(parameter)
     for (_, _, share), alike in gathered.items():
         yield Piece(group, tuple(alike), share)
 
 
-def _vector(tensor: Tensor) -> Tensor:
+def _vector(tensor: Tensor, start: int = 0, stop: int | None = None) -> Tensor:
     local = _local(tensor)
-    return _real(local.to_dense() if local.is_sparse else local).reshape(-1)
+    if local.is_sparse and stop is not None and local.sparse_dim() == 1 and not local.is_complex():
+        return _part_of_sparse(local, start, stop)
+    return _real(local.to_dense() if local.is_sparse else local).reshape(-1)[start:stop]
+
+
+def _part_of_sparse(gradient: Tensor, start: int, stop: int) -> Tensor:
+    """Some elements of a tensor of sparse rows, which as a whole may be too large to be written out."""
+    gradient = gradient.coalesce()
+    width = gradient[0].numel()
+    first, end = start // width, -(-stop // width)
+    rows = gradient.indices()[0]
+    # rows that are elsewhere go to one behind the end: no wait for the device to count them
+    places = torch.where((rows >= first) & (rows < end), rows - first, end - first)
+    dense = gradient.values().new_zeros(end - first + 1, width)
+    dense[places] = gradient.values().reshape(-1, width)
+    return dense.reshape(-1)[start - first * width : stop - first * width]
 
 
 def _real(tensor: Tensor) -> Tensor:
@@ -123,10 +148,10 @@ def _local(tensor: Any) -> Tensor:
     return local
 
 
-def _replicas(tensor: Any, world_size: int) -> int:
-    """How many processes hold the same elements of a tensor."""
+def _shards(tensor: Any) -> int:
+    """Into how many parts a tensor is divided among processes."""
     shards = 1
     if hasattr(tensor, "to_local"):
         for dimension, placement in enumerate(tensor.placements):
             shards *= tensor.device_mesh.size(dimension) if placement.is_shard() else 1
-    return world_size // shards
+    return shards

@@ -9,8 +9,11 @@ from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from lightning_lr.flat_pieces import Piece
+from lightning_lr.movement import Measured
 
 Vectors = list[Tensor | None]
+
+_USED = "lr", "weight_decay", "momentum", "betas"
 
 
 class LastStep:
@@ -37,7 +40,7 @@ class LastStep:
 
     def __init__(self, optimizer: Optimizer) -> None:
         self._optimizer = optimizer
-        self._lrs: list[float | Tensor] = []  # of groups, as the last step used them
+        self._used: list[dict[str, Any]] = []  # hyperparameters of groups, as the last step used them
         self._moved: set[Tensor] = set()
         self._gradients: dict[Tensor, Tensor] = {}
         self._must_copy = False
@@ -45,15 +48,17 @@ class LastStep:
     def of(self, piece: Piece) -> Tensor | None:
         group = piece.group
         i = next((i for i, other in enumerate(self._optimizer.param_groups) if other is group), None)
-        if i is None or i >= len(self._lrs):
+        if i is None or i >= len(self._used):
             return None
-        lr, decay = self._lrs[i], float(group["weight_decay"])
+        used = self._used[i]
+        lr: float | Tensor = used["lr"]
+        decay = float(used["weight_decay"])
         moved = [parameter if parameter in self._moved else None for parameter in piece.parameters]
         if not isinstance(self._optimizer, SGD):
-            direction = self._adam(piece, moved)
+            direction = self._adam(piece, moved, used["betas"])
             if not (isinstance(self._optimizer, AdamW) or group.get("decoupled_weight_decay", False)):
                 decay = 0.0
-        elif group["momentum"] != 0 and not group["nesterov"]:
+        elif used["momentum"] != 0 and not group["nesterov"]:
             direction, decay = piece.flat(self._kept("momentum_buffer", moved)), 0.0
         elif self._are_overwritten(moved):
             self._must_copy = True
@@ -63,38 +68,50 @@ class LastStep:
             if group["maximize"]:
                 direction = -direction
             if group["nesterov"]:
-                direction = direction + group["momentum"] * piece.flat(self._kept("momentum_buffer", moved))
+                direction = direction + used["momentum"] * piece.flat(self._kept("momentum_buffer", moved))
         if decay == 0:
             return direction * lr
+        if not isinstance(lr, Tensor) and lr * decay == 1:
+            return None  # nothing of where it came from is left in θ_t
         return (direction + decay * piece.flat(moved)) * (lr / (1 - lr * decay))
 
-    def before_step(self, piece: Piece, movement: Tensor | None, steps: int) -> None:
+    def before_step(self, piece: Piece, measured: Measured | None) -> None:
         pass
 
     def after_step(self) -> None:
         groups = self._optimizer.param_groups
-        self._lrs = [lr.clone() if isinstance(lr := group["lr"], Tensor) else lr for group in groups]
+        self._used = [{key: _as_it_is(group[key]) for key in _USED if key in group} for group in groups]
         parameters = [parameter for group in groups for parameter in group["params"]]
         self._moved = {parameter for parameter in parameters if parameter.grad is not None}
-        if any(isinstance(self._optimizer, SGD) and (g["nesterov"] or g["momentum"] == 0) for g in groups):
+        if self._needs_gradients():
             gradients = {parameter: parameter.grad for parameter in self._moved}
             self._gradients = {p: g.clone() if self._must_copy else g for p, g in gradients.items() if g is not None}
 
     def state(self, positions: dict[Tensor, int]) -> dict[str, Any]:
         return {
-            "lrs": [float(lr) for lr in self._lrs],
+            "used": [{key: _plain(value) for key, value in used.items()} for used in self._used],
             "moved": sorted(positions[parameter] for parameter in self._moved),
-            "gradients": {positions[parameter]: gradient for parameter, gradient in self._gradients.items()},
+            "gradients": {
+                positions[parameter]: gradient.clone()
+                for parameter, gradient in self._gradients.items()
+                if not hasattr(gradient, "to_local")
+            },
         }
 
-    def load_state(self, state: dict[str, Any], parameters: Sequence[Tensor]) -> None:
-        self._lrs = list(state["lrs"])
-        self._moved = {parameters[i] for i in state["moved"]}
+    def load_state(self, state: dict[str, Any], parameters: Sequence[Tensor], parts: Sequence[Piece]) -> None:  # noqa: ARG002
+        self._used = state["used"]
         self._gradients = {parameters[i]: g.to(parameters[i].device) for i, g in state["gradients"].items()}
+        self._moved = {parameters[i] for i in state["moved"]}
+        if self._needs_gradients() and not self._moved <= self._gradients.keys():
+            self._used = []  # a shard of each gradient is lost
 
-    def _adam(self, piece: Piece, moved: list[Tensor | None]) -> Tensor:
+    def _needs_gradients(self) -> bool:
+        groups = self._optimizer.param_groups
+        return isinstance(self._optimizer, SGD) and any(g["nesterov"] or g["momentum"] == 0 for g in groups)
+
+    def _adam(self, piece: Piece, moved: list[Tensor | None], betas: Sequence[float | Tensor]) -> Tensor:
         group = piece.group
-        first, second = (float(beta) for beta in group["betas"])
+        first, second = (float(beta) for beta in betas)
         squares = piece.flat(self._kept("max_exp_avg_sq" if group["amsgrad"] else "exp_avg_sq", moved))
         steps = [None if step is None else _number(step) for step in self._kept("step", moved)]
         mean_correction = piece.spread([None if step is None else 1 - first**step for step in steps])
@@ -115,6 +132,17 @@ class LastStep:
             if _address(kept) == _address(parameter.grad):
                 return True
         return False
+
+
+def _as_it_is(value: Any) -> Any:
+    """A value that stays when a tensor is written over."""
+    if isinstance(value, (tuple, list)):
+        return [_as_it_is(each) for each in value]
+    return value.clone() if isinstance(value, Tensor) else value
+
+
+def _plain(value: Any) -> Any:
+    return [float(each) for each in value] if isinstance(value, list) else float(value)
 
 
 def _number(step: Any) -> float | Tensor:

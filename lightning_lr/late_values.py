@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from typing import Any
 
 import torch
@@ -17,7 +16,7 @@ class LateValues:
     """
 
     def __init__(self) -> None:
-        self._waiting: deque[tuple[Tensor, torch.cuda.Event | None, Any]] = deque()
+        self._waiting: list[tuple[Tensor, torch.cuda.Event | None, Any]] = []
 
     def put(self, values: Tensor, beside: Any) -> None:
         """Put in a tensor of shape [n], and whatever belongs to it."""
@@ -29,14 +28,15 @@ class LateValues:
             event.record()
         self._waiting.append((values, event, beside))
 
-    def take(self) -> tuple[list[float], Any] | None:
-        """The oldest row and what belongs to it, None if there is none."""
-        if not self._waiting:
-            return None
-        values, event, beside = self._waiting.popleft()
-        if event is not None:
-            event.synchronize()
-        return values.tolist(), beside
+    def take(self) -> list[tuple[list[float], Any]]:
+        """All rows, the oldest first, and what belongs to each."""
+        rows = []
+        for values, event, beside in self._waiting:
+            if event is not None:
+                event.synchronize()
+            rows.append((values.tolist(), beside))
+        self._waiting.clear()
+        return rows
 
     def clear(self) -> None:
         """Drop everything."""
@@ -44,13 +44,10 @@ class LateValues:
 
     def state(self) -> list[list[Any]]:
         """What is waiting, in plain numbers. Waits for the device."""
-        waiting = []
-        for values, event, beside in self._waiting:
-            if event is not None:
-                event.synchronize()
-            waiting.append([values.tolist(), beside])
-        return waiting
+        rows = self.take()
+        self.load_state([list(row) for row in rows])
+        return [list(row) for row in rows]
 
     def load_state(self, state: list[list[Any]]) -> None:
         """Go on from what `state` gave."""
-        self._waiting = deque((torch.tensor(values, dtype=torch.float64), None, beside) for values, beside in state)
+        self._waiting = [(torch.tensor(values, dtype=torch.float64), None, beside) for values, beside in state]

@@ -54,15 +54,25 @@ class ScaledRates:
             are_scaled: they went by what the groups hold, so that what they wrote to them is scaled already.
         """
         for i, group in enumerate(self._groups):
-            if i == len(self._own):  # its learning rate is in proportion to what the others hold
+            if i == len(self._own):
+                # its learning rate is in proportion to what the others hold, but for the one that torch fills in
+                is_own = group["lr"] is self._optimizer.defaults.get("lr")
                 self.scales.append(self.scales[0])
-                self._own.append(_copy(group["lr"]) / self.scales[i])
+                self._own.append(_copy(group["lr"]) / (1 if is_own else self.scales[i]))
                 self._marks.append(_mark(group))
                 self._written.append(None)
             elif not _is_same(_mark(group), self._marks[i]):
-                self._own[i] = _copy(group["lr"]) / (self.scales[i] if are_scaled else 1)
+                taken = _copy(group["lr"]) / (self.scales[i] if are_scaled else 1)
+                self._own[i] = self._unless_ours(i, taken)
                 self._marks[i] = _mark(group)
                 self._written[i] = None
+
+    def _unless_ours(self, i: int, taken: float | Tensor) -> float | Tensor:
+        """What was taken, or the own value if a tensor holds what we have written, as a rehearsal leaves it."""
+        written = self._written[i]
+        if written is None or not isinstance(taken, Tensor):
+            return taken
+        return torch.where(self._groups[i]["lr"] == self._own[i] * written, self._own[i], taken)
 
     def write(self) -> None:
         """Set the learning rates of the coming step."""
@@ -87,10 +97,14 @@ class ScaledRates:
                     self._set(i, self._groups[i], self._own[i] * self.scales[i])
 
     def watch(self, scheduler: Any) -> None:
-        """Let a scheduler of this optimizer step on its own values, from now on."""
+        """Let a scheduler of this optimizer step on its own values, from now on.
+
+        It may have set the groups already when it was made, from the scaled values that they held.
+        """
         kind = type(scheduler)
         if any(scheduler is watched for watched, _ in self._watched):
             return
+        self.take(are_scaled=True)
         unscaled = self.unscaled
 
         class OnOwnRates(kind):  # type: ignore[misc, valid-type]

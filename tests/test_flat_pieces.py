@@ -62,6 +62,16 @@ def test_gradients(most: int) -> None:
         assert sorted(flat.tolist()) == sorted([0.0] * 11 + [2.0 * sign] * 2 + [1.0 * sign] * 2)
 
 
+def test_slices_of_a_sparse_gradient(most: int) -> None:
+    """Rows twice, rows of more than one slice, and none at all."""
+    torch.manual_seed(0)
+    parameter = nn.Parameter(torch.zeros(40, 3))
+    rows = torch.tensor([[0, 7, 7, 39, 12]])
+    parameter.grad = torch.sparse_coo_tensor(rows, torch.randn(5, 3), (40, 3), check_invariants=False)
+    flat = torch.cat([piece.gradients() for piece in pieces({"params": [parameter]})])
+    torch.testing.assert_close(flat, parameter.grad.to_dense().reshape(-1))
+
+
 def test_numbers_are_spread_over_their_parameters() -> None:
     piece = Piece({}, (nn.Parameter(torch.zeros(2)), nn.Parameter(torch.zeros(3))), 1.0)
     assert piece.spread([0.5, 0.5]) == 0.5

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+import warnings
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch.callbacks as callbacks
 import pytest
 import torch
+from adapting import RULES, Breaks, mean_loss, plain, unit
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import BackboneFinetuning, LearningRateMonitor, StochasticWeightAveraging
@@ -27,20 +28,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:The dirpath has changed"),
     pytest.mark.filterwarnings("ignore:.training_step. returned .None."),
 ]
-RULES: dict[str, Callable[..., HypergradientLR]] = {
-    "long_horizon": lambda **kwargs: HypergradientLR(horizon=20, **kwargs),
-    "multiplicative": lambda **kwargs: HypergradientLR("multiplicative", 0.1, **kwargs),
-    "additive": lambda **kwargs: HypergradientLR("additive", 1e-3, **kwargs),
-}
-
-
-def _unit(callback: HypergradientLR) -> Any:
-    """The state of its first scale at the end."""
-    return callback.state_dict()["progress"][0]["adaptation"]["units"][0]
-
-
-def _mean_loss(model: Classifier) -> float:
-    return sum(model.losses[-20:]) / 20
 
 
 @pytest.mark.parametrize("optimizer", ["SGD", "Adam", "AdamW", "RMSprop", "Adagrad"])
@@ -49,7 +36,7 @@ def test_learns_from_any_start(optimizer: str, lr: float) -> None:
     torch.manual_seed(0)
     model = Recorded(lr=lr, optimizer=optimizer)
     fit(model, HypergradientLR(), data=loader(100), max_epochs=2)
-    assert _mean_loss(model) < 0.5 * model.losses[0]
+    assert mean_loss(model) < 0.5 * model.losses[0]
     assert 1e-4 < first(model)[-1] < 3
 
 
@@ -91,7 +78,7 @@ def test_every_step_uses_scale_times_schedule(rule: str) -> None:
             self.callback, self.scales = callback, [1.0]
 
         def on_train_batch_end(self, *_: Any) -> None:
-            self.scales.append(_unit(self.callback)["rule"]["scale"])
+            self.scales.append(unit(self.callback)["rule"]["scale"])
 
     cycle = CyclicalLR(0.001, 0.01, 5)
     cosine = [0.01 * (1 + math.cos(math.pi * t / 50)) / 2 for t in range(40)]
@@ -124,117 +111,11 @@ def test_what_is_logged_is_what_was_used(monitor_first: bool, tmp_path: Path) ->
     )
     assert any(alignment)
     assert all(-1 <= each <= 1 for each in alignment)
-    assert scale[-1] == pytest.approx(_unit(adapts)["rule"]["scale"])
-    assert turns[-1] == _unit(adapts)["rule"]["turns"]
-
-
-# --- resume
-
-
-class Whole(Callback):
-    """The weights at the end."""
-
-    def on_train_end(self, trainer: Any, pl_module: Any) -> None:
-        self.weights = [parameter.detach().clone() for parameter in pl_module.parameters()]
-
-
-def _plain(optimizer: str = "SGD") -> Recorded:
-    """Without dropout, so that a run depends on nothing but its state."""
-    torch.manual_seed(0)
-    name, momentum = ("SGD", 0.0) if optimizer == "plain SGD" else (optimizer, 0.9)
-    model = Recorded(optimizer=name, momentum=momentum)
-    model.backbone[3] = torch.nn.Identity()
-    return model
-
-
-def _callbacks(rule: str, folder: Path, **kwargs: Any) -> list[Callback]:
-    keep = callbacks.ModelCheckpoint(folder, "{step}", every_n_train_steps=1, save_top_k=-1)
-    return [CyclicalLR(0.001, 0.01, 5), RULES[rule](every=2, **kwargs), keep]
-
-
-@pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
-@pytest.mark.parametrize("optimizer", ["SGD", "plain SGD", "Adam", "RMSprop"])
-@pytest.mark.parametrize("rule", RULES)
-def test_resume_is_exact(rule: str, optimizer: str, tmp_path: Path) -> None:
-    """From a checkpoint between two measurements and from one behind one: same rates, same weights."""
-    arguments: dict[str, Any] = {"data": loader(1), "max_epochs": 40, "enable_checkpointing": True}
-    whole = _plain(optimizer)
-    fit(whole, *_callbacks(rule, tmp_path), **arguments)
-    assert len(set(first(whole))) > 35
-    for step in (20, 21):
-        resumed = _plain(optimizer)
-        fit(resumed, *_callbacks(rule, tmp_path / "resumed"), ckpt_path=tmp_path / f"step={step}.ckpt", **arguments)
-        assert first(resumed) == first(whole)[step:]
-        for theirs, ours in zip(whole.parameters(), resumed.parameters(), strict=True):
-            assert torch.equal(theirs, ours)
-
-
-@pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
-def test_resume_without_the_anchor_goes_on_with_scale_and_turns(tmp_path: Path) -> None:
-    arguments: dict[str, Any] = {"data": loader(1), "max_epochs": 40, "enable_checkpointing": True}
-    whole = _plain()
-    fit(whole, *_callbacks("long_horizon", tmp_path, save_anchor=False), **arguments)
-    path = tmp_path / "step=20.ckpt"
-    progress = torch.load(path, weights_only=True)["callbacks"]["HypergradientLR"]["progress"]
-    assert progress[0]["adaptation"]["movement"] is None
-    resumed = _plain()
-    fit(resumed, *_callbacks("long_horizon", tmp_path / "r", save_anchor=False), ckpt_path=path, **arguments)
-    assert first(resumed)[:2] == first(whole)[20:22]
-    assert first(resumed) != first(whole)[20:]
-
-
-def test_changed_arguments_are_reported_and_win(tmp_path: Path) -> None:
-    trainer = fit(_plain(), HypergradientLR("multiplicative", 0.1))
-    trainer.save_checkpoint(tmp_path / "run.ckpt")
-    changed = HypergradientLR("multiplicative", 0.2)
-    with pytest.warns(UserWarning, match=r"HypergradientLR is resumed with changed arguments.*beta: 0.1 -> 0.2"):
-        fit(_plain(), changed, ckpt_path=tmp_path / "run.ckpt", max_epochs=3)
-    assert _unit(changed)["rule"]["beta"] == 0.2
+    assert scale[-1] == pytest.approx(unit(adapts)["rule"]["scale"])
+    assert turns[-1] == unit(adapts)["rule"]["turns"]
 
 
 # --- what hurts
-
-
-class Breaks(Recorded):
-    """Some losses are not finite, as told by a function of the step."""
-
-    def __init__(self, factor: Callable[[int], float], **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.factor, self.steps = factor, 0
-        self.backbone[1] = torch.nn.Identity()  # no running statistics, which nothing brings back
-
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        loss = super().training_step(batch, batch_idx)
-        self.steps += 1
-        return loss * self.factor(self.steps)
-
-
-def test_goes_back_from_a_loss_that_is_not_finite() -> None:
-    torch.manual_seed(0)
-    model, adapts = Breaks(lambda step: math.nan if step == 30 else 1.0), HypergradientLR(horizon=20)
-    with pytest.warns(UserWarning, match="training with SGD has diverged") as caught:
-        fit(model, adapts, data=loader(100), max_epochs=1)
-    assert len([each for each in caught if "diverged" in str(each.message)]) == 1
-    assert all(parameter.isfinite().all() for parameter in model.parameters())
-    assert _mean_loss(model) < 0.7 * model.losses[0]
-    rates = first(model)
-    assert rates[31] == pytest.approx(0.3 * rates[30], rel=0.3)
-    assert _unit(adapts)["rule"]["turns"] >= 3
-
-
-def test_gives_up_when_it_has_gone_back_three_times_in_a_row() -> None:
-    model = Breaks(lambda step: math.nan if step >= 30 else 1.0)
-    with (
-        pytest.warns(UserWarning, match="has diverged"),
-        pytest.raises(RuntimeError, match=r"back to good weights 3 times in a row.*guard=False"),
-    ):
-        fit(model, HypergradientLR(), data=loader(100), max_epochs=1)
-
-
-def test_without_guard_it_trains_on() -> None:
-    model = Breaks(lambda step: math.nan if step == 30 else 1.0)
-    fit(model, HypergradientLR(guard=False))
-    assert math.isnan(model.losses[-1])
 
 
 @pytest.mark.parametrize("fused", [False, True])
@@ -254,7 +135,7 @@ def test_overflow_in_mixed_precision_changes_nothing(rule: str, fused: bool) -> 
     progress = adapts.state_dict()["progress"][0]
     assert progress["adaptation"]["unknown"] >= 20
     assert progress["watch"]["returns"] == 0
-    assert _mean_loss(model) < 0.7 * model.losses[0]
+    assert mean_loss(model) < 0.7 * model.losses[0]
 
 
 def test_fused_gradients_are_unscaled_for_the_additive_rule() -> None:
@@ -288,7 +169,7 @@ def test_accumulation_and_none_from_the_training_step() -> None:
         adapts = HypergradientLR()
         trainer = fit(model, adapts, gradient_clip_val=0.5, **kwargs)
         assert trainer.global_step == len(model.used) == steps
-        assert _unit(adapts)["rule"]["scale"] > 2
+        assert unit(adapts)["rule"]["scale"] > 2
 
 
 def test_frozen_and_unused_parameters_and_empty_groups() -> None:
@@ -435,18 +316,59 @@ def test_range_test_before_it(adapts_first: bool) -> None:
 
 @pytest.mark.skipif(not hasattr(callbacks, "WeightAveraging"), reason="Lightning 2.6 brought it")
 def test_weight_averaging() -> None:
-    models = [_plain(), _plain()]
+    models = [plain(), plain()]
     for model, more in zip(models, ([callbacks.WeightAveraging()], []), strict=True):
         fit(model, *more, HypergradientLR())
     assert models[0].used == models[1].used
 
 
-def test_stochastic_weight_averaging() -> None:
-    """Its scheduler, which comes later, is scaled like any other."""
-    model, adapts = Recorded(), HypergradientLR()
-    fit(model, StochasticWeightAveraging(0.02, swa_epoch_start=1, annealing_epochs=1), adapts, max_epochs=4)
-    own = adapts.state_dict()["progress"][0]["adaptation"]["own"]
-    assert own == pytest.approx([0.02])
+@pytest.mark.parametrize("adapts_first", [True, False])
+def test_stochastic_weight_averaging(adapts_first: bool) -> None:
+    """Its scheduler, which comes later and is made from what the groups hold then, anneals the own values."""
+
+    class Own(Callback):
+        def __init__(self, adapts: HypergradientLR | None) -> None:
+            self.adapts, self.values = adapts, [0.01]
+
+        def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
+            group = trainer.optimizers[0].param_groups[0]
+            scale = 1.0 if self.adapts is None else unit(self.adapts)["rule"]["scale"]
+            self.values.append(group["lr"] / scale)
+
+    values = []
+    for adapts in (None, HypergradientLR()):
+        own = Own(adapts)
+        average = StochasticWeightAveraging(0.02, swa_epoch_start=1, annealing_epochs=4)
+        others: list[Callback] = [] if adapts is None else [adapts]
+        fit(Recorded(), *([*others, average] if adapts_first else [average, *others]), own, max_epochs=6)
+        values.append(own.values)
+    assert 0.01 < values[0][2] < values[0][3] < 0.02
+    assert values[1] == pytest.approx(values[0], rel=1e-6)
+
+
+def test_a_scheduler_of_ones_own_is_warned_of() -> None:
+    class Hidden(Recorded):
+        def configure_optimizers(self) -> Any:
+            optimizer = super().configure_optimizers()
+            self.scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.9)
+            return optimizer
+
+    with pytest.warns(UserWarning, match="SGD has a scheduler that configure_optimizers does not return"):
+        fit(Hidden(), HypergradientLR())
+
+
+def test_range_test_beside_bounds_of_ones_own_leaves_the_scale() -> None:
+    """The test sets nothing there, so that what was learned holds."""
+    rates = []
+    for tests in ([], [LRRangeTest(num_steps=20, at_epochs=(1,), if_unsure="warn")]):
+        torch.manual_seed(0)
+        model = Recorded()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            fit(model, HypergradientLR(), CyclicalLR(1e-5, 1e-4, 5), *tests, max_epochs=3)
+        rates.append(first(model))
+    assert rates[0] == rates[1]
+    assert rates[0][-1] > 2 * rates[0][0]
 
 
 def test_says_how_the_rate_is(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from lightning_lr.adaptation import Adaptation
 from lightning_lr.flat_pieces import Piece, pieces
 from lightning_lr.hypergradient import Multiplicative
 from lightning_lr.last_step import LastStep
-from lightning_lr.movement import FromMean, Movement
+from lightning_lr.movement import FromMean, Measured, Movement
 
 
 class Lion(torch.optim.Optimizer):
@@ -93,8 +93,12 @@ def _note(movement: Movement, parts: Iterable[Piece]) -> Tensor | None:
         moved = movement.of(piece)
         if moved is not None:
             dots.append(piece.gradients() @ moved)
-        movement.before_step(piece, moved, 1)
+        movement.before_step(piece, _measured(moved))
     return torch.stack(dots).sum() if dots else None
+
+
+def _measured(moved: Tensor | None, is_good: bool = True) -> Measured | None:
+    return None if moved is None else Measured(moved @ moved, torch.tensor(is_good), 1)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -172,6 +176,35 @@ def test_parameters_without_a_gradient_have_not_moved() -> None:
     assert not piece.split(moved)[0].any()
 
 
+def test_hyperparameters_are_those_that_the_step_used() -> None:
+    """Cycles change them before the next one."""
+    network = _network()
+    optimizer = optim.AdamW(network.parameters(), 0.05, weight_decay=0.3)
+    movement, parts = LastStep(optimizer), _pieces(optimizer)
+    for t in range(3):
+        _backward(network, t)
+        before = parts[0].values().clone()
+        optimizer.step()
+        movement.after_step()
+        optimizer.param_groups[0].update(betas=(0.5, 0.9), weight_decay=0.1, lr=0.02)
+        if t < 2:
+            optimizer.param_groups[0].update(betas=(0.9, 0.999), weight_decay=0.3, lr=0.05)
+    moved = movement.of(parts[0])
+    assert moved is not None
+    torch.testing.assert_close(moved, before - parts[0].values(), rtol=1e-9, atol=1e-14)
+
+
+def test_a_step_that_leaves_nothing_of_where_it_began_is_not_known() -> None:
+    """α λ = 1: decoupled weight decay takes all of θ away."""
+    network = _network()
+    optimizer = optim.AdamW(network.parameters(), 10.0, weight_decay=0.1)
+    movement, parts = LastStep(optimizer), _pieces(optimizer)
+    _backward(network, 0)
+    optimizer.step()
+    movement.after_step()
+    assert movement.of(parts[0]) is None
+
+
 def test_mean_of_iterates_by_hand() -> None:
     theta = nn.Parameter(torch.tensor([0.0], dtype=torch.float64))
     movement, (piece,) = FromMean(4), pieces({"params": [theta]})
@@ -183,7 +216,7 @@ def test_mean_of_iterates_by_hand() -> None:
         if i:
             assert moved is not None
             assert moved.item() == pytest.approx(mean - value)
-        movement.before_step(piece, moved, 1)
+        movement.before_step(piece, _measured(moved))
         mean += (value - mean) / 4
     movement.go_back(piece)
     assert theta.item() == pytest.approx(mean)
@@ -197,7 +230,7 @@ def test_a_lost_iterate_is_left_out_of_the_mean(bad: float) -> None:
         with torch.no_grad():
             theta.fill_(1.0)
             theta[0] = value
-        movement.before_step(piece, movement.of(piece), 1)
+        movement.before_step(piece, _measured(movement.of(piece)))
     movement.go_back(piece)
     assert theta.detach().abs().max() <= 1.0
 
@@ -209,7 +242,7 @@ def test_a_mean_follows_parameters_that_really_go_far() -> None:
     for value in (0.0, 1e-3, *[1e3] * 40):
         with torch.no_grad():
             theta.fill_(value)
-        movement.before_step(piece, movement.of(piece), 1)
+        movement.before_step(piece, _measured(movement.of(piece)))
     movement.go_back(piece)
     assert theta.item() == pytest.approx(1e3, rel=0.01)
 
@@ -225,7 +258,7 @@ def test_state_goes_on_exactly() -> None:
         for t in range(8):
             _backward(network, t)
             if t == 5:
-                resumed.load_state(movement.state({p: i for i, p in enumerate(parameters)}), parameters)
+                resumed.load_state(movement.state({p: i for i, p in enumerate(parameters)}), parameters, parts)
             dot = _note(movement, parts)
             if t >= 5:
                 again = _note(resumed, parts)
@@ -249,8 +282,8 @@ def test_sparse_measurements_look_back_one_step_all_the_same(name: str) -> None:
         for t in range(12):
             _backward(network, t)
             adaptation.before_step()
-            if (measured := adaptation.measured()) is not None:
-                seen[t] = measured[0].tolist()
+            for sums, _ in adaptation.measured():
+                seen[t] = sums.tolist()
             optimizer.step()
             adaptation.after_step()
         alignments[every] = seen

@@ -82,16 +82,46 @@ def test_what_others_write_is_their_own_value() -> None:
         rates.write()
         group = optimizer.param_groups[0]
         if as_tensor:
-            group["lr"].fill_(0.025)  # by chance what it holds already
+            group["lr"].fill_(0.03)
         else:
-            group["lr"] = float("0.025")
+            group["lr"] = float("0.03")
         rates.take()
         rates.write()
-        assert rates.own() == pytest.approx([0.025, 0.5])
-        assert get_lr(group) == pytest.approx(0.0125)
+        assert rates.own() == pytest.approx([0.03, 0.5])
+        assert get_lr(group) == pytest.approx(0.015)
         rates.take()
         rates.write()
-        assert rates.own() == pytest.approx([0.025, 0.5])  # what it wrote itself is not taken
+        assert rates.own() == pytest.approx([0.03, 0.5])  # what it wrote itself is not taken
+
+
+def test_what_a_rehearsal_puts_back_is_not_taken() -> None:
+    """A tensor holds again what was written to it, under another version. A float is the same object again."""
+    for as_tensor in (False, True):
+        optimizer = _optimizer(as_tensor)
+        rates = ScaledRates(optimizer)
+        rates.scales = [0.3, 0.3]
+        rates.write()
+        group = optimizer.param_groups[0]
+        before = group["lr"].clone() if as_tensor else group["lr"]
+        if as_tensor:
+            group["lr"].fill_(7.0)
+            group["lr"].copy_(before)
+        else:
+            group["lr"] = 7.0
+            group["lr"] = before
+        rates.take()
+        assert rates.own() == pytest.approx([0.05, 0.5])
+
+
+def test_a_group_that_is_given_no_rate_has_that_of_the_optimizer() -> None:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], 0.4)
+    rates = ScaledRates(optimizer)
+    rates.scales = [0.5]
+    rates.write()
+    optimizer.add_param_group({"params": [torch.nn.Parameter(torch.ones(1))]})
+    rates.take()
+    rates.write()
+    assert [group["lr"] for group in optimizer.param_groups] == [0.2, 0.2]
 
 
 def test_what_goes_by_the_groups_is_scaled_already() -> None:

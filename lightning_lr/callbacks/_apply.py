@@ -20,7 +20,8 @@ def apply_suggestion(trainer: Trainer, pl_module: LightningModule, suggestion: S
 
     Optimizers, torch's schedulers (in place), a number named ``lr`` or ``learning_rate`` of the module or its
     hyperparameters, and every callback that schedules (`CyclicalLR`, ...) and whose bounds were left open. One with
-    bounds of its own keeps them. The optimizers that they drive are left to them. `HypergradientLR` begins anew.
+    bounds of its own keeps them. The optimizers that they drive are left to them. `HypergradientLR` begins anew where
+    a learning rate is set.
 
     Args:
         trainer: in ``fit``.
@@ -31,10 +32,8 @@ def apply_suggestion(trainer: Trainer, pl_module: LightningModule, suggestion: S
     Returns:
         What was set, in words for the user: ``["Adam", "StepLR", "model.lr"]``.
     """
-    for callback in vars(trainer)["callbacks"]:
-        if isinstance(callback, HypergradientLR):
-            callback.restart()
     scheduling = [callback for callback in vars(trainer)["callbacks"] if isinstance(callback, ScheduledLR)]
+    _restart_adaptation(trainer, scheduling)
     ratios = {id(group): ratio for group, ratio in lr_ratios(trainer.optimizers)}
     names = dict(zip(map(id, trainer.optimizers), optimizer_names(trainer.optimizers), strict=True))
     applied: list[str] = []
@@ -80,6 +79,15 @@ def summary(owner: str, suggestion: Suggestion, applied: list[str]) -> str:
     fix = ", ".join(calls) or f"--{attribute.replace('.hparams', '')}={suggestion.lr:.3g}"
     names = dict.fromkeys(name.split("(")[0] for name in applied)
     return f"{owner} found {found}. Set: {', '.join(names)}. To keep it without the test: {fix}"
+
+
+def _restart_adaptation(trainer: Trainer, scheduling: list[ScheduledLR]) -> None:
+    """What has adapted to the old learning rates does not hold for those that are set now."""
+    adapting = [callback for callback in vars(trainer)["callbacks"] if isinstance(callback, HypergradientLR)]
+    for i, optimizer in enumerate(trainer.optimizers):
+        if all(callback.bounds_open for callback in scheduling if callback.drives(i)):
+            for callback in adapting:
+                callback.restart(optimizer)
 
 
 def _set_attributes(pl_module: LightningModule, lr: float) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from typing import Any, Literal, get_args
 
@@ -24,7 +25,9 @@ from lightning_lr.callbacks._run_lengths import steps_per_epoch, steps_per_run
 from lightning_lr.callbacks._scheduled_lr import ScheduledLR
 from lightning_lr.durations import Duration
 from lightning_lr.hypergradient import Additive, LongHorizon, Multiplicative, Rule, RuleName
+from lightning_lr.optimizer_reset import OptimizerReset
 from lightning_lr.param_groups import lr_ratios, optimizer_names
+from lightning_lr.running_statistics import reset_lost_statistics
 
 _HORIZON = 200  # steps, where the length of the run is not known
 
@@ -37,15 +40,20 @@ class HypergradientLR(Callback):
     ratios.
 
     The rule ``"long_horizon"`` measures, before a step, the cosine between the gradient and the way back to a mean of
-    the iterates so far, which keeps one copy of the parameters. While it is positive the steps were too short, and the
-    scale rises; see `LongHorizon` for the formula. The first step is made so short that any learning rate to begin
-    with will do, from 1e-7 to 10. When training diverges all the same, the parameters go back to that mean of good
-    iterates and training goes on with a smaller scale.
+    the iterates so far, which keeps one copy of the parameters, in float32 or wider. While it is positive the steps
+    were too short, and the scale rises; see `LongHorizon` for the formula. The first step is made so short that any
+    learning rate to begin with will do, from 1e-7 to 10. When training diverges all the same, the parameters go back to
+    that mean of good iterates and training goes on with a smaller scale.
 
     ``"multiplicative"`` and ``"additive"`` are the rules of the paper. They look back one step, need no memory with
     Adam and with momentum, and are there to compare: noise shrinks their learning rate.
 
-    A measurement takes effect from the second step after it on, so that no step waits for the device.
+    A measurement takes effect from the second step after it on, so that no step waits for the device. A monitor of
+    learning rates that reads the groups before the first step, as `LearningRateMonitor` does, shows for this one step
+    the rate that it began with, not the shortened one.
+
+    Schedulers are to be returned by ``configure_optimizers``: one that the module keeps and steps by itself reads back
+    the scaled rate.
 
     Args:
         rule: how the scale is adapted.
@@ -54,13 +62,13 @@ class HypergradientLR(Callback):
         horizon: of the mean that ``"long_horizon"`` looks back to: steps (``200``), epochs (``"2ep"``) or a share of
             the run (``"0.2run"``). A fifth of the run if None, or 200 steps where its length is not known.
         per_group: whether every parameter group has a scale of its own. Else each optimizer has one.
-        every: steps between measurements; ``"auto"``: each step until the rate has settled (8 turns), then each 10th.
+        every: steps between measurements; ``"auto"``: each step until the rate has settled (8 turns), then each 5th.
         adapt: false to observe only: the alignment is logged, and at the end of each epoch a sentence says whether the
-            learning rate was too low, about right or too high.
+            learning rate was too low, about right or too high. ``"auto"`` is then each 5th step from the start.
         guard: of ``"long_horizon"``: go back when training has diverged, see `DivergenceWatch`. After the third time in
-            a row there is an error.
+            a row there is an error. Running statistics of BatchNorm that are not finite begin anew.
         save_anchor: whether checkpoints hold what is as large as the parameters: the mean, or plain SGD's last
-            gradients. Without it a resumed run begins a new mean.
+            gradients. Without it a resumed run begins a new mean, as it does for sharded parameters (FSDP2).
 
     Logged keys, every ``Trainer(log_every_n_steps)``, for each optimizer, with ``/<group>`` if ``per_group``:
 
@@ -99,6 +107,8 @@ class HypergradientLR(Callback):
             raise ValueError(
                 f"rule='long_horizon' takes horizon, the other rules take beta, got {rule=}, {beta=}, {horizon=}."
             )
+        if beta is not None and (isinstance(beta, bool) or not isinstance(beta, (int, float))):
+            raise ValueError(f"beta must be a number, got {beta!r}.")
         if rule == "additive" and beta is None:
             raise ValueError("rule='additive' needs beta, got None: the paper has 1e-3 for SGD and 1e-7 for Adam.")
         if beta is not None and not 0 < beta < (1 if rule == "multiplicative" else math.inf):
@@ -119,6 +129,9 @@ class HypergradientLR(Callback):
         self._save_anchor = save_anchor
         self._optimizers: list[AdaptedOptimizer] = []  # while training
         self._saved: list[dict[str, Any]] = []  # their states, of a run that has ended or is resumed
+        self._is_resumed = False  # the saved states are those of a checkpoint
+        self._holds_same = True  # and of the same rule and units
+        self._resets: list[OptimizerReset] = []
         self._finetunes = False
         self._loss = StepLoss()
         self._tracer = _trace.LRTracer()
@@ -130,6 +143,7 @@ class HypergradientLR(Callback):
                 raise MisconfigurationException(
                     "HypergradientLR cannot adapt LBFGS, which searches its own step lengths: leave one of them out."
                 )
+        self._resets = [OptimizerReset(optimizer) for optimizer in trainer.optimizers]
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._tracer.start(trainer, self)
@@ -142,32 +156,44 @@ class HypergradientLR(Callback):
         if trainer.global_step == 0 or len(self._saved) != len(trainer.optimizers):
             self._saved = []  # a new run
         horizon = self._horizon_in(trainer) if self._is_long else None
-        sum_over_ranks = partial(trainer.strategy.reduce, reduce_op="sum")
-        for name, optimizer in zip(optimizer_names(trainer.optimizers), trainer.optimizers, strict=True):
-            adaptation = Adaptation(
-                optimizer,
-                self._make_rule,
-                horizon,
-                adapts=self._adapt,
-                per_group=self._per_group,
-                every=self._every,
-                world_size=trainer.world_size,
-                reduce=sum_over_ranks,
-            )
-            self._optimizers.append(
-                AdaptedOptimizer(
-                    name,
-                    adaptation,
-                    reduce=sum_over_ranks,
+        self._optimizers = [
+            AdaptedOptimizer(
+                name,
+                Adaptation(
+                    optimizer,
+                    self._make_rule,
+                    horizon,
+                    adapts=self._adapt,
+                    per_group=self._per_group,
+                    every=self._every,
+                    reset=reset,
                     world_size=trainer.world_size,
-                    warn=rank_zero_warn,
-                    guards=self._guard,
-                    has_scaler=getattr(trainer.precision_plugin, "scaler", None) is not None,
-                )
+                    reduce=_sum_over_processes,
+                ),
+                reduce=_sum_over_processes,
+                world_size=trainer.world_size,
+                warn=rank_zero_warn,
+                mend=partial(reset_lost_statistics, pl_module),
+                guards=self._guard,
+                has_scaler=getattr(trainer.precision_plugin, "scaler", None) is not None,
             )
+            for name, optimizer, reset in zip(
+                optimizer_names(trainer.optimizers), trainer.optimizers, self._resets, strict=True
+            )
+        ]
         for adapted, saved in zip(self._optimizers, self._saved, strict=False):
-            adapted.load_state(saved)
+            self._go_on(adapted, saved)
+        self._saved, self._resets, self._is_resumed = [], [], False
         self._watch_schedulers(trainer)
+        self._warn_of_other_schedulers(trainer)
+
+    def _go_on(self, adapted: AdaptedOptimizer, saved: dict[str, Any]) -> None:
+        if not self._is_resumed:  # another fit, with optimizers that begin anew
+            adapted.adaptation.load_units(saved["adaptation"])
+        elif self._holds_same:
+            adapted.load_state(saved)
+        else:
+            adapted.adaptation.load_own(saved["adaptation"])
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._take_rates()
@@ -205,12 +231,14 @@ class HypergradientLR(Callback):
         self._let_go()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        self._let_go()
+        with suppress(RuntimeError):  # of a device that is lost, which must not hide the exception
+            self._let_go()
 
-    def restart(self) -> None:
-        """Begin anew with a scale of 1, since a range test has found the learning rates that are to be set now."""
+    def restart(self, optimizer: Optimizer) -> None:
+        """Begin anew with a scale of 1, since a range test has found the learning rate that is to be set now."""
         for adapted in self._optimizers:
-            adapted.restart()
+            if adapted.adaptation.optimizer is optimizer:
+                adapted.restart()
 
     def state_dict(self) -> dict[str, Any]:
         return {"arguments": self._arguments, "progress": self._progress()}
@@ -219,8 +247,8 @@ class HypergradientLR(Callback):
         saved = state_dict["arguments"]
         warn_if_changed("HypergradientLR", saved, self._arguments)
         # what another rule or another division of the groups has learned is of no use
-        is_alike = all(saved[name] == self._arguments[name] for name in ("rule", "per_group"))
-        self._saved = state_dict["progress"] if is_alike else []
+        self._holds_same = all(saved[name] == self._arguments[name] for name in ("rule", "per_group"))
+        self._saved, self._is_resumed = state_dict["progress"], True
 
     def _progress(self) -> list[dict[str, Any]]:
         if not self._optimizers:
@@ -245,12 +273,27 @@ class HypergradientLR(Callback):
             adapted.adaptation.rates.take(are_scaled=self._finetunes)
             adapted.adaptation.write()
 
-    def _let_go(self) -> None:
-        self._saved = self._progress()  # for a fit that goes on, or a checkpoint that is saved by hand
+    def _warn_of_other_schedulers(self, trainer: Trainer) -> None:
+        listed = {id(getattr(config.scheduler, "optimizer", None)) for config in trainer.lr_scheduler_configs}
         for adapted in self._optimizers:
-            adapted.let_go()
-        self._optimizers = []
-        self._tracer.stop()
+            optimizer = adapted.adaptation.optimizer
+            # torch's schedulers leave this mark on an optimizer, whose name has changed over the versions
+            is_scheduled = any(hasattr(optimizer.step, mark) for mark in ("_wrapped_by_lr_sched", "_with_counter"))
+            if is_scheduled and id(optimizer) not in listed:
+                rank_zero_warn(
+                    f"HypergradientLR: {adapted.name} has a scheduler that configure_optimizers does not return. It"
+                    " would read back the scaled learning rate and scale it again: return it."
+                )
+
+    def _let_go(self) -> None:
+        optimizers = self._optimizers
+        try:
+            self._saved = self._progress()  # for a checkpoint that is saved by hand, or another fit
+        finally:
+            for adapted in optimizers:
+                adapted.let_go()
+            self._optimizers = []
+            self._tracer.stop()
 
     def _traced_values(self) -> dict[str, float]:
         """What is logged beside the learning rate."""
@@ -262,6 +305,13 @@ class HypergradientLR(Callback):
         for adapted in self._optimizers:
             values[f"hypergradient/not_finite/{adapted.name}"] = adapted.adaptation.unknown
         return values
+
+
+def _sum_over_processes(values: Tensor) -> Tensor:
+    # not by Trainer.strategy.reduce, which has a barrier, and so waits for the device
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        torch.distributed.all_reduce(values)
+    return values
 
 
 def _loss_scale(trainer: Trainer, optimizer: Optimizer) -> Tensor | None:

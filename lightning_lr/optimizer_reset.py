@@ -1,0 +1,38 @@
+"""Let an optimizer be as it was before its first step."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from typing import Any
+
+from torch import Tensor
+from torch.optim import Adagrad, Optimizer
+
+
+class OptimizerReset:
+    """Takes an optimizer's state back to its beginning, where nearly all have none.
+
+    To be made before the first step, and before the state of a checkpoint is loaded. An optimizer that makes its state
+    at once has it copied; only torch's Adagrad is known so well that it needs no copy.
+
+    Args:
+        optimizer: to be reset.
+    """
+
+    def __init__(self, optimizer: Optimizer) -> None:
+        self._optimizer = optimizer
+        self._first: dict[Tensor, Any] = {}
+        if not isinstance(optimizer, Adagrad):
+            self._first = {parameter: deepcopy(state) for parameter, state in optimizer.state.items()}
+
+    def __call__(self) -> None:
+        """Do it. Learning rates and all else of the groups stay."""
+        if not isinstance(self._optimizer, Adagrad):
+            self._optimizer.state.clear()
+            self._optimizer.state.update({parameter: deepcopy(state) for parameter, state in self._first.items()})
+            return
+        for group in self._optimizer.param_groups:
+            for parameter in group["params"]:
+                state = self._optimizer.state[parameter]
+                state["step"].zero_()
+                state["sum"].fill_(group["initial_accumulator_value"])

@@ -1,0 +1,113 @@
+"""The adaptation of an optimizer, step by step, without a Trainer."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from lightning_lr.adaptation import Adaptation
+from lightning_lr.hypergradient import LongHorizon, Multiplicative
+
+
+def _step(optimizer: torch.optim.Optimizer, adaptation: Adaptation, gradients: list[float | None]) -> list[list[float]]:
+    """One step with constant gradients; gives what was measured before it."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = None if gradient is None else torch.full_like(parameter, gradient)
+    adaptation.before_step()
+    measured = [sums.tolist() for sums, _ in adaptation.measured()]
+    if all(gradient is None or math.isfinite(gradient) for gradient in gradients):  # else the scaler leaves it out
+        optimizer.step()
+        adaptation.after_step()
+    return measured
+
+
+def test_each_group_of_its_own_has_a_short_first_step() -> None:
+    """Even if it is not made together with the others."""
+    pair = [nn.Parameter(torch.ones(4)), nn.Parameter(torch.ones(4))]
+    optimizer = torch.optim.SGD([{"params": [parameter]} for parameter in pair], 10.0)
+    adaptation = Adaptation(optimizer, LongHorizon, 20, per_group=True)
+    _step(optimizer, adaptation, [1.0, None])
+    assert pair[0].tolist() == pytest.approx([1 - 1e-3] * 4)
+    _step(optimizer, adaptation, [1.0, 1.0])
+    assert pair[1].tolist() == pytest.approx([1 - 1e-3] * 4)
+
+
+@pytest.mark.parametrize("rule", ["long", "short"])
+def test_steps_that_are_left_out_change_nothing_but_their_count(rule: str) -> None:
+    """As a GradScaler leaves them out where gradients have overflown, if only those of one parameter."""
+    states = []
+    for bad in (0, 3):
+        torch.manual_seed(0)
+        pair = [nn.Parameter(torch.randn(4)), nn.Parameter(torch.randn(3, 1).double())]  # a piece each
+        optimizer = torch.optim.RMSprop(pair, 0.01)
+        make, horizon = (LongHorizon, 20) if rule == "long" else (lambda: Multiplicative(0.1), None)
+        adaptation = Adaptation(optimizer, make, horizon)
+        for _ in range(4):
+            _step(optimizer, adaptation, [1.0, -1.0])
+        for _ in range(bad):
+            assert not math.isfinite(_step(optimizer, adaptation, [math.inf, 1.0])[0][1])
+        states.append(_step(optimizer, adaptation, [1.0, 1.0]))
+    assert states[0] == states[1]
+
+
+def test_steps_too_short_to_be_seen_are_too_short() -> None:
+    parameter = nn.Parameter(torch.ones(4))
+    optimizer = torch.optim.SGD([parameter], 1e-12)
+    adaptation = Adaptation(optimizer, LongHorizon, 20)
+    for _ in range(300):
+        if parameter.max() < 1:
+            break
+        parameter.grad = torch.ones(4)
+        adaptation.before_step()
+        for sums, beside in adaptation.measured():
+            adaptation.decide(sums.tolist(), beside)
+        optimizer.step()
+        adaptation.after_step()
+    assert 1e-8 < optimizer.param_groups[0]["lr"] < 1e-6
+    assert parameter.max() < 1
+
+
+def test_a_group_that_has_just_come_goes_back_with_the_others() -> None:
+    """It has no mean yet, so it stays where it is."""
+    old, new = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
+    optimizer = torch.optim.SGD([old], 0.01)
+    adaptation = Adaptation(optimizer, LongHorizon, 20, every=5)
+    for _ in range(3):
+        _step(optimizer, adaptation, [1.0])
+    optimizer.add_param_group({"params": [new]})
+    _step(optimizer, adaptation, [1.0, 1.0])
+    moved = new.tolist()
+    adaptation.go_back()
+    assert old.tolist() == [1.0, 1.0]
+    assert new.tolist() == moved
+
+
+def test_sums_stay_on_the_device() -> None:
+    """Of the parameters, even where nothing has moved: other processes sum theirs there."""
+    parameters = [nn.Parameter(torch.ones(3, device="meta")), nn.Parameter(torch.ones(2, device="meta"))]
+    parameters[0].requires_grad_(False)
+    optimizer = torch.optim.SGD([{"params": [parameter]} for parameter in parameters], 0.1)
+    adaptation = Adaptation(optimizer, LongHorizon, 20, per_group=True, adapts=False, every=1)
+    for _ in range(2):
+        parameters[1].grad = torch.ones_like(parameters[1])
+        adaptation.before_step()
+        assert [sums.device.type for sums, _ in adaptation.measured()] == ["meta"]
+        optimizer.step()
+        adaptation.after_step()
+
+
+def test_holds_one_copy_of_the_parameters_after_a_resume_too() -> None:
+    parameter = nn.Parameter(torch.ones(1000))
+    optimizer = torch.optim.SGD([parameter], 0.01)
+    adaptation = Adaptation(optimizer, LongHorizon, 20)
+    _step(optimizer, adaptation, [1.0])
+    state = adaptation.state(with_vectors=True)
+    resumed = Adaptation(optimizer, LongHorizon, 20)
+    resumed.load_state(state)
+    assert resumed._mean is not None
+    held = [value for value in vars(resumed._mean).values() if isinstance(value, dict)]
+    assert sum(tensor.numel() for each in held for tensor in each.values()) <= 1001

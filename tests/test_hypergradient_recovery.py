@@ -1,0 +1,132 @@
+"""`HypergradientLR` where training diverges, and where an exception ends it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from adapting import Breaks, mean_loss, unit
+from recorded import Recorded, first, fit
+from tiny_models import Classifier, loader
+from torch import Tensor
+
+from lightning_lr import HypergradientLR
+from lightning_lr.late_values import LateValues
+
+pytestmark = pytest.mark.filterwarnings("ignore:Attribute 'factor' removed from hparams")
+
+
+def test_goes_back_from_a_loss_that_is_not_finite() -> None:
+    torch.manual_seed(0)
+    model, adapts = Breaks(lambda step: math.nan if step == 30 else 1.0), HypergradientLR(horizon=20)
+    with pytest.warns(UserWarning, match="training with SGD has diverged") as caught:
+        fit(model, adapts, data=loader(100), max_epochs=1)
+    assert len([each for each in caught if "diverged" in str(each.message)]) == 1
+    assert all(parameter.isfinite().all() for parameter in model.parameters())
+    assert mean_loss(model) < 0.7 * model.losses[0]
+    rates = first(model)
+    assert rates[31] == pytest.approx(0.3 * rates[30], rel=0.3)
+    assert unit(adapts)["rule"]["turns"] >= 3
+
+
+def test_gives_up_when_it_has_gone_back_three_times_in_a_row() -> None:
+    model = Breaks(lambda step: math.nan if step >= 30 else 1.0)
+    with (
+        pytest.warns(UserWarning, match="has diverged"),
+        pytest.raises(RuntimeError, match=r"back to good weights 3 times in a row.*guard=False"),
+    ):
+        fit(model, HypergradientLR(), data=loader(100), max_epochs=1)
+
+
+def test_without_guard_it_trains_on() -> None:
+    model = Breaks(lambda step: math.nan if step == 30 else 1.0)
+    fit(model, HypergradientLR(guard=False))
+    assert math.isnan(model.losses[-1])
+
+
+def test_running_statistics_come_back() -> None:
+    """One batch that is not finite would leave BatchNorm with statistics that are not, for the rest of the run."""
+
+    class BadBatch(Recorded):
+        def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+            x, y = batch
+            return super().training_step((x * math.inf if batch_idx == 30 else x, y), batch_idx)
+
+    torch.manual_seed(0)
+    model = BadBatch()
+    with pytest.warns(UserWarning, match="training with SGD has diverged"):
+        fit(model, HypergradientLR(horizon=20), data=loader(100), max_epochs=1)
+    assert all(buffer.isfinite().all() for buffer in model.backbone.buffers())
+    assert model.eval().backbone(torch.ones(2, 6)).isfinite().all()
+
+
+class BadGradients(Recorded):
+    """The loss is finite and its gradients are not, in the first steps."""
+
+    def __init__(self, bad: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.bad, self.steps = bad, 0
+
+    def on_after_backward(self) -> None:
+        self.steps += 1
+        if self.steps <= self.bad:
+            for parameter in self.parameters():
+                parameter.grad = torch.full_like(parameter, math.nan)
+
+
+@pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
+def test_begins_when_the_first_gradients_are_finite(optimizer: str) -> None:
+    model, adapts = BadGradients(3, optimizer=optimizer), HypergradientLR()
+    fit(model, adapts, data=loader(100), max_epochs=1)
+    assert mean_loss(model) < 0.7 * model.losses[0]
+
+
+def test_gradients_that_are_never_finite_are_an_error() -> None:
+    with pytest.raises(RuntimeError, match="the first 10 steps of SGD have all led to parameters that are not finite"):
+        fit(BadGradients(100), HypergradientLR(), data=loader(100), max_epochs=1)
+
+
+def test_returns_that_are_far_apart_are_not_in_a_row_without_a_loss_too() -> None:
+    class Silent(Classifier):
+        def __init__(self) -> None:
+            super().__init__()
+            self.automatic_optimization = False
+            self.backbone[1] = torch.nn.Identity()
+
+        def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Any:
+            optimizer: Any = self.optimizers()
+            loss = super().training_step(batch, batch_idx)
+            optimizer.zero_grad()
+            self.manual_backward(loss * (math.nan if batch_idx % 150 == 140 else 1.0))
+            optimizer.step()
+
+    model = Silent()
+    with pytest.warns(UserWarning, match="training with SGD has diverged"):
+        fit(model, HypergradientLR(horizon=20), data=loader(700), max_epochs=1)
+    assert all(parameter.isfinite().all() for parameter in model.parameters())
+
+
+def test_an_exception_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By another one, of a device that is lost; and what was hooked in is let go."""
+
+    class Fails(Recorded):
+        def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+            if batch_idx == 10:
+                raise ValueError("of the user")
+            return super().training_step(batch, batch_idx)
+
+    def lost(self: LateValues) -> Any:
+        raise RuntimeError("device-side assert")
+
+    monkeypatch.setattr(LateValues, "state", lost)
+    model, adapts = Fails(), HypergradientLR()
+    with pytest.raises(ValueError, match="of the user"):
+        fit(model, adapts)
+    optimizer: Any = model.trainer.optimizers[0]
+    assert len(optimizer._optimizer_step_post_hooks) == 0
+    monkeypatch.undo()
+    again = Recorded()
+    fit(again, adapts)
+    assert len(first(again)) == 40
