@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from lightning_lr.alignment_sums import alignment_sums
 from lightning_lr.first_step import shorten_first_step
 from lightning_lr.flat_pieces import Piece, pieces
 from lightning_lr.hypergradient import Alignment, Rule
 from lightning_lr.last_step import LastStep
-from lightning_lr.movement import FromMean, Measured, Movement
+from lightning_lr.movement import FromMean, Movement
 from lightning_lr.optimizer_reset import OptimizerReset
 from lightning_lr.scaled_rates import ScaledRates
 
@@ -272,24 +273,11 @@ class Adaptation:
 
     def _sums(self, unit: Unit, rate: float | Tensor, loss_scale: Tensor | None) -> Tensor:
         """``⟨g, d⟩``, ``‖g‖²``, ``‖d‖²`` over a unit, and its learning rate if that is a tensor; shape [4]."""
-        total = torch.zeros(3, device=self._device)
-        squares: list[Tensor | None] = []
-        for piece in unit.pieces:
-            movement = self._movement.of(piece)
-            squares.append(None)
-            if movement is not None:
-                gradient = piece.gradients()
-                sums = torch.stack([gradient @ movement, gradient @ gradient, movement @ movement])
-                squares[-1] = sums[2]
-                total = total + (sums * piece.share).to(self._device)
-        is_good = total[1].isfinite()
-        for piece, square in zip(unit.pieces, squares, strict=True):
-            measured = None if square is None else Measured(square, is_good.to(square.device), self._since)
-            self._movement.before_step(piece, measured)
+        sums = alignment_sums(unit.pieces, self._movement, self._since, self._device)
         if loss_scale is not None:
-            total = total / torch.stack([loss_scale, loss_scale**2, torch.ones_like(loss_scale)]).to(total)
-        known = (rate / self._world_size).to(total) if isinstance(rate, Tensor) else total.new_zeros(())
-        return torch.cat([total, known.reshape(1)])
+            sums = sums / torch.stack([loss_scale, loss_scale**2, torch.ones_like(loss_scale)]).to(sums)
+        known = (rate / self._world_size).to(sums) if isinstance(rate, Tensor) else sums.new_zeros(())
+        return torch.cat([sums, known.reshape(1)])
 
     def _shorten_first_step(self, unit: Unit) -> None:
         assert self._mean is not None

@@ -9,8 +9,10 @@ knows nothing of tensors.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import ClassVar, Literal, NamedTuple, Protocol
+from functools import partial
+from typing import ClassVar, Literal, NamedTuple, Protocol, get_args
 
 RuleName = Literal["long_horizon", "multiplicative", "additive"]
 
@@ -150,3 +152,28 @@ class Additive:
         # d = α u, so ⟨g, u⟩ = dot / α; and α = scale · schedule, so the step of the scale is that of α by the schedule
         relative = self.beta * alignment.dot / rate**2
         self.scale *= max(0.5, 1 + relative)
+
+
+def rule_maker(name: RuleName, beta: float | None) -> Callable[[], Rule]:
+    """What makes the rule of a name.
+
+    Args:
+        name: of the rule.
+        beta: of the paper's rules; None for 0.02 with ``"multiplicative"``.
+
+    Raises:
+        ValueError: if the name is unknown, or beta is missing, of no use, or out of range.
+    """
+    if name not in get_args(RuleName):
+        raise ValueError(f"rule must be one of {', '.join(get_args(RuleName))}, got {name!r}.")
+    if name == "long_horizon":
+        if beta is not None:
+            raise ValueError(f"rule='long_horizon' takes horizon, the other rules take beta, got beta={beta!r}.")
+        return LongHorizon
+    if beta is None and name == "additive":
+        raise ValueError("rule='additive' needs beta, got None: the paper has 1e-3 for SGD and 1e-7 for Adam.")
+    beta = 0.02 if beta is None else beta
+    limit, words = (1.0, "below 1") if name == "multiplicative" else (math.inf, "finite")
+    if isinstance(beta, bool) or not isinstance(beta, (int, float)) or not 0 < beta < limit:
+        raise ValueError(f"beta must be a number above 0 and {words}, got {beta!r}.")
+    return partial(Multiplicative if name == "multiplicative" else Additive, beta)

@@ -117,6 +117,12 @@ class ScaledRates:
         scheduler.__class__ = OnOwnRates
         self._watched.append((scheduler, kind))
 
+    def has_unwatched_scheduler(self) -> bool:
+        """Whether a scheduler of torch steps this optimizer's learning rates that is not watched."""
+        # torch's schedulers leave a mark on an optimizer, whose name has changed over the versions
+        marks = "_wrapped_by_lr_sched", "_with_counter"
+        return not self._watched and any(hasattr(self._optimizer.step, mark) for mark in marks)
+
     def let_go(self) -> None:
         """Watch no scheduler any more. The groups stay as they are."""
         for scheduler, kind in self._watched:

@@ -35,24 +35,43 @@ class Network(Recorded):
 
 
 def rates(strategy: Strategy, shards: bool, rule: dict[str, Any], **model: Any) -> list[float]:
-    """The learning rate of each step, which is the same on every rank."""
+    """The learning rate of each of 40 steps, which is the same on every rank."""
     seed_everything(3, verbose=False)
     network = Network(shards, lr=1e-4, **model)
-    trainer = Trainer(
+    trainer = _trainer(strategy, rule, 2)
+    trainer.fit(network, loader(40))
+    return _used(trainer, network, 40)
+
+
+def resumed_rates(folder: Path, rule: dict[str, Any]) -> list[float]:
+    """The last 20 of 40 steps with a sharded model, resumed from a checkpoint in the middle."""
+    for epochs, path in ((1, None), (2, folder / "half.ckpt")):
+        seed_everything(3, verbose=False)
+        network = Network(True, lr=1e-4)
+        trainer = _trainer(ModelParallelStrategy(2, 1, save_distributed_checkpoint=False), rule, epochs)
+        trainer.fit(network, loader(40), ckpt_path=path)
+        trainer.save_checkpoint(folder / "half.ckpt")
+    return _used(trainer, network, 21)[1:]  # one step, with a learning rate of 0, is torch's, to make the state
+
+
+def _trainer(strategy: Strategy, rule: dict[str, Any], epochs: int) -> Trainer:
+    return Trainer(
         accelerator="cpu",
         devices=2,
         strategy=strategy,
-        max_epochs=2,
+        max_epochs=epochs,
         callbacks=[HypergradientLR(**rule)],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    trainer.fit(network, loader(40))
+
+
+def _used(trainer: Trainer, network: Network, steps: int) -> list[float]:
     used = torch.tensor([step[0] for step in network.used], dtype=torch.float64)
     assert torch.equal(trainer.strategy.reduce(used.clone(), reduce_op="mean"), used)
-    assert len(used) == 40
+    assert len(used) == steps
     return used.tolist()
 
 
@@ -63,6 +82,8 @@ def main(folder: Path) -> None:
     found = {
         "long, ddp": rates(DDPStrategy(), False, long),
         "long, fsdp2": rates(ModelParallelStrategy(2, 1, save_distributed_checkpoint=False), True, long),
+        "long, fsdp2 resumed": resumed_rates(folder, long),
+        "short, fsdp2 resumed": resumed_rates(folder, short),
         "short, ddp": rates(DDPStrategy(), False, short, momentum=0.0),
         "short, buckets": rates(DDPStrategy(**buckets), False, short, momentum=0.0),
     }

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any, Literal, get_args
+from typing import Any, Literal
 
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -24,7 +23,7 @@ from lightning_lr.callbacks._arguments import plain_arguments, warn_if_changed
 from lightning_lr.callbacks._run_lengths import steps_per_epoch, steps_per_run
 from lightning_lr.callbacks._scheduled_lr import ScheduledLR
 from lightning_lr.durations import Duration
-from lightning_lr.hypergradient import Additive, LongHorizon, Multiplicative, Rule, RuleName
+from lightning_lr.hypergradient import RuleName, rule_maker
 from lightning_lr.optimizer_reset import OptimizerReset
 from lightning_lr.param_groups import lr_ratios, optimizer_names
 from lightning_lr.running_statistics import reset_lost_statistics
@@ -101,27 +100,14 @@ class HypergradientLR(Callback):
         save_anchor: bool = True,
     ) -> None:
         self._arguments = plain_arguments(locals())
-        if rule not in get_args(RuleName):
-            raise ValueError(f"rule must be one of {', '.join(get_args(RuleName))}, got {rule!r}.")
-        if (rule == "long_horizon" and beta is not None) or (rule != "long_horizon" and horizon is not None):
+        self._make_rule = rule_maker(rule, beta)
+        if rule != "long_horizon" and horizon is not None:
             raise ValueError(
-                f"rule='long_horizon' takes horizon, the other rules take beta, got {rule=}, {beta=}, {horizon=}."
+                f"rule='long_horizon' takes horizon, the other rules take beta, got rule={rule!r} with"
+                f" horizon={horizon!r}."
             )
-        if beta is not None and (isinstance(beta, bool) or not isinstance(beta, (int, float))):
-            raise ValueError(f"beta must be a number, got {beta!r}.")
-        if rule == "additive" and beta is None:
-            raise ValueError("rule='additive' needs beta, got None: the paper has 1e-3 for SGD and 1e-7 for Adam.")
-        if beta is not None and not 0 < beta < (1 if rule == "multiplicative" else math.inf):
-            limit = " and below 1" if rule == "multiplicative" else " and finite"
-            raise ValueError(f"beta must be above 0{limit}, got {beta}.")
         if every != "auto" and (isinstance(every, bool) or not isinstance(every, int) or every < 1):
             raise ValueError(f"every must be 'auto' or a number of steps of at least 1, got {every!r}.")
-        rules: dict[RuleName, Callable[[], Rule]] = {
-            "long_horizon": LongHorizon,
-            "multiplicative": partial(Multiplicative, 0.02 if beta is None else beta),
-            "additive": partial(Additive, beta or 0.0),
-        }
-        self._make_rule = rules[rule]
         self._is_long = rule == "long_horizon"
         self._horizon = None if horizon is None else Duration.parse("horizon", horizon)
         self._per_group, self._every, self._adapt = per_group, every, adapt
@@ -185,7 +171,12 @@ class HypergradientLR(Callback):
             self._go_on(adapted, saved)
         self._saved, self._resets, self._is_resumed = [], [], False
         self._watch_schedulers(trainer)
-        self._warn_of_other_schedulers(trainer)
+        for adapted in self._optimizers:
+            if adapted.adaptation.rates.has_unwatched_scheduler():
+                rank_zero_warn(
+                    f"HypergradientLR: {adapted.name} has a scheduler that configure_optimizers does not return. It"
+                    " would read back the scaled learning rate and scale it again: return it."
+                )
 
     def _go_on(self, adapted: AdaptedOptimizer, saved: dict[str, Any]) -> None:
         if not self._is_resumed:  # another fit, with optimizers that begin anew
@@ -272,18 +263,6 @@ class HypergradientLR(Callback):
         for adapted in self._optimizers:
             adapted.adaptation.rates.take(are_scaled=self._finetunes)
             adapted.adaptation.write()
-
-    def _warn_of_other_schedulers(self, trainer: Trainer) -> None:
-        listed = {id(getattr(config.scheduler, "optimizer", None)) for config in trainer.lr_scheduler_configs}
-        for adapted in self._optimizers:
-            optimizer = adapted.adaptation.optimizer
-            # torch's schedulers leave this mark on an optimizer, whose name has changed over the versions
-            is_scheduled = any(hasattr(optimizer.step, mark) for mark in ("_wrapped_by_lr_sched", "_with_counter"))
-            if is_scheduled and id(optimizer) not in listed:
-                rank_zero_warn(
-                    f"HypergradientLR: {adapted.name} has a scheduler that configure_optimizers does not return. It"
-                    " would read back the scaled learning rate and scale it again: return it."
-                )
 
     def _let_go(self) -> None:
         optimizers = self._optimizers
