@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
+from typing import Literal
 
 import optuna
 import pytest
@@ -43,7 +44,7 @@ def objective_of(curve: Curve, every: int = 1) -> Callable[[optuna.Trial], float
 
 def study_of(bracket: Bracket, storage: str | None = None) -> tuple[BracketSampler, optuna.Study]:
     sampler = BracketSampler(bracket)
-    direction = "minimize" if bracket.sign > 0 else "maximize"
+    direction: Literal["minimize", "maximize"] = "minimize" if bracket.sign > 0 else "maximize"
     study = optuna.create_study(
         storage=storage,
         sampler=sampler,

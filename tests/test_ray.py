@@ -60,7 +60,6 @@ def test_what_always_fails_is_not_taken_for_divergence(tmp_path: Path) -> None:
 
     from lightning_lr.integrations.ray import run_bracket
 
+    config = RunConfig(storage_path=str(tmp_path), verbose=0)
     with pytest.raises(Exception, match=r"train must give 1 values for lr=0.*, got 0"):
-        run_bracket(
-            Bracket(0.1, 1.0, every=50), lambda lr: [], run_config=RunConfig(storage_path=str(tmp_path), verbose=0)
-        )
+        run_bracket(Bracket(0.1, 1.0, every=50), lambda lr: [], run_config=config)  # noqa: ARG005

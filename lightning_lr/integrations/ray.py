@@ -1,4 +1,4 @@
-"""`run_bracket`: the rungs of a `Bracket` as trials of Ray Tune, side by side on a cluster; needs ``lightning_lr[ray]``.
+"""`run_bracket`: the rungs of a `Bracket` as trials of Ray Tune, on a cluster; needs ``lightning_lr[ray]``.
 
     def train(lr: float) -> Iterator[float]:
         model = ...  # the same state and the same batches in each trial
@@ -76,7 +76,7 @@ def run_bracket(
         ).fit()
         if results.num_errors == len(trials):
             raise results.errors[0]
-        for result in results:
+        for result in (results[i] for i in range(len(results))):
             trial = of_rate[result.config["lr"]]
             values = _values(result)
             bracket.tell(trial, values if result.error is None else [*values[: number - 1], math.nan])
