@@ -54,6 +54,7 @@ def run_bracket(
 
     Raises:
         ValueError: if all learning rates of a rung diverged.
+        RuntimeError: if Ray was stopped, as it is by Ctrl-C.
         Exception: of the first trial, if all of a rung failed.
 
     References:
@@ -62,6 +63,7 @@ def run_bracket(
     while trials := bracket.ask():
         of_rate = {trial.lr: trial for trial in trials}
         number = trials[0].steps // bracket.every
+        half = math.ceil(number / 2)
         config = copy.copy(run_config) if run_config is not None else tune.RunConfig()
         config.name = f"{config.name or 'lr_search'}_rung_{trials[0].rung}"
         results = tune.Tuner(
@@ -70,16 +72,26 @@ def run_bracket(
             tune_config=tune.TuneConfig(
                 metric="score",
                 mode="min",
-                scheduler=ASHAScheduler("count", max_t=number, grace_period=math.ceil(number / 2), reduction_factor=2),
+                scheduler=ASHAScheduler("count", max_t=number, grace_period=half, reduction_factor=2),
             ),
             run_config=config,
         ).fit()
         if results.num_errors == len(trials):
             raise results.errors[0]
+        told = {}
         for result in (results[i] for i in range(len(results))):
-            trial = of_rate[result.config["lr"]]
+            trial = None if result.config is None else of_rate[result.config["lr"]]  # None: it was not begun
             values = _values(result)
-            bracket.tell(trial, values if result.error is None else [*values[: number - 1], math.nan])
+            if trial is not None and result.error is not None:
+                values = [*values[: number - 1], math.nan]
+            elif trial is None or not (len(values) in (half, number) or (values and bracket.stops(trial, values))):
+                raise RuntimeError(
+                    f"Ray was stopped in the midst of rung {trials[0].rung}: call run_bracket again with the same"
+                    f" bracket to go on with this rung."
+                )
+            told[trial] = values
+        for trial, values in told.items():
+            bracket.tell(trial, values)
 
 
 def _trainable(
