@@ -37,6 +37,7 @@ import math
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -106,7 +107,7 @@ class BracketSampler(optuna.samplers.BaseSampler):
                 f"The parameter 'lr' must be a float without steps, in a range that has the bracket's {plan.lr:.3g}"
                 f" in it, got {span}."
             )
-        study._storage.set_trial_user_attr(trial._trial_id, _ATTRIBUTE, vars(plan))
+        study._storage.set_trial_user_attr(trial._trial_id, _ATTRIBUTE, asdict(plan))
         return plan.lr
 
     def after_trial(
@@ -142,7 +143,9 @@ class BracketSampler(optuna.samplers.BaseSampler):
     def _told(self, trials: Sequence[FrozenTrial]) -> Bracket:
         """The bracket, told of all trials that have ended."""
         # of a trial that was run again the last run counts
-        runs = {plan: each for each in sorted(trials, key=_number) if (plan := _plan_of(each)) is not None}
+        runs = {
+            plan: each for each in sorted(trials, key=lambda each: each.number) if (plan := _plan_of(each)) is not None
+        }
         ended = [(plan, each) for plan, each in runs.items() if each.state.is_finished()]
         key = [(each.number, each.state, each.datetime_complete) for _, each in ended]
         known, bracket = self._latest
@@ -217,10 +220,6 @@ def _values(trial: FrozenTrial, number: int) -> list[float]:
             f" planned(trial).steps steps, and report one value for every bracket.every of them."
         )
     return values[:number] or [math.nan]
-
-
-def _number(trial: FrozenTrial) -> int:
-    return trial.number
 
 
 def _stop(study: optuna.Study) -> None:
