@@ -42,7 +42,9 @@ def objective_of(curve: Curve, every: int = 1) -> Callable[[optuna.Trial], float
     return objective
 
 
-def study_of(bracket: Bracket, storage: str | None = None) -> tuple[BracketSampler, optuna.Study]:
+def study_of(
+    bracket: Bracket, storage: str | optuna.storages.BaseStorage | None = None
+) -> tuple[BracketSampler, optuna.Study]:
     sampler = BracketSampler(bracket)
     direction: Literal["minimize", "maximize"] = "minimize" if bracket.sign > 0 else "maximize"
     study = optuna.create_study(
@@ -133,6 +135,25 @@ def test_what_fails_counts_as_diverged_until_it_is_run_again() -> None:
     study.enqueue_trial(study.trials[2].params, study.trials[2].user_attrs)
     study.optimize(objective_of(lambda lr, i: 2.0), n_trials=1)  # noqa: ARG005
     assert [outcome.end for outcome in sampler.bracket(study).told[1:]] == ["diverged", "completed"]
+
+
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+@pytest.mark.parametrize("retries", [0, 1])
+def test_does_not_wait_for_a_process_that_was_killed(tmp_path: Path, retries: int) -> None:
+    again = optuna.storages.RetryHeartbeatStaleTrialCallback(max_retry=retries)
+    url = f"sqlite:///{tmp_path}/search.db"
+    storage = optuna.storages.RDBStorage(
+        url, heartbeat_interval=1, grace_period=2, heartbeat_stale_trial_callback=again
+    )
+    sampler, study = study_of(Bracket(1e-2, 1.0, every=50), storage)
+    with pytest.warns(UserWarning, match="Heartbeat"):
+        killed = study.ask()
+    lr = killed.suggest_float("lr", *RANGE, log=True)
+    storage.record_heartbeat(killed._trial_id)
+    study.optimize(objective_of(valley, 50))
+    (end,) = (outcome.end for outcome in sampler.bracket(study).rungs[0] if outcome.lr == lr)
+    assert end == ("completed" if retries else "diverged")
+    assert sampler.bracket(study).is_done
 
 
 @pytest.mark.parametrize("n_jobs", [1, 2])

@@ -25,7 +25,7 @@ that of `BracketSampler.bracket`.
   that Ctrl-C cut), counts as it ends then.
 * A process that is killed leaves its trial running in the storage, and the others wait for it for ever unless the
   storage has a heartbeat, by which Optuna knows.
-* Threads and machines that are left when the search is done end in a pruned trial without a learning rate.
+* Threads and machines for which nothing is left to run end in a pruned trial without a learning rate.
 * A database takes some 20 ms for each report and each question whether to go on: where that counts, give the bracket an
   ``every`` of several steps.
 """
@@ -35,6 +35,7 @@ from __future__ import annotations
 import copy
 import math
 import time
+import warnings
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -101,6 +102,9 @@ class BracketSampler(optuna.samplers.BaseSampler):
             )
         while (plan := self._next_plan(study, trial)) is None:
             time.sleep(_SECONDS_BETWEEN_LOOKS)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                optuna.storages.fail_stale_trials(study)  # perhaps it waits for a process that was killed
         span = param_distribution
         if not (isinstance(span, FloatDistribution) and span.step is None and span.low <= plan.lr <= span.high):
             raise ValueError(
@@ -138,7 +142,10 @@ class BracketSampler(optuna.samplers.BaseSampler):
             _stop(study)
             raise optuna.TrialPruned("The search is done.")
         taken = [_plan_of(each) for each in trials if not each.state.is_finished()]
-        return next((each for each in asked if each not in taken), None)
+        free = next((each for each in asked if each not in taken), None)
+        if free is None and any(each.state == TrialState.WAITING and _plan_of(each) for each in trials):
+            raise optuna.TrialPruned("It makes way for a trial that is to be run again.")
+        return free
 
     def _told(self, trials: Sequence[FrozenTrial]) -> Bracket:
         """The bracket, told of all trials that have ended."""
