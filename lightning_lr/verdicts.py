@@ -94,7 +94,8 @@ def verdict(lr: float, costs: Array, end: End, best_lr: float, best: Array) -> V
     """How a learning rate did, beside the best one.
 
     ``very high`` if it diverged; ``good`` if it ran to its end and lacked over its last third at most a tenth of what
-    the best one had gained by then; else ``high`` above the best learning rate and ``low`` below it.
+    the best one had gained by then; else ``high`` above the best learning rate and ``low`` below it. So ``high`` is by
+    the end alone: most of these start fast, but that is not asked.
 
     Args:
         lr: the learning rate.

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import hypothesis
 import numpy as np
 import pytest
 from hypothesis import given
@@ -73,6 +74,7 @@ def settings(draw: st.DrawFn) -> tuple[dict[str, Any], Curve]:
     return arguments, curve
 
 
+@hypothesis.settings(deadline=None)  # a machine may be busy
 @given(settings(), st.randoms())
 def test_laws(setting: tuple[dict[str, Any], Curve], random: Any) -> None:
     arguments, curve = setting
@@ -118,6 +120,7 @@ def ask(bracket: Bracket) -> list[Trial]:
         return []
 
 
+@hypothesis.settings(deadline=None)  # a machine may be busy
 @given(settings(), st.integers(0, 30))
 def test_a_stored_search_goes_on_as_it_was(setting: tuple[dict[str, Any], Curve], after: int) -> None:
     arguments, curve = setting

@@ -1,0 +1,234 @@
+"""`BracketSampler` and `BracketPruner`: an `optuna.Study` that runs a `Bracket`; needs ``lightning_lr[optuna]``.
+
+    def objective(trial: optuna.Trial) -> float:
+        lr = trial.suggest_float("lr", 1e-6, 1.0, log=True)
+        for step in range(planned(trial).steps):
+            loss = train_one_step(lr)  # from the same state and on the same batches in each trial
+            trial.report(loss, step)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+        return loss
+
+    sampler = BracketSampler(Bracket(1e-6, 1.0))
+    study = optuna.create_study(sampler=sampler, pruner=BracketPruner(), storage="sqlite:///search.db")
+    study.optimize(objective, n_jobs=2)  # ends by itself
+    leaderboard(sampler.bracket(study))[0].lr
+
+The study's trials are all that the search knows, so that it goes on wherever they are: in several threads or machines
+with one storage, and in another process later. ``study.best_trial`` knows nothing of rungs; the best learning rate is
+that of `BracketSampler.bracket`.
+
+* A learning rate is given to one trial of each rung. Where a rung has no more of them, ``suggest_float`` waits until
+  the others are done, since the next rung depends on them. So do not ask for more by hand than you run side by side.
+* A trial that fails counts as diverged, as does one that returns NaN. One that is run again, by Optuna's
+  ``RetryHeartbeatStaleTrialCallback``, or by ``study.enqueue_trial(failed.params, failed.user_attrs)`` (for example one
+  that Ctrl-C cut), counts as it ends then.
+* A process that is killed leaves its trial running in the storage, and the others wait for it for ever unless the
+  storage has a heartbeat, by which Optuna knows.
+* Threads and machines for which nothing is left to run end in a pruned trial without a learning rate.
+* A database takes some 20 ms for each report and each question whether to go on: where that counts, give the bracket an
+  ``every`` of several steps.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+import warnings
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+import optuna
+from optuna.distributions import BaseDistribution, FloatDistribution
+from optuna.trial import FrozenTrial, TrialState
+
+from lightning_lr.bracket import Bracket, Trial
+
+_ATTRIBUTE = "bracket"
+_SECONDS_BETWEEN_LOOKS = 0.1
+
+
+class BracketSampler(optuna.samplers.BaseSampler):
+    """Suggests the learning rates of a bracket, for a float parameter named ``lr``, and none of any other name.
+
+    How long a trial has to run is `planned` once ``lr`` was suggested. It reports one value for every ``bracket.every``
+    of these steps.
+
+    Args:
+        bracket: the search, at its start or with what was told to it elsewhere. It is not changed.
+
+    Raises:
+        ValueError: in a trial, if its parameters, its reports or the direction of the study do not fit, or if all
+            learning rates diverged.
+
+    Example:
+        >>> study = optuna.create_study(sampler=BracketSampler(Bracket(1e-3, 1.0)), pruner=BracketPruner())
+        >>> study.ask().suggest_float("lr", 1e-3, 1.0)
+        0.001
+    """
+
+    def __init__(self, bracket: Bracket) -> None:
+        self._start = bracket.state()
+        self._latest: tuple[Any, Bracket] = None, bracket
+
+    def bracket(self, study: optuna.Study) -> Bracket:
+        """The search as far as the trials of a study have brought it."""
+        return self._told(study.get_trials(deepcopy=False))
+
+    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        return {}
+
+    def sample_relative(
+        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        return {}
+
+    def sample_independent(
+        self, study: optuna.Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> float:
+        if param_name != "lr":
+            raise ValueError(
+                f"BracketSampler searches the parameter 'lr' alone, got {param_name!r}: give that a fixed value, since"
+                f" learning rates are compared with all else equal."
+            )
+        direction = "minimize" if self._latest[1].sign > 0 else "maximize"
+        if study.direction.name.lower() != direction:
+            raise ValueError(
+                f"The study's direction must be {direction}, as the bracket's mode, got {study.direction.name.lower()}."
+            )
+        while (plan := self._next_plan(study, trial)) is None:
+            time.sleep(_SECONDS_BETWEEN_LOOKS)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                optuna.storages.fail_stale_trials(study)  # perhaps it waits for a process that was killed
+        span = param_distribution
+        if not (isinstance(span, FloatDistribution) and span.step is None and span.low <= plan.lr <= span.high):
+            raise ValueError(
+                f"The parameter 'lr' must be a float without steps, in a range that has the bracket's {plan.lr:.3g}"
+                f" in it, got {span}."
+            )
+        study._storage.set_trial_user_attr(trial._trial_id, _ATTRIBUTE, asdict(plan))
+        return plan.lr
+
+    def after_trial(
+        self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
+    ) -> None:
+        ended = copy.copy(trial)
+        ended.state, ended.datetime_complete = state, datetime.now()
+        if state == TrialState.COMPLETE and _plan_of(ended) is None:
+            raise ValueError(f"Trial {trial.number} must suggest the float 'lr', and not have it fixed.")
+        others = (each for each in study.get_trials(deepcopy=False) if each.number != trial.number)
+        if not self._told([*others, ended]).ask():
+            _stop(study)
+
+    def _next_plan(self, study: optuna.Study, trial: FrozenTrial) -> Trial | None:
+        """What a trial is to run, None if that cannot be known yet.
+
+        Trials choose in the order of their numbers, which the storage gives out: so no two of them choose the same,
+        whatever process they are in.
+        """
+        trials = study.get_trials(deepcopy=False)
+        if any(
+            each.number < trial.number and each.state == TrialState.RUNNING and _plan_of(each) is None
+            for each in trials
+        ):
+            return None
+        asked = self._told(trials).ask()
+        if not asked:
+            _stop(study)
+            raise optuna.TrialPruned("The search is done.")
+        taken = [_plan_of(each) for each in trials if not each.state.is_finished()]
+        free = next((each for each in asked if each not in taken), None)
+        if free is None and any(each.state == TrialState.WAITING and _plan_of(each) for each in trials):
+            raise optuna.TrialPruned("It makes way for a trial that is to be run again.")
+        return free
+
+    def _told(self, trials: Sequence[FrozenTrial]) -> Bracket:
+        """The bracket, told of all trials that have ended."""
+        # of a trial that was run again the last run counts
+        runs = {
+            plan: each for each in sorted(trials, key=lambda each: each.number) if (plan := _plan_of(each)) is not None
+        }
+        ended = [(plan, each) for plan, each in runs.items() if each.state.is_finished()]
+        key = [(each.number, each.state, each.datetime_complete) for _, each in ended]
+        known, bracket = self._latest
+        if key == known:
+            return bracket
+        # The order of telling matters a little, so it is the same in all processes.
+        ended.sort(key=lambda pair: (pair[0].rung, pair[1].datetime_complete, pair[1].number))
+        bracket = Bracket.from_state(self._start)
+        for plan, each in ended:
+            # What is no longer asked for, because an earlier trial was run again and ended otherwise, is left out.
+            if plan in _asked(bracket):
+                bracket.tell(plan, _values(each, plan.steps // bracket.every))
+        self._latest = key, bracket
+        return bracket
+
+
+class BracketPruner(optuna.pruners.BasePruner):
+    """Drops the trials that the bracket of the study's `BracketSampler` drops."""
+
+    def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
+        if not isinstance(study.sampler, BracketSampler):
+            raise ValueError(
+                f"BracketPruner must be used with a BracketSampler, got {type(study.sampler).__name__}: give"
+                f" create_study both."
+            )
+        values = _reported(trial)
+        return bool(values) and study.sampler.bracket(study).stops(_stored_plan(study, trial), values)
+
+
+def planned(trial: optuna.Trial) -> Trial:
+    """What a trial is to run: its learning rate, its rung, and its optimizer steps.
+
+    Args:
+        trial: in an objective, after it suggested ``lr``.
+
+    Raises:
+        ValueError: before that.
+    """
+    return _stored_plan(trial.study, trial)
+
+
+def _stored_plan(study: optuna.Study, trial: optuna.Trial | FrozenTrial) -> Trial:
+    # what a trial itself says of its attributes is as old as its start
+    if (plan := _plan_of(study._storage.get_trial(trial._trial_id))) is None:
+        raise ValueError(f"Trial {trial.number} must suggest the float 'lr' first, with a BracketSampler.")
+    return plan
+
+
+def _plan_of(trial: FrozenTrial) -> Trial | None:
+    plan = trial.user_attrs.get(_ATTRIBUTE)
+    return None if plan is None else Trial(**plan)
+
+
+def _asked(bracket: Bracket) -> list[Trial]:
+    with suppress(ValueError):  # all learning rates diverged
+        return bracket.ask()
+    return []
+
+
+def _reported(trial: FrozenTrial) -> list[float]:
+    return [value for _, value in sorted(trial.intermediate_values.items())]
+
+
+def _values(trial: FrozenTrial, number: int) -> list[float]:
+    """What is told of a trial that has ended, of which ``number`` values were wanted."""
+    values = _reported(trial)
+    if trial.state == TrialState.FAIL:
+        return [*values[: number - 1], math.nan]
+    if trial.state == TrialState.COMPLETE and len(values) != number:
+        raise ValueError(
+            f"Trial {trial.number} must report {number} values or be pruned, got {len(values)}: train for"
+            f" planned(trial).steps steps, and report one value for every bracket.every of them."
+        )
+    return values[:number] or [math.nan]
+
+
+def _stop(study: optuna.Study) -> None:
+    with suppress(RuntimeError):  # there is no loop to be stopped where trials are asked for by hand
+        study.stop()
