@@ -71,6 +71,23 @@ def test_steps_too_short_to_be_seen_are_too_short() -> None:
     assert parameter.max() < 1
 
 
+def test_no_gradient_says_nothing_of_the_rate() -> None:
+    parameter = nn.Parameter(torch.ones(4))
+    optimizer = torch.optim.SGD([parameter], 0.01, momentum=0.9)
+    adaptation = Adaptation(optimizer, LongHorizon, 20, every=1)
+    scales = []
+    for step in range(40):
+        parameter.grad = torch.full((4,), float(step < 20))
+        adaptation.before_step()
+        for sums, beside in adaptation.measured():
+            adaptation.decide(sums.tolist(), beside)
+        optimizer.step()
+        adaptation.after_step()
+        scales.append(adaptation.units[0].rule.scale)
+    assert scales[19] > scales[10]
+    assert set(scales[20:]) == {scales[19]}
+
+
 def test_a_group_that_has_just_come_goes_back_with_the_others() -> None:
     """It has no mean yet, so it stays where it is."""
     old, new = nn.Parameter(torch.ones(2)), nn.Parameter(torch.ones(2))
