@@ -187,12 +187,11 @@ class HypergradientLR(Callback):
             adapted.adaptation.load_own(saved["adaptation"])
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._take_rates()
+        self._take_rates(trainer)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         if batch_idx == 0:
-            self._watch_schedulers(trainer)  # StochasticWeightAveraging brings one of its own
-            self._take_rates()
+            self._take_rates(trainer)  # of callbacks that come behind this one
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         for adapted in self._optimizers:
@@ -258,8 +257,9 @@ class HypergradientLR(Callback):
                 if getattr(config.scheduler, "optimizer", None) is adapted.adaptation.optimizer:
                     adapted.adaptation.rates.watch(config.scheduler)
 
-    def _take_rates(self) -> None:
+    def _take_rates(self, trainer: Trainer) -> None:
         """Take what other callbacks have set for the coming step. Finetuning ones go by what the groups hold."""
+        self._watch_schedulers(trainer)  # StochasticWeightAveraging brings one of its own
         for adapted in self._optimizers:
             adapted.adaptation.rates.take(are_scaled=self._finetunes)
             adapted.adaptation.write()
