@@ -87,10 +87,9 @@ class Cycles:
         """Where it stands after ``step`` finished optimizer steps."""
         if step < self.warmup:
             return Place(0, step / self.warmup, (step + 1) / (self.warmup + 1), 0.0)
-        cycle, start, end = self._around(step)
+        cycle, (start, peak, end) = self._around(step)
         if self.num_cycles is not None and cycle > self.num_cycles:
             return Place(self.num_cycles, 1.0, 1.0, 0.0)
-        peak = self._peak(cycle)
         rising = (step - start) / (peak - start) if step <= peak else (end - step) / (end - peak)
         height = eased(rising, self.wave) * self._scale(cycle, step - self.warmup)
         return Place(cycle, (step - start) / (end - start), 1.0, height)
@@ -101,7 +100,9 @@ class Cycles:
         >>> Cycles(2, 3, cycle_mult=1.5, warmup=10).turns(2)
         (15, 18, 23)
         """
-        return self._start(cycle), self._peak(cycle), self._start(cycle + 1)
+        start = self.warmup + self._before(cycle)
+        peak = start + self.up * self.cycle_mult ** (cycle - 1)
+        return math.floor(start + 0.5), math.floor(peak + 0.5), math.floor(self.warmup + self._before(cycle + 1) + 0.5)
 
     def taken_up(self, cycle: int, phase: float, step: float) -> float:  # noqa: ARG002
         """The step at which cycles of other lengths are taken up that have come to a phase.
@@ -142,34 +143,30 @@ class Cycles:
     @property
     def total_steps(self) -> float:
         """Steps until the end of the last cycle, infinite without ``num_cycles``."""
-        return math.inf if self.num_cycles is None else self._start(self.num_cycles + 1)
+        return math.inf if self.num_cycles is None else self.turns(self.num_cycles)[2]
 
     def _before(self, cycle: int) -> float:
         """Steps of all cycles before one, not rounded."""
         grown = cycle - 1 if self.cycle_mult == 1 else (self.cycle_mult ** (cycle - 1) - 1) / (self.cycle_mult - 1)
         return (self.up + self.down) * grown
 
-    def _start(self, cycle: int) -> int:
-        return math.floor(self.warmup + self._before(cycle) + 0.5)
-
-    def _peak(self, cycle: int) -> int:
-        return math.floor(self.warmup + self._before(cycle) + self.up * self.cycle_mult ** (cycle - 1) + 0.5)
-
-    def _around(self, step: float) -> tuple[int, int, int]:
-        """The cycle of a step behind the warm-up, one more than ``num_cycles`` past the end, its start and its end."""
+    def _around(self, step: float) -> tuple[int, tuple[int, int, int]]:
+        """The cycle of a step behind the warm-up, one more than ``num_cycles`` past the end, and its turns."""
         lengths = (step - self.warmup) / (self.up + self.down)
         if self.cycle_mult != 1:
             grown = 1 + lengths * (self.cycle_mult - 1)
             # shrinking cycles have a total length: from there on it is past the end
             lengths = math.log(grown) / math.log(self.cycle_mult) if grown > 0 else math.inf
         cycle = 1 + int(lengths) if self.num_cycles is None else int(min(1 + lengths, self.num_cycles))
-        start, end = self._start(cycle), self._start(cycle + 1)
-        # the turns are rounded, so the formula may be off by one
-        while step < start:
-            cycle, start, end = cycle - 1, self._start(cycle - 1), start
-        while step >= end and (self.num_cycles is None or cycle <= self.num_cycles):
-            cycle, start, end = cycle + 1, end, self._start(cycle + 2)
-        return cycle, start, end
+        turns = self.turns(cycle)
+        # they are rounded, so the formula may be off by one
+        while step < turns[0]:
+            cycle -= 1
+            turns = self.turns(cycle)
+        while step >= turns[2] and (self.num_cycles is None or cycle <= self.num_cycles):
+            cycle += 1
+            turns = self.turns(cycle)
+        return cycle, turns
 
     def _scale(self, cycle: int, step: float) -> float:
         if self.scale_fn is not None:
