@@ -117,7 +117,7 @@ class Adaptation:
         for unit in self.units:
             if not unit.is_started and _have_gradients(unit):
                 self._shorten_first_step(unit)
-        self._used = [self._rate(unit) for unit in self.units]
+        self._used = [self.rate_of(unit) for unit in self.units]
 
     def measured(self) -> Iterator[tuple[Tensor, dict[str, Any]]]:
         """The sums that each `before_step` since the last time has measured, shape [4 · units], to be summed over
@@ -256,7 +256,7 @@ class Adaptation:
                 unit.known.update(parameter for parameter in group["params"] if parameter.requires_grad)
         self._covered = len(self.optimizer.param_groups)
 
-    def _rate(self, unit: Unit) -> float | Tensor:
+    def rate_of(self, unit: Unit) -> float | Tensor:
         """The highest learning rate of a unit's groups."""
         rates = [group["lr"] for i, group in enumerate(self.optimizer.param_groups) if self._unit_of(i) is unit]
         if not any(isinstance(rate, Tensor) for rate in rates):

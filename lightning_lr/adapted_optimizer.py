@@ -56,6 +56,7 @@ class AdaptedOptimizer:
         self._cosines: dict[str, tuple[int, float, float]] = {}  # of this epoch: how many, their sum, that of squares
         self._counter = StepCounter(adaptation.optimizer, self._after_step, first=True)
         self._seen = 0  # of its steps
+        self._unknown = 0  # measurements that were not finite, until this epoch
 
     def has_stepped(self) -> bool:
         """Whether the optimizer has been about to step since the last `batch_end`, whatever came of it."""
@@ -91,17 +92,32 @@ class AdaptedOptimizer:
         for unit, name in zip(units, names, strict=False):
             yield (self.name if len(units) == 1 else f"{self.name}/{name}"), unit
 
+    def summary(self) -> str:
+        """Where the learning rates have come to, in a sentence."""
+        rate_of = self.adaptation.rate_of
+        places = [
+            f"{float(rate_of(unit)):.3g} for {name} (scale {unit.rule.scale:.3g}, {unit.rule.turns} turns)"
+            for name, unit in self.units()
+        ]
+        return f"the learning rate has come to {', '.join(places)}."
+
     def verdicts(self) -> Iterator[str]:
         """What the cosines since the last time say of the learning rates, in a sentence for each unit."""
         for name, (count, total, squares) in self._cosines.items():
             mean, scale = total / count, math.sqrt(squares / count)
             word = "about right" if abs(mean) <= _ABOUT_RIGHT * scale else "too low" if mean > 0 else "too high"
             yield f"the learning rate of {name} was {word} in this epoch (mean alignment {mean:+.3f})."
+        if not self._cosines and self.adaptation.unknown > self._unknown:
+            yield (
+                f"no gradient of {self.name} was finite in this epoch: the learning rate is too high, or look for"
+                " values that are not finite."
+            )
+        self._unknown = self.adaptation.unknown
         self._cosines.clear()
 
     def restart(self) -> None:
         """Begin anew, with a scale of 1, from the learning rates that are set."""
-        self._late.clear()
+        self._forget()
         self._watch = DivergenceWatch()
         self.adaptation.restart()
 
@@ -136,6 +152,11 @@ class AdaptedOptimizer:
             )
         self.adaptation.after_step()
 
+    def _forget(self) -> None:
+        """What was measured on the way that is left; a loss that is not finite would count twice."""
+        self._late.clear()
+        self._loss, self._losses = None, 0
+
     def _note(self, name: str, cosine: float) -> None:
         count, total, squares = self._cosines.get(name, (0, 0.0, 0.0))
         self._cosines[name] = count + 1, total + cosine, squares + cosine**2
@@ -167,6 +188,6 @@ class AdaptedOptimizer:
                 " weights, with a learning rate of 0.3 of what it was."
             )
         self._watch.taken_back()
-        self._late.clear()
+        self._forget()
         self.adaptation.go_back()
         self._mend()

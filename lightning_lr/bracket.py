@@ -30,6 +30,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
@@ -110,6 +111,11 @@ class Bracket:
         mode: Literal["min", "max"] = "min",
     ) -> None:
         self._arguments = {"min_lr": min_lr, "max_lr": max_lr, "budget": budget, "every": every, "mode": mode}
+        for name, number in (("min_lr", min_lr), ("max_lr", max_lr)):
+            if isinstance(number, bool) or not isinstance(number, Real):
+                raise ValueError(f"{name} must be a number, got {number!r}.")
+        if budget is not None and (isinstance(budget, bool) or not isinstance(budget, int)):
+            raise ValueError(f"budget must be a whole number of optimizer steps, got {budget!r}.")
         if not 0 < min_lr < math.inf:
             raise ValueError(f"min_lr must be finite and above 0, got {min_lr}.")
         if not min_lr < max_lr < math.inf:
@@ -206,7 +212,7 @@ class Bracket:
         if not waiting and not self._best_of(self._rungs[-1], 1):
             lrs = [trial.lr for trial in self._rungs[-1]]
             raise ValueError(
-                f"All {len(lrs)} learning rates from {min(lrs):.3g} to {max(lrs):.3g} diverge within"
+                f"All {len(lrs)} learning rates from {min(lrs):.3g} to {max(lrs):.3g} diverge or fail within"
                 f" {self._rungs[-1][0].steps} steps: lower the range, for example to min_lr={min(lrs) / 1e3:.3g},"
                 f" max_lr={min(lrs):.3g}, or look for what makes the loss overflow if that diverges too."
             )
@@ -302,7 +308,7 @@ class Bracket:
     def _level(self) -> Array:
         """What the lowest learning rate recorded in the first rung; nothing before that, or if it diverged itself."""
         lowest = self._outcomes.get(self._rungs[0][0])
-        return self._costs(lowest.values if lowest is not None and lowest.end == "completed" else ())
+        return self._costs(lowest.values if lowest is not None and lowest.end != "diverged" else ())
 
     def _costs(self, values: Sequence[float]) -> Array:
         return self._sign * np.asarray(values, dtype=np.float64)

@@ -15,7 +15,7 @@ class DivergenceWatch:
 
     Training has diverged when the loss is not finite, or when its mean (exponential, 0.8) has stayed for 10 steps more
     than 0.7 of the way back up from its lowest to where it began, and that way is more than three standard deviations
-    of the noise of the loss. There is no ratio of losses, since they can be negative.
+    of the noise of the loss while it was not so high. There is no ratio of losses, since they can be negative.
 
     Attributes:
         start: the first loss; the first one after it was taken back.
@@ -56,10 +56,12 @@ class DivergenceWatch:
         self.mean += (1 - 0.8**steps) * (loss - self.mean)
         self.lowest = min(self.lowest, self.mean)
         way = self.start - self.lowest
-        is_high = way > 3 * math.sqrt(self.variance) and self.mean > self.lowest + 0.7 * way
+        is_up = self.mean > self.lowest + 0.7 * way
+        is_high = is_up and way > 3 * math.sqrt(self.variance)
         self.high = self.high + steps if is_high else 0
-        square = (loss - self.last) ** 2 / 2
-        self.variance += (1 - 0.95**steps if self.variance else 1.0) * (square - self.variance)
+        if not is_up or self.variance == 0:  # else what blows up would pass for noise
+            square = (loss - self.last) ** 2 / 2
+            self.variance += (1 - 0.95**steps if self.variance else 1.0) * (square - self.variance)
         self.last = loss
         return self.high >= _PATIENCE
 

@@ -55,7 +55,7 @@ class FromMean:
     """The movement from an exponential mean of the iterates: ``θ̄ ← θ̄ + (θ - θ̄)/horizon``, θ̄ = θ at the start.
 
     Keeps one copy of the parameters, in float32 or wider. The mean is one of good iterates: one that is not finite, or
-    a hundred times as far away as the one before, is left out of it.
+    a hundred times as far away as those before, is left out of it. What blows up more slowly than that moves it.
 
     Args:
         horizon: in steps. With 1 it is the movement of the last step, whatever the optimizer.
@@ -64,7 +64,7 @@ class FromMean:
     def __init__(self, horizon: float) -> None:
         self.horizon = horizon
         self._means: dict[Piece, Tensor] = {}
-        self._reach: dict[Piece, Tensor] = {}  # how far away the latest iterate of the mean was, on the device
+        self._reach: dict[Piece, Tensor] = {}  # how far away the iterates of the mean were, on the device
 
     def of(self, piece: Piece) -> Tensor | None:
         return self._means[piece] - piece.values() if piece in self._means else None
@@ -80,7 +80,9 @@ class FromMean:
         distance = measured.square.sqrt()
         reach = self._reach.get(piece, distance)
         is_near = torch.isfinite(distance) & ((distance <= _FARTHEST * reach) | (reach == 0))
-        self._reach[piece] = torch.where(measured.is_good, torch.where(is_near, distance, _FARTHEST * reach), reach)
+        # at most twice as far, so that a way that blows up outruns it; but what stays away is followed in the end
+        grown = torch.where(is_near, torch.where(reach == 0, distance, distance.minimum(2 * reach)), _FARTHEST * reach)
+        self._reach[piece] = torch.where(measured.is_good, grown, reach)
         mean.add_(torch.where(measured.is_good & is_near, values - mean, 0), alpha=measured.steps / self.horizon)
 
     def after_step(self) -> None:

@@ -5,14 +5,12 @@ from __future__ import annotations
 from torch import nn
 
 
-def reset_lost_statistics(module: nn.Module) -> None:
-    """Begin the running statistics anew in every layer, such as BatchNorm, where they are not finite.
+def reset_statistics(module: nn.Module) -> None:
+    """Begin the running statistics anew in every layer, such as BatchNorm, after training has diverged.
 
-    One bad batch is enough for that, and nothing brings them back: the mean of a value that is not finite and of all
-    that follow stays not finite.
+    One batch whose activations are not finite leaves them so for good, and one whose activations are huge for hundreds
+    of steps. Good ones come back in some fifty steps.
     """
     for layer in module.modules():
-        if hasattr(layer, "reset_running_stats") and any(
-            not buffer.isfinite().all() for buffer in layer.buffers(False)
-        ):
+        if getattr(layer, "track_running_stats", False) and hasattr(layer, "reset_running_stats"):
             layer.reset_running_stats()  # type: ignore[operator]

@@ -185,7 +185,7 @@ def test_equal_scores_resolve_to_the_lower_rate() -> None:
 def test_all_diverging_proposes_a_lower_range() -> None:
     bracket = Bracket(1e-3, 1.0)
     with pytest.raises(
-        ValueError, match=r"All 7 learning rates from 0.001 to 1 diverge within 50 steps: lower the"
+        ValueError, match=r"All 7 learning rates from 0.001 to 1 diverge or fail within 50 steps: lower the"
     ) as e:
         search(bracket, lambda lr, i: math.nan)  # noqa: ARG005
     assert "min_lr=1e-06, max_lr=0.001" in str(e.value)
@@ -196,7 +196,7 @@ def test_all_diverging_proposes_a_lower_range() -> None:
 
 
 def test_survivors_that_all_diverge_later_are_an_error_too() -> None:
-    with pytest.raises(ValueError, match=r"All 4 learning rates .* diverge within 200 steps"):
+    with pytest.raises(ValueError, match=r"All 4 learning rates .* diverge or fail within 200 steps"):
         search(Bracket(1e-3, 1.0), lambda lr, i: math.nan if i > 100 else 1.0)  # noqa: ARG005
 
 
@@ -227,6 +227,8 @@ def test_steps_of_a_trial_that_went_on_count_once() -> None:
         ({"min_lr": math.nan}, "min_lr must be finite and above 0, got nan"),
         ({"min_lr": 1.0, "max_lr": 1.0}, "max_lr must be finite and above min_lr=1.0, got 1.0"),
         ({"max_lr": math.inf}, "max_lr must be finite"),
+        ({"min_lr": "low"}, "min_lr must be a number, got 'low'"),
+        ({"budget": 1300.0}, "budget must be a whole number of optimizer steps, got 1300.0"),
         ({"every": 0}, "every must be at least 1 optimizer step, got 0"),
         ({"mode": "up"}, "mode must be 'min' or 'max', got 'up'"),
         ({"budget": 949}, "budget must be at least 950 optimizer steps for the 17 learning rates .* got 949"),

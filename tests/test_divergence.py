@@ -38,6 +38,21 @@ def test_what_is_not_finite(bad: float) -> None:
     assert _first([bad]) == 0
 
 
+@pytest.mark.parametrize(
+    "after",
+    [
+        [5.0, 6.0, 4.0, 5.5, 4.5] * 10,
+        [0.3 * 3.0**i for i in range(40)],
+        [1e6, 1.3e6, 0.7e6, 1.2e6] * 10,
+    ],
+)
+def test_a_loss_that_blows_up_does_not_pass_for_noise(after: list[float]) -> None:
+    falling = [1.1 - i / 100 for i in range(101)]
+    found = _first([*falling, *after])
+    assert found is not None
+    assert 101 < found <= 101 + 15
+
+
 def test_means_of_several_steps() -> None:
     falling = [2.0 * 0.5**i for i in range(8)]
     assert _first([*falling, 2.0, 2.0], steps=10) == 8

@@ -378,7 +378,22 @@ def test_says_how_the_rate_is(caplog: pytest.LogCaptureFixture, tmp_path: Path) 
         with caplog.at_level("INFO", logger="lightning.pytorch"):
             fit(model, watches, logger=TensorBoardLogger(tmp_path / word), data=loader(100), max_epochs=1)
         assert f"the learning rate of SGD was {word} in this epoch" in caplog.text
+        assert "has come to" not in caplog.text
         assert set(first(model)) == {lr}
+
+
+def test_says_when_no_gradient_is_finite(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", logger="lightning.pytorch"):
+        fit(Breaks(lambda _: math.nan), HypergradientLR(adapt=False), max_epochs=1)
+    assert "no gradient of SGD was finite in this epoch" in caplog.text
+
+
+def test_says_where_the_rate_has_come_to(caplog: pytest.LogCaptureFixture) -> None:
+    model = Recorded()
+    with caplog.at_level("INFO", logger="lightning.pytorch"):
+        fit(model, HypergradientLR())
+    assert "the learning rate has come to 0." in caplog.text
+    assert "for SGD (scale " in caplog.text
 
 
 # --- errors
@@ -396,6 +411,7 @@ def test_says_how_the_rate_is(caplog: pytest.LogCaptureFixture, tmp_path: Path) 
         ({"rule": "additive", "beta": "0.1"}, "beta must be a number above 0 and finite, got '0.1'"),
         ({"every": 0}, "every must be 'auto' or a number of steps of at least 1, got 0"),
         ({"every": "often"}, "every must be 'auto' or a number of steps of at least 1, got 'often'"),
+        ({"adapt": "no"}, "adapt must be true or false, got 'no'"),
         ({"horizon": "3 weeks"}, "horizon must be a number of steps above 0"),
     ],
 )

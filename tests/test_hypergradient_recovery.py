@@ -46,6 +46,18 @@ def test_without_guard_it_trains_on() -> None:
     assert math.isnan(model.losses[-1])
 
 
+def test_one_bad_loss_takes_it_back_once() -> None:
+    """With sparse measurements too, whose sum of losses holds the bad one."""
+    torch.manual_seed(0)
+    model, adapts = Breaks(lambda step: math.nan if step == 61 else 1.0), HypergradientLR(horizon=20, every=5)
+    with pytest.warns(UserWarning, match="training with SGD has diverged"):
+        fit(model, adapts, data=loader(80), max_epochs=1)
+    rates = first(model)
+    falls = [t for t in range(55, 79) if rates[t + 1] < 0.4 * rates[t]]
+    assert len(falls) == 1
+    assert adapts.state_dict()["progress"][0]["watch"]["returns"] == 1
+
+
 def test_running_statistics_come_back() -> None:
     """One batch that is not finite would leave BatchNorm with statistics that are not, for the rest of the run."""
 

@@ -78,7 +78,7 @@ def summary(owner: str, suggestion: Suggestion, applied: list[str]) -> str:
     attribute = next((name for name in applied if name.startswith("model.")), "optimizer.lr")
     fix = ", ".join(calls) or f"--{attribute.replace('.hparams', '')}={suggestion.lr:.3g}"
     names = dict.fromkeys(name.split("(")[0] for name in applied)
-    return f"{owner} found {found}. Set: {', '.join(names)}. To keep it without the test: {fix}"
+    return f"{owner} found {found}. Set: {', '.join(names)}. To keep it for good: {fix}"
 
 
 def _restart_adaptation(trainer: Trainer, scheduling: list[ScheduledLR]) -> None:

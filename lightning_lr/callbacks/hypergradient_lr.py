@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from contextlib import suppress
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
@@ -26,7 +26,7 @@ from lightning_lr.durations import Duration
 from lightning_lr.hypergradient import RuleName, rule_maker
 from lightning_lr.optimizer_reset import OptimizerReset
 from lightning_lr.param_groups import lr_ratios, optimizer_names
-from lightning_lr.running_statistics import reset_lost_statistics
+from lightning_lr.running_statistics import reset_statistics
 
 _HORIZON = 200  # steps, where the length of the run is not known
 
@@ -65,7 +65,8 @@ class HypergradientLR(Callback):
         adapt: false to observe only: the alignment is logged, and at the end of each epoch a sentence says whether the
             learning rate was too low, about right or too high. ``"auto"`` is then each 5th step from the start.
         guard: of ``"long_horizon"``: go back when training has diverged, see `DivergenceWatch`. After the third time in
-            a row there is an error. Running statistics of BatchNorm that are not finite begin anew.
+            a row there is an error. The running statistics of BatchNorm begin anew. The other rules have no guard, nor
+            has ``adapt=False``.
         save_anchor: whether checkpoints hold what is as large as the parameters: the mean, or plain SGD's last
             gradients. Without it a resumed run begins a new mean, as it does for sharded parameters (FSDP2).
 
@@ -100,12 +101,15 @@ class HypergradientLR(Callback):
         save_anchor: bool = True,
     ) -> None:
         self._arguments = plain_arguments(locals())
-        self._make_rule = rule_maker(rule, beta)
-        if rule != "long_horizon" and horizon is not None:
+        if rule != "long_horizon" and rule in get_args(RuleName) and horizon is not None:
             raise ValueError(
                 f"rule='long_horizon' takes horizon, the other rules take beta, got rule={rule!r} with"
                 f" horizon={horizon!r}."
             )
+        self._make_rule = rule_maker(rule, beta)
+        for name in ("per_group", "adapt", "guard", "save_anchor"):
+            if not isinstance(self._arguments[name], bool):
+                raise ValueError(f"{name} must be true or false, got {self._arguments[name]!r}.")
         if every != "auto" and (isinstance(every, bool) or not isinstance(every, int) or every < 1):
             raise ValueError(f"every must be 'auto' or a number of steps of at least 1, got {every!r}.")
         self._is_long = rule == "long_horizon"
@@ -159,7 +163,7 @@ class HypergradientLR(Callback):
                 reduce=_sum_over_processes,
                 world_size=trainer.world_size,
                 warn=rank_zero_warn,
-                mend=partial(reset_lost_statistics, pl_module),
+                mend=partial(reset_statistics, pl_module),
                 guards=self._guard,
                 has_scaler=getattr(trainer.precision_plugin, "scaler", None) is not None,
             )
@@ -218,6 +222,9 @@ class HypergradientLR(Callback):
                 writer.add_text("hypergradient/verdict", text, _trace.current_step(trainer))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._adapt:
+            for adapted in self._optimizers:
+                rank_zero_info(f"HypergradientLR: {adapted.summary()}")
         self._let_go()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:

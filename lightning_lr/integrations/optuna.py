@@ -95,6 +95,8 @@ class BracketSampler(optuna.samplers.BaseSampler):
                 f"BracketSampler searches the parameter 'lr' alone, got {param_name!r}: give that a fixed value, since"
                 f" learning rates are compared with all else equal."
             )
+        if len(study.directions) != 1:
+            raise ValueError(f"The study must have one objective, the loss, got {len(study.directions)} directions.")
         direction = "minimize" if self._latest[1].sign > 0 else "maximize"
         if study.direction.name.lower() != direction:
             raise ValueError(
@@ -224,7 +226,8 @@ def _values(trial: FrozenTrial, number: int) -> list[float]:
     if trial.state == TrialState.COMPLETE and len(values) != number:
         raise ValueError(
             f"Trial {trial.number} must report {number} values or be pruned, got {len(values)}: train for"
-            f" planned(trial).steps steps, and report one value for every bracket.every of them."
+            f" planned(trial).steps steps, and report one value for every bracket.every of them. Begin a new"
+            f" study, since this one holds the trial."
         )
     return values[:number] or [math.nan]
 

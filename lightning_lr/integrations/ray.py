@@ -38,8 +38,8 @@ def run_bracket(
 
     Half way through a rung, Ray's ASHA scheduler ends a trial whose score by then (the mean of the last third so far)
     is in the worse half of those that came that far. The bracket judges the rest when the rung is done, and ends what
-    is not finite, or left the level of the lowest rate, at once. So a few trials more end early than with `LRSearch`,
-    and which they are may depend on who is faster.
+    is not finite at once; from the second rung on, what left the level of the lowest rate too. So a few trials more
+    end early than with `LRSearch`, and which they are may depend on who is faster.
 
     A trial that fails counts as diverged. The bracket holds every rung that is done: called again after an
     interruption, it goes on with the rung that was cut.
