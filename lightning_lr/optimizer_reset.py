@@ -12,8 +12,9 @@ from torch.optim import Adagrad, Optimizer
 class OptimizerReset:
     """Takes an optimizer's state back to its beginning, where nearly all have none.
 
-    To be made before the first step, and before the state of a checkpoint is loaded. An optimizer that makes its state
-    at once has it copied; only torch's Adagrad is known so well that it needs no copy.
+    To be made before the first step, and before the state of a checkpoint is loaded, since an optimizer of another make
+    that has made its state by then has it copied. Those of torch make none before a step, but for Adagrad, whose first
+    state is known.
 
     Args:
         optimizer: to be reset.
@@ -22,7 +23,7 @@ class OptimizerReset:
     def __init__(self, optimizer: Optimizer) -> None:
         self._optimizer = optimizer
         self._first: dict[Tensor, Any] = {}
-        if not isinstance(optimizer, Adagrad):
+        if not type(optimizer).__module__.startswith("torch.optim."):
             self._first = {parameter: deepcopy(state) for parameter, state in optimizer.state.items()}
 
     def __call__(self) -> None:
