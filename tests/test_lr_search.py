@@ -417,6 +417,8 @@ BAD_ARGUMENTS: dict[str, tuple[dict[str, Any], str]] = {
     "eval_batches": ({"eval_batches": 0}, "eval_batches"),
     "steps_per_eval": ({"steps_per_eval": 0}, "steps_per_eval"),
     "no batches": ({"limit_batches": 0}, "limit_batches"),
+    "words for batches": ({"limit_batches": "many"}, "limit_batches"),
+    "no folder": ({"output_dir": 3}, "output_dir must be the path of a folder, got 3"),
     "a share above 1": ({"limit_batches": 1.5}, "limit_batches"),
     "a file": ({"output_dir": __file__}, "output_dir"),
 }

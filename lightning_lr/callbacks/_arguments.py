@@ -73,6 +73,21 @@ def imported(argument: str, path: str) -> Callable[..., Any]:
     return function  # type: ignore[no-any-return]
 
 
+def folder(argument: str, given: str | Path | None) -> Path | None:
+    """Where to write, None for nowhere.
+
+    Raises:
+        ValueError: if it is no path, or that of a file.
+    """
+    if given is None:
+        return None
+    if not isinstance(given, (str, Path)):
+        raise ValueError(f"{argument} must be the path of a folder, got {given!r}.")
+    if Path(given).is_file():
+        raise ValueError(f"{argument} must be a folder, which is made if there is none, got the file {given}.")
+    return Path(given)
+
+
 def warn_if_changed(owner: str, saved: dict[str, Any], now: dict[str, Any]) -> set[str]:
     """Report by name every constructor argument that differs from the checkpoint's. The new values hold.
 

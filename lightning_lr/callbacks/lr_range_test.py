@@ -19,7 +19,7 @@ from lightning_lr._sweep import Sweep
 from lightning_lr._trace import LRTracer
 from lightning_lr.bracket import Bracket
 from lightning_lr.callbacks._apply import apply_suggestion, summary
-from lightning_lr.callbacks._arguments import plain_arguments, warn_if_changed
+from lightning_lr.callbacks._arguments import folder, plain_arguments, warn_if_changed
 from lightning_lr.callbacks._range_test_report import report_range_test
 from lightning_lr.callbacks._search_report import report_search
 from lightning_lr.curve import LRCurve, has_diverged
@@ -139,8 +139,6 @@ class LRRangeTest(Callback):
                 raise ValueError(f"{name} must be at least 1, got {self._arguments[name]}.")
         if not at_epochs or any(epoch < 0 for epoch in at_epochs):
             raise ValueError(f"at_epochs must name at least one epoch, counted from 0, got {list(at_epochs)}.")
-        if output_dir is not None and Path(output_dir).is_file():
-            raise ValueError(f"output_dir must be a folder, which is made if there is none, got the file {output_dir}.")
         if lrs is None:
             if num_steps // steps_per_lr < 10:
                 raise ValueError(
@@ -162,7 +160,7 @@ class LRRangeTest(Callback):
         self._apply = apply
         self._searches = if_unsure == "search"
         self._at_epochs = set(at_epochs)
-        self._output_dir = None if output_dir is None else Path(output_dir)
+        self._output_dir = folder("output_dir", output_dir)
         self._snapshot: Literal["device", "cpu"] = snapshot
         self._done_epochs: list[int] = []
         self._search: Search | None = None  # of the latest sweep

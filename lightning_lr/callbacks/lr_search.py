@@ -13,7 +13,7 @@ from lightning_lr._search import Search
 from lightning_lr._trace import LRTracer
 from lightning_lr.bracket import Bracket
 from lightning_lr.callbacks._apply import apply_suggestion, summary
-from lightning_lr.callbacks._arguments import plain_arguments, warn_if_changed
+from lightning_lr.callbacks._arguments import folder, plain_arguments, warn_if_changed
 from lightning_lr.callbacks._search_report import report_search
 from lightning_lr.callbacks.lr_range_test import LRRangeTest
 from lightning_lr.param_groups import has_momentum, lr_ratios
@@ -95,15 +95,12 @@ class LRSearch(Callback):
         for name in ("steps_per_eval", "eval_batches"):
             if self._arguments[name] < 1:
                 raise ValueError(f"{name} must be at least 1, got {self._arguments[name]}.")
-        if isinstance(limit_batches, bool) or not (
-            0 < limit_batches <= 1 if isinstance(limit_batches, float) else limit_batches >= 1
-        ):
+        is_number = isinstance(limit_batches, (int, float)) and not isinstance(limit_batches, bool)
+        if not is_number or not (0 < limit_batches <= 1 if isinstance(limit_batches, float) else limit_batches >= 1):
             raise ValueError(
                 f"limit_batches must be a number of batches of at least 1, or a share of an epoch above 0.0 and at"
-                f" most 1.0, got {limit_batches}."
+                f" most 1.0, got {limit_batches!r}."
             )
-        if output_dir is not None and Path(output_dir).is_file():
-            raise ValueError(f"output_dir must be a folder, which is made if there is none, got the file {output_dir}.")
         self._bracket_arguments: dict[str, Any] = {
             "min_lr": min_lr,
             "max_lr": max_lr,
@@ -114,7 +111,7 @@ class LRSearch(Callback):
         Bracket(**self._bracket_arguments)  # refuses a range or a budget that does not do
         self._monitor = monitor
         self._apply = apply
-        self._output_dir = None if output_dir is None else Path(output_dir)
+        self._output_dir = folder("output_dir", output_dir)
         self._search: Search | None = None
         self._has_momentum = True
         self._is_resumed = False
