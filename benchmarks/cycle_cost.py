@@ -1,6 +1,9 @@
 """What cycles with traces add to a training step, against torch's ``CyclicLR`` with ``LearningRateMonitor``.
 
-python -m benchmarks.cycle_cost
+    python -m benchmarks.cycle_cost
+
+Three runs, without either and with each, take turns of 100 steps in one process, so that whatever else the machine does
+falls on all of them alike. The seconds of all turns are summed: what is logged in blocks is counted.
 """
 
 from __future__ import annotations
@@ -10,19 +13,28 @@ import logging
 import tempfile
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from threading import Semaphore
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor
 from lightning.pytorch.loggers import TensorBoardLogger
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_lr import CyclicalLR
 
-STEPS = 5000  # some seconds, so that what is logged in blocks is counted
+TURN = 100  # steps
+RUNS: dict[str, tuple[Callable[[], list[Callback]], bool]] = {  # callbacks, and whether torch's cycle is there
+    "plain": (list, False),
+    "CyclicalLR with traces": (lambda: [CyclicalLR(0.001, 0.006, 100)], False),
+    "CyclicLR + LearningRateMonitor": (lambda: [LearningRateMonitor("step")], True),
+}
 
 
 class Tiny(LightningModule):
@@ -44,65 +56,82 @@ class Tiny(LightningModule):
         return [optimizer], [{"scheduler": cycle, "interval": "step"}]
 
 
-def _microseconds_per_step(callbacks: list[Callback], torchs_cycle: bool, log_every: int) -> float:
-    """Of the fit loop alone, without set-up."""
+class Turns(Callback):
+    """Trains when it has the baton, and hands it on after so many steps. Keeps the seconds of each turn."""
 
-    class Clock(Callback):
-        def on_train_epoch_start(self, *_: Any) -> None:
-            self.start = time.perf_counter()
+    def __init__(self, mine: Semaphore, next_one: Semaphore) -> None:
+        self.mine, self.next_one = mine, next_one
+        self.seconds: list[float] = []
 
-        def on_train_epoch_end(self, *_: Any) -> None:
-            self.seconds = time.perf_counter() - self.start
+    def on_train_epoch_start(self, *_: Any) -> None:
+        self._take()
 
-    torch.manual_seed(0)
-    clock = Clock()
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        if batch_idx and batch_idx % TURN == 0:
+            self._hand_on()
+            self._take()
+
+    def on_train_epoch_end(self, *_: Any) -> None:
+        self._hand_on()
+
+    def _take(self) -> None:
+        self.mine.acquire()
+        self.start = time.perf_counter()
+
+    def _hand_on(self) -> None:
+        self.seconds.append(time.perf_counter() - self.start)
+        self.next_one.release()
+
+
+def _train(callbacks: list[Callback], torchs_cycle: bool, log_every: int, turns: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(
             accelerator="cpu",
             max_epochs=1,
-            callbacks=[*callbacks, clock],
+            callbacks=callbacks,
             logger=TensorBoardLogger(folder),
             log_every_n_steps=log_every,
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        trainer.fit(Tiny(torchs_cycle), DataLoader(TensorDataset(torch.randn(STEPS, 4)), 1))
-    return 1e6 * clock.seconds / STEPS
+        trainer.fit(Tiny(torchs_cycle), DataLoader(TensorDataset(torch.randn(TURN * turns, 4)), 1))
+
+
+def _seconds(log_every: int, turns: int) -> NDArray[np.float64]:
+    """Of each turn of each run, without the first, in which everything is new. Shape [runs, turns]."""
+    batons = [Semaphore(0) for _ in RUNS]
+    clocks = [Turns(batons[i], batons[(i + 1) % len(batons)]) for i in range(len(batons))]
+    with ThreadPoolExecutor(len(RUNS)) as pool:
+        runs = [
+            pool.submit(_train, [*callbacks(), clock], torchs_cycle, log_every, turns + 1)
+            for (callbacks, torchs_cycle), clock in zip(RUNS.values(), clocks, strict=True)
+        ]
+        batons[0].release()
+        for run in runs:
+            run.result()
+    return np.array([clock.seconds[1:] for clock in clocks])
+
+
+def _ratio(seconds: NDArray[np.float64]) -> float:
+    plain, ours, theirs = seconds.mean(axis=1)
+    return float((ours - plain) / (theirs - plain))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--groups", type=int, default=4, help="of three rounds each")
-    groups = parser.parse_args().groups
+    parser.add_argument("--turns", type=int, default=400, help="of each run")
+    turns = parser.parse_args().turns
     warnings.simplefilter("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     for log_every in (1, 50):
-        _microseconds_per_step([], False, log_every)  # to warm up
-        rounds = [
-            (
-                _microseconds_per_step([], False, log_every),
-                _microseconds_per_step([CyclicalLR(0.001, 0.006, 100)], False, log_every),
-                _microseconds_per_step([LearningRateMonitor("step")], True, log_every),
-            )
-            for _ in range(3 * groups)
-        ]
-        plain, ours, theirs = _best(rounds)
-        ratios = sorted(_ratio(rounds[3 * i : 3 * i + 3]) for i in range(groups))
+        seconds = _seconds(log_every, turns)
+        plain, ours, theirs = 1e6 * seconds.mean(axis=1) / TURN
+        ratios = [_ratio(quarter) for quarter in np.array_split(seconds, 4, axis=1)]
         print(f"log_every_n_steps={log_every}: a plain step takes {plain:.0f} us")
         print(f"  CyclicalLR with traces adds         {ours - plain:6.1f} us")
         print(f"  CyclicLR + LearningRateMonitor adds {theirs - plain:6.1f} us")
-        print(f"  ratio {_ratio(rounds):.2f} (groups of three rounds: {ratios[0]:.2f} to {ratios[-1]:.2f})")
-
-
-def _best(rounds: Sequence[Sequence[float]]) -> tuple[float, ...]:
-    """The least time of each: what else runs on the machine can only add to it."""
-    return tuple(map(min, zip(*rounds, strict=True)))
-
-
-def _ratio(rounds: Sequence[Sequence[float]]) -> float:
-    plain, ours, theirs = _best(rounds)
-    return (ours - plain) / (theirs - plain)
+        print(f"  ratio {_ratio(seconds):.2f} (quarters of the run: {min(ratios):.2f} to {max(ratios):.2f})")
 
 
 if __name__ == "__main__":

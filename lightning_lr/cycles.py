@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal
 
 from lightning_lr.schedules import Place, Wave, eased
@@ -100,9 +101,7 @@ class Cycles:
         >>> Cycles(2, 3, cycle_mult=1.5, warmup=10).turns(2)
         (15, 18, 23)
         """
-        start = self.warmup + self._before(cycle)
-        peak = start + self.up * self.cycle_mult ** (cycle - 1)
-        return math.floor(start + 0.5), math.floor(peak + 0.5), math.floor(self.warmup + self._before(cycle + 1) + 0.5)
+        return _turns(self.up, self.down, self.cycle_mult, self.warmup, cycle)
 
     def taken_up(self, cycle: int, phase: float, step: float) -> float:  # noqa: ARG002
         """The step at which cycles of other lengths are taken up that have come to a phase.
@@ -147,8 +146,7 @@ class Cycles:
 
     def _before(self, cycle: int) -> float:
         """Steps of all cycles before one, not rounded."""
-        grown = cycle - 1 if self.cycle_mult == 1 else (self.cycle_mult ** (cycle - 1) - 1) / (self.cycle_mult - 1)
-        return (self.up + self.down) * grown
+        return _before(self.up, self.down, self.cycle_mult, cycle)
 
     def _around(self, step: float) -> tuple[int, tuple[int, int, int]]:
         """The cycle of a step behind the warm-up, one more than ``num_cycles`` past the end, and its turns."""
@@ -177,3 +175,17 @@ class Cycles:
         if self.mode == "triangular2":
             return self.gamma ** (cycle - 1)
         return self.gamma**step if self.mode == "exp_range" else 1.0
+
+
+def _before(up: float, down: float, cycle_mult: float, cycle: int) -> float:
+    """Steps of all cycles before one, not rounded."""
+    grown = cycle - 1 if cycle_mult == 1 else (cycle_mult ** (cycle - 1) - 1) / (cycle_mult - 1)
+    return (up + down) * grown
+
+
+@lru_cache(maxsize=64)  # a cycle is asked for at each of its steps
+def _turns(up: float, down: float, cycle_mult: float, warmup: int, cycle: int) -> tuple[int, int, int]:
+    start = warmup + _before(up, down, cycle_mult, cycle)
+    peak = start + up * cycle_mult ** (cycle - 1)
+    end = warmup + _before(up, down, cycle_mult, cycle + 1)
+    return math.floor(start + 0.5), math.floor(peak + 0.5), math.floor(end + 0.5)

@@ -13,6 +13,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import BaseFinetuning, StochasticWeightAveraging
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
 
 from lightning_lr._trace import LRTracer
 from lightning_lr.bounds import Bounds
@@ -26,6 +27,14 @@ from lightning_lr.scheduled_groups import Range, ScheduledGroups, against, check
 from lightning_lr.schedules import Schedule
 from lightning_lr.step_counter import StepCounter
 from lightning_lr.suggestion import Suggestion
+
+_UNUSED_HOOKS = (
+    "on_train_batch_start",
+    "on_before_zero_grad",
+    "on_before_backward",
+    "on_after_backward",
+    "on_before_optimizer_step",
+)
 
 
 class ScheduledLR(Callback, ABC):
@@ -68,13 +77,17 @@ class ScheduledLR(Callback, ABC):
         self._weight_decay = None if weight_decay is None else checked_range("weight_decay", weight_decay, math.inf)
         self._schedule: Schedule | None = None  # known at the start of training
         self._optimizers: list[Optimizer] = []  # that are driven
-        self._counters: list[StepCounter] = []
+        self._hooks: list[StepCounter | RemovableHandle] = []  # on the optimizers
         self._courses: list[Course] = []  # one an optimizer
         self._groups: ScheduledGroups | None = None
         self._before = 0  # optimizer steps of the run before the schedule: a resumed run may begin with one
         self._saved: dict[str, Any] = {}  # `_progress` of a run that has ended or is resumed
-        self._finetunes = False  # BackboneFinetuning or its like is beside it
         self._tracer = LRTracer()
+        for hook in _UNUSED_HOOKS:
+            # Lightning leaves out what is not callable, and its call of one that does nothing takes longer than a step
+            # of the schedule; a subclass may still override it
+            if getattr(type(self), hook) is getattr(Callback, hook):
+                setattr(self, hook, None)
 
     @abstractmethod
     def _schedule_for(self, lengths: dict[str, int], run: float, fit: bool) -> tuple[Schedule, float | None]:
@@ -152,7 +165,6 @@ class ScheduledLR(Callback, ABC):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # the first hook in which counts, bounds and learning rates are restored under every strategy
         self._tracer.start(trainer, self)
-        self._finetunes = any(isinstance(callback, BaseFinetuning) for callback in vars(trainer)["callbacks"])
         self._optimizers = [optimizer for i, optimizer in enumerate(trainer.optimizers) if self.drives(i)]
         self._name = optimizer_names(trainer.optimizers)[self._position] if self._position is not None else ""
         if trainer.global_step == 0 or len(self._saved.get("courses", [])) != len(self._optimizers):
@@ -161,10 +173,13 @@ class ScheduledLR(Callback, ABC):
             self._optimizers, self._bounds, self._momentum, self._weight_decay, self._saved.get("groups")
         )
         self._lay_out(trainer)
-        self._counters = [
+        self._hooks = [
             StepCounter(optimizer, self._goes_on(i), self._courses[i].count)
             for i, optimizer in enumerate(self._optimizers)
         ]
+        if any(isinstance(callback, BaseFinetuning) for callback in vars(trainer)["callbacks"]):
+            # it adds groups, and sets their rates, when an epoch starts, which may be after our own hook
+            self._hooks += [optimizer.register_step_pre_hook(self._before_step) for optimizer in self._optimizers]
         self._write()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -174,10 +189,6 @@ class ScheduledLR(Callback, ABC):
                 f"{type(self).__name__} has no bounds: give {self._what_sets_bounds}, or add LRRangeTest to the"
                 f" Trainer, with apply=True and the first epoch in at_epochs, which sets them."
             )
-
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        if batch_idx == 0 and self._finetunes:  # it adds groups, and sets their rates, when an epoch starts
-            self._write()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -283,6 +294,9 @@ class ScheduledLR(Callback, ABC):
 
         return finished
 
+    def _before_step(self, *_: object) -> None:
+        self._write()
+
     def _write(self) -> None:
         """Set the values of the coming steps."""
         if self._groups is not None:
@@ -301,7 +315,7 @@ class ScheduledLR(Callback, ABC):
 
     def _let_go(self) -> None:
         self._saved = self._progress()  # for a fit that goes on, or a checkpoint that is saved by hand
-        for counter in self._counters:
-            counter.remove()
-        self._counters, self._optimizers, self._groups = [], [], None
+        for hook in self._hooks:
+            hook.remove()
+        self._hooks, self._optimizers, self._groups = [], [], None
         self._tracer.stop()
