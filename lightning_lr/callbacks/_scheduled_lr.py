@@ -13,7 +13,6 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import BaseFinetuning, StochasticWeightAveraging
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch.optim import Optimizer
-from torch.utils.hooks import RemovableHandle
 
 from lightning_lr._trace import LRTracer
 from lightning_lr.bounds import Bounds
@@ -28,13 +27,8 @@ from lightning_lr.schedules import Schedule
 from lightning_lr.step_counter import StepCounter
 from lightning_lr.suggestion import Suggestion
 
-_UNUSED_HOOKS = (
-    "on_train_batch_start",
-    "on_before_zero_grad",
-    "on_before_backward",
-    "on_after_backward",
-    "on_before_optimizer_step",
-)
+# of every batch: Lightning's call of one takes longer than a step of the schedule
+_HOOKS_WITHOUT_USE = ("on_before_zero_grad", "on_before_backward", "on_after_backward", "on_before_optimizer_step")
 
 
 class ScheduledLR(Callback, ABC):
@@ -77,17 +71,13 @@ class ScheduledLR(Callback, ABC):
         self._weight_decay = None if weight_decay is None else checked_range("weight_decay", weight_decay, math.inf)
         self._schedule: Schedule | None = None  # known at the start of training
         self._optimizers: list[Optimizer] = []  # that are driven
-        self._hooks: list[StepCounter | RemovableHandle] = []  # on the optimizers
+        self._counters: list[StepCounter] = []
+        self._left_out: list[str] = []  # hooks
         self._courses: list[Course] = []  # one an optimizer
         self._groups: ScheduledGroups | None = None
         self._before = 0  # optimizer steps of the run before the schedule: a resumed run may begin with one
         self._saved: dict[str, Any] = {}  # `_progress` of a run that has ended or is resumed
         self._tracer = LRTracer()
-        for hook in _UNUSED_HOOKS:
-            # Lightning leaves out what is not callable, and its call of one that does nothing takes longer than a step
-            # of the schedule; a subclass may still override it
-            if getattr(type(self), hook) is getattr(Callback, hook):
-                setattr(self, hook, None)
 
     @abstractmethod
     def _schedule_for(self, lengths: dict[str, int], run: float, fit: bool) -> tuple[Schedule, float | None]:
@@ -173,13 +163,11 @@ class ScheduledLR(Callback, ABC):
             self._optimizers, self._bounds, self._momentum, self._weight_decay, self._saved.get("groups")
         )
         self._lay_out(trainer)
-        self._hooks = [
+        self._counters = [
             StepCounter(optimizer, self._goes_on(i), self._courses[i].count)
             for i, optimizer in enumerate(self._optimizers)
         ]
-        if any(isinstance(callback, BaseFinetuning) for callback in vars(trainer)["callbacks"]):
-            # it adds groups, and sets their rates, when an epoch starts, which may be after our own hook
-            self._hooks += [optimizer.register_step_pre_hook(self._before_step) for optimizer in self._optimizers]
+        self._leave_out_hooks(any(isinstance(callback, BaseFinetuning) for callback in vars(trainer)["callbacks"]))
         self._write()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -189,6 +177,10 @@ class ScheduledLR(Callback, ABC):
                 f"{type(self).__name__} has no bounds: give {self._what_sets_bounds}, or add LRRangeTest to the"
                 f" Trainer, with apply=True and the first epoch in at_epochs, which sets them."
             )
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        if batch_idx == 0:  # finetuning adds groups, and sets their rates, when an epoch starts
+            self._write()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -294,9 +286,6 @@ class ScheduledLR(Callback, ABC):
 
         return finished
 
-    def _before_step(self, *_: object) -> None:
-        self._write()
-
     def _write(self) -> None:
         """Set the values of the coming steps."""
         if self._groups is not None:
@@ -313,9 +302,17 @@ class ScheduledLR(Callback, ABC):
                 values[f"{at}{key}"] = against(limits, used.height)
         return values
 
+    def _leave_out_hooks(self, finetunes: bool) -> None:
+        """Keep Lightning from calling hooks without use while it trains: it calls what is callable."""
+        hooks = _HOOKS_WITHOUT_USE if finetunes else (*_HOOKS_WITHOUT_USE, "on_train_batch_start")
+        self._left_out = [hook for hook in hooks if getattr(type(self), hook) is getattr(ScheduledLR, hook)]
+        vars(self).update(dict.fromkeys(self._left_out))
+
     def _let_go(self) -> None:
         self._saved = self._progress()  # for a fit that goes on, or a checkpoint that is saved by hand
-        for hook in self._hooks:
-            hook.remove()
-        self._hooks, self._optimizers, self._groups = [], [], None
+        for counter in self._counters:
+            counter.remove()
+        for hook in self._left_out:
+            vars(self).pop(hook, None)
+        self._counters, self._optimizers, self._groups = [], [], None
         self._tracer.stop()
