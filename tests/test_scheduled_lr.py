@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch import LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import Callback, GradientAccumulationScheduler
 from lightning.pytorch.loggers import TensorBoardLogger
 from recorded import Recorded, first, fit
@@ -435,6 +435,23 @@ def test_a_fit_that_goes_on_goes_on_with_the_schedule() -> None:
     trainer.fit_loop.max_epochs = 2
     trainer.fit(model, loader())
     assert first(model) == CyclicalLR(0.0, 0.1, 7).preview(40).lr.tolist()
+
+
+def test_a_hook_of_a_subclass_is_called() -> None:
+    """Those that do nothing are left out while training; an own one is not, and after training all are there again."""
+
+    class Counting(CyclicalLR):
+        calls = 0
+
+        def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
+            super().on_after_backward(trainer, pl_module)
+            self.calls += 1
+            assert self.on_before_backward is None
+
+    cycle = Counting(0.01, 0.1, 5)
+    fit(Recorded(), cycle)
+    assert cycle.calls == 40
+    assert callable(cycle.on_before_backward)
 
 
 def test_several_steps_a_batch_are_said_where_lengths_are_epochs() -> None:
