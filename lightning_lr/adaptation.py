@@ -26,6 +26,7 @@ Every = int | Literal["auto"]
 _SETTLED_TURNS = 8
 _SPARSE_STEPS = 5
 _FALLEN = 0.3  # of the highest learning rate since the mean was begun, which then is of another time
+_CEILING = 0.5  # of a scale with which training has diverged: it is not tried again
 _MOST_VOID_STEPS = 10  # that lead nowhere, before the first one that does not
 
 _UNKNOWN = Alignment(0.0, 0.0, 0.0)
@@ -40,6 +41,7 @@ class Unit:
     pieces: list[Piece] = field(default_factory=list)
     known: set[Tensor] = field(default_factory=set)  # parameters in them
     peak: float = 0.0  # highest learning rate since the mean was begun
+    ceiling: float = math.inf  # of the scale
     alignment: Alignment = _UNKNOWN  # the latest
     is_started: bool = True  # or the first step is still to come, and is to be short
 
@@ -144,6 +146,7 @@ class Adaptation:
         unit.alignment = alignment
         if self._adapts:
             unit.rule.update(alignment, rate, steps)
+            unit.rule.scale = min(unit.rule.scale, unit.ceiling)
         unit.peak = max(unit.peak, rate)
         if self._mean is not None and rate < _FALLEN * unit.peak:
             unit.peak = rate
@@ -153,11 +156,12 @@ class Adaptation:
 
     def go_back(self) -> None:
         """Set the parameters to the mean of the good iterates, with the optimizer as it was in the beginning, and go
-        on with smaller steps."""
+        on with smaller steps, which stay below half of those that led astray."""
         assert self._mean is not None
         for unit in self.units:
             for piece in unit.pieces:
                 self._mean.go_back(piece)
+            unit.ceiling = _CEILING * unit.rule.scale
             unit.rule.scale *= 0.3
             unit.rule.turns += 3
             unit.peak, unit.alignment = 0.0, _UNKNOWN
@@ -194,6 +198,7 @@ class Adaptation:
                 {
                     "rule": asdict(unit.rule),  # type: ignore[call-overload]
                     "peak": unit.peak,
+                    "ceiling": unit.ceiling,
                     "alignment": list(unit.alignment),
                     "is_started": unit.is_started,
                 }
@@ -227,7 +232,7 @@ class Adaptation:
             for name, value in saved["rule"].items():
                 if name != "beta":  # an argument, and the new one holds
                     setattr(unit.rule, name, value)
-            unit.peak, unit.alignment = saved["peak"], Alignment(*saved["alignment"])
+            unit.peak, unit.ceiling, unit.alignment = saved["peak"], saved["ceiling"], Alignment(*saved["alignment"])
             unit.is_started = saved["is_started"]
         self.write()
 

@@ -185,7 +185,7 @@ class AdaptedOptimizer:
         if self._watch.returns == 0:
             self._warn(
                 f"HypergradientLR: training with {self.name} has diverged. It goes on from the mean of the last good"
-                " weights, with a learning rate of 0.3 of what it was."
+                " weights, with 0.3 of the learning rate, which from now on stays below half of what it was."
             )
         self._watch.taken_back()
         self._forget()

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
+from statistics import median
 
 _PATIENCE = 10  # steps that the loss may stay high
+_LEAST_HIGH = 4  # losses, where each is the mean of several steps: two high ones are noise
+_STUCK = 15  # losses that are high, and after which their own noise counts
 _CALM = 100  # steps after which a return is forgotten
 
 
@@ -14,26 +18,32 @@ class DivergenceWatch:
     """Watches the loss of training, step by step.
 
     Training has diverged when the loss is not finite, or when its mean (exponential, 0.8) has stayed for 10 steps more
-    than 0.7 of the way back up from its lowest to where it began, and that way is more than three standard deviations
-    of the noise of the loss while it was not so high. There is no ratio of losses, since they can be negative.
+    than 0.7 of the way back up from the lowest level that it had reached (a slower mean, 0.9) to where it began, and
+    that way is more than three standard deviations of the noise of the loss while it was not so high. After 15 losses,
+    four of the noise of these alone are enough: a network that has died, after steps that were wild, is stuck where it
+    began, and quiet. There is no ratio of losses, since they can be negative.
 
     Attributes:
         start: the first loss; the first one after it was taken back.
-        mean: exponential mean of the losses.
-        lowest: of the mean.
-        last: the latest loss.
+        mean: exponential mean of the losses, by steps.
+        level: a slower one, by losses: a few low ones are no level that was reached.
+        lowest: level.
         variance: of the noise, from the differences of successive losses.
-        high: steps that the mean has been high.
+        latest: losses.
+        high: losses since the mean has been high.
+        high_steps: steps of these.
         calm: steps since training was taken back.
         returns: how many times it was, with fewer than 100 steps in between.
     """
 
     start: float | None = None
     mean: float = 0.0
+    level: float = 0.0
     lowest: float = math.inf
-    last: float = 0.0
     variance: float = 0.0
+    latest: list[float] = field(default_factory=list)
     high: int = 0
+    high_steps: int = 0
     calm: int = 0
     returns: int = 0
 
@@ -52,19 +62,27 @@ class DivergenceWatch:
         if not math.isfinite(loss):
             return True
         if self.start is None:
-            self.start = self.mean = self.last = loss
+            self.start = self.mean = self.level = self.lowest = loss
         self.mean += (1 - 0.8**steps) * (loss - self.mean)
-        self.lowest = min(self.lowest, self.mean)
+        self.level += 0.1 * (loss - self.level)
+        self.lowest = min(self.lowest, self.level)
+        self.latest = [*self.latest[-_STUCK:], loss]
         way = self.start - self.lowest
-        is_up = self.mean > self.lowest + 0.7 * way
-        is_high = is_up and way > 3 * math.sqrt(self.variance)
-        self.high = self.high + steps if is_high else 0
-        if not is_up or self.variance == 0:  # else what blows up would pass for noise
-            square = (loss - self.last) ** 2 / 2
-            self.variance += (1 - 0.95**steps if self.variance else 1.0) * (square - self.variance)
-        self.last = loss
-        return self.high >= _PATIENCE
+        if self.mean > self.lowest + 0.7 * way:
+            self.high, self.high_steps = self.high + 1, self.high_steps + steps
+        else:
+            self.high = self.high_steps = 0
+        if self.high == 0 or self.variance == 0:  # else what blows up would pass for noise
+            square = (loss - self.latest[-2]) ** 2 / 2 if len(self.latest) > 1 else 0.0
+            self.variance += (0.05 if self.variance else 1.0) * (square - self.variance)
+        if self.high >= _STUCK and way > 4 * self._noise_now():
+            return True
+        return self.high >= _LEAST_HIGH and self.high_steps >= _PATIENCE and way > 3 * math.sqrt(self.variance)
 
     def taken_back(self) -> None:
         """Training was taken back to where it was good."""
         self.__init__(returns=self.returns + 1)  # type: ignore[misc]
+
+    def _noise_now(self) -> float:
+        """Standard deviation of the latest losses; by the median, so that the last wild ones do not matter."""
+        return 1.05 * median(abs(after - before) for before, after in pairwise(self.latest))

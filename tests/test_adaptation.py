@@ -103,6 +103,30 @@ def test_a_group_that_has_just_come_goes_back_with_the_others() -> None:
     assert new.tolist() == moved
 
 
+def test_a_scale_that_led_astray_is_not_tried_again() -> None:
+    """Nor is half of it, and a checkpoint knows."""
+
+    def build() -> Adaptation:
+        return Adaptation(torch.optim.SGD([nn.Parameter(torch.ones(2))], 1e-6), LongHorizon, 20)
+
+    def descend(adaptation: Adaptation, steps: int) -> float:
+        """Along a slope, where the scale rises without end."""
+        for _ in range(steps):
+            for row in _step(adaptation.optimizer, adaptation, [1.0]):
+                adaptation.decide(row, {"rates": [0.0], "steps": 1})
+        return adaptation.units[0].rule.scale
+
+    adaptation = build()
+    led_astray = descend(adaptation, 20)
+    assert led_astray > 3
+    adaptation.go_back()
+    assert adaptation.units[0].rule.scale == 0.3 * led_astray
+    assert descend(adaptation, 40) == 0.5 * led_astray
+    resumed = build()
+    resumed.load_units(adaptation.state(with_vectors=False))
+    assert descend(resumed, 20) == 0.5 * led_astray
+
+
 def test_sums_stay_on_the_device() -> None:
     """Of the parameters, even where nothing has moved: other processes sum theirs there."""
     parameters = [nn.Parameter(torch.ones(3, device="meta")), nn.Parameter(torch.ones(2, device="meta"))]
