@@ -76,7 +76,8 @@ class Turns(Callback):
         self._hand_on()
 
     def _take(self) -> None:
-        self.mine.acquire()
+        if not self.mine.acquire(timeout=60):
+            raise RuntimeError("another run has stopped")
         self.start = time.perf_counter()
 
     def _hand_on(self) -> None:

@@ -154,14 +154,16 @@ class Adaptation:
                 self._mean.begin_anew(piece)
         return True
 
-    def go_back(self) -> None:
+    def go_back(self, *, rate_is_to_blame: bool = True) -> None:
         """Set the parameters to the mean of the good iterates, with the optimizer as it was in the beginning, and go
-        on with smaller steps, which stay below half of those that led astray."""
+        on with a smaller scale. It stays below half of the one that led astray if the rate is to blame, which a bad
+        batch is not."""
         assert self._mean is not None
         for unit in self.units:
             for piece in unit.pieces:
                 self._mean.go_back(piece)
-            unit.ceiling = _CEILING * unit.rule.scale
+            if rate_is_to_blame:
+                unit.ceiling = _CEILING * unit.rule.scale
             unit.rule.scale *= 0.3
             unit.rule.turns += 3
             unit.peak, unit.alignment = 0.0, _UNKNOWN
@@ -254,7 +256,7 @@ class Adaptation:
         for i, group in enumerate(self.optimizer.param_groups):
             if i == len(self.units) and (self._per_group or i == 0):
                 self.units.append(Unit(self._make_rule(), is_started=self._mean is None or not self._adapts))
-                self.units[i].rule.scale = self.units[0].rule.scale
+                self.units[i].rule.scale, self.units[i].ceiling = self.units[0].rule.scale, self.units[0].ceiling
             unit = self._unit_of(i)
             if any(parameter.requires_grad and parameter not in unit.known for parameter in group["params"]):
                 unit.pieces += pieces(group, self._world_size, unit.known)

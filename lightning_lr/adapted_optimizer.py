@@ -78,7 +78,9 @@ class AdaptedOptimizer:
         for values, beside in known:
             sums, loss_then = values[:-1], values[-1]
             if self._guards and self._has_diverged(sums, loss_then, beside):
-                self._go_back()
+                # a loss or parameters that are not finite may come from one bad batch
+                is_finite = all(map(math.isfinite, (loss_then, *sums[2::4])))
+                self._go_back(rate_is_to_blame=is_finite)
                 return
             for (name, unit), is_new in zip(self.units(), self.adaptation.decide(sums, beside), strict=False):
                 if is_new:
@@ -175,7 +177,7 @@ class AdaptedOptimizer:
         is_known = beside["has_loss"] and not is_skipped
         return self._watch.has_diverged(loss if is_known else None, beside["steps"])
 
-    def _go_back(self) -> None:
+    def _go_back(self, *, rate_is_to_blame: bool) -> None:
         if self._watch.returns == _MOST_RETURNS:
             raise RuntimeError(
                 f"HypergradientLR has taken training with {self.name} back to good weights {_MOST_RETURNS} times in a"
@@ -185,9 +187,9 @@ class AdaptedOptimizer:
         if self._watch.returns == 0:
             self._warn(
                 f"HypergradientLR: training with {self.name} has diverged. It goes on from the mean of the last good"
-                " weights, with 0.3 of the learning rate, which from now on stays below half of what it was."
+                " weights, with 0.3 of the learning rate."
             )
         self._watch.taken_back()
         self._forget()
-        self.adaptation.go_back()
+        self.adaptation.go_back(rate_is_to_blame=rate_is_to_blame)
         self._mend()

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from itertools import pairwise
-from statistics import median
 
 _PATIENCE = 10  # steps that the loss may stay high
 _LEAST_HIGH = 4  # losses, where each is the mean of several steps: two high ones are noise
 _STUCK = 15  # losses that are high, and after which their own noise counts
-_CALM = 100  # steps after which a return is forgotten
+_CALM = 100  # steps after which a return is forgotten, at least 25 losses: it takes up to 20 to see another one
 
 
 @dataclass
@@ -19,9 +18,10 @@ class DivergenceWatch:
 
     Training has diverged when the loss is not finite, or when its mean (exponential, 0.8) has stayed for 10 steps more
     than 0.7 of the way back up from the lowest level that it had reached (a slower mean, 0.9) to where it began, and
-    that way is more than three standard deviations of the noise of the loss while it was not so high. After 15 losses,
-    four of the noise of these alone are enough: a network that has died, after steps that were wild, is stuck where it
-    began, and quiet. There is no ratio of losses, since they can be negative.
+    that way is more than three standard deviations of the noise of the loss while it was not so high; or when it has
+    stayed ten of them above where it began. After 15 losses, four of the noise of these alone are enough: a network
+    that has died, after steps that were wild, is stuck where it began, and quiet. There is no ratio of losses, since
+    they can be negative.
 
     Attributes:
         start: the first loss; the first one after it was taken back.
@@ -32,8 +32,8 @@ class DivergenceWatch:
         latest: losses.
         high: losses since the mean has been high.
         high_steps: steps of these.
-        calm: steps since training was taken back.
-        returns: how many times it was, with fewer than 100 steps in between.
+        calm: steps since training was taken back, at most 4 for each loss.
+        returns: how many times it was, with less than 100 of these in between.
     """
 
     start: float | None = None
@@ -54,7 +54,7 @@ class DivergenceWatch:
         >>> [watch.has_diverged(loss) for loss in (4.0, 2.0, 1.0, 1.0, math.nan)]
         [False, False, False, False, True]
         """
-        self.calm += steps
+        self.calm += min(steps, _CALM // 25)
         if self.calm >= _CALM:
             self.returns = 0
         if loss is None:
@@ -72,17 +72,21 @@ class DivergenceWatch:
             self.high, self.high_steps = self.high + 1, self.high_steps + steps
         else:
             self.high = self.high_steps = 0
-        if self.high == 0 or self.variance == 0:  # else what blows up would pass for noise
+        if self.high == 0 or len(self.latest) <= _STUCK:  # else what blows up would pass for noise
             square = (loss - self.latest[-2]) ** 2 / 2 if len(self.latest) > 1 else 0.0
             self.variance += (0.05 if self.variance else 1.0) * (square - self.variance)
-        if self.high >= _STUCK and way > 4 * self._noise_now():
+        noise = math.sqrt(self.variance)
+        if self.high >= _STUCK and way > 4 * max(self._noise_now(), 0.2 * noise):
             return True
-        return self.high >= _LEAST_HIGH and self.high_steps >= _PATIENCE and way > 3 * math.sqrt(self.variance)
+        is_lasting = self.high >= _LEAST_HIGH and self.high_steps >= _PATIENCE
+        return is_lasting and (way > 3 * noise or self.mean - self.start > 10 * noise > 0)
 
     def taken_back(self) -> None:
         """Training was taken back to where it was good."""
         self.__init__(returns=self.returns + 1)  # type: ignore[misc]
 
     def _noise_now(self) -> float:
-        """Standard deviation of the latest losses; by the median, so that the last wild ones do not matter."""
-        return 1.05 * median(abs(after - before) for before, after in pairwise(self.latest))
+        """Of the latest losses: about their standard deviation, from all their differences but the three largest, so
+        that the last wild ones do not matter."""
+        differences = sorted(abs(after - before) for before, after in pairwise(self.latest))[:-3]
+        return 1.15 * sum(differences) / len(differences)

@@ -122,6 +122,8 @@ def test_a_scale_that_led_astray_is_not_tried_again() -> None:
     adaptation.go_back()
     assert adaptation.units[0].rule.scale == 0.3 * led_astray
     assert descend(adaptation, 40) == 0.5 * led_astray
+    adaptation.go_back(rate_is_to_blame=False)  # a bad batch: it comes back to where it was
+    assert descend(adaptation, 40) == 0.5 * led_astray
     resumed = build()
     resumed.load_units(adaptation.state(with_vectors=False))
     assert descend(resumed, 20) == 0.5 * led_astray

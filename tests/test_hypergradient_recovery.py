@@ -29,6 +29,7 @@ def test_goes_back_from_a_loss_that_is_not_finite() -> None:
     rates = first(model)
     assert rates[31] == pytest.approx(0.3 * rates[30], rel=0.3)
     assert unit(adapts)["rule"]["turns"] >= 3
+    assert unit(adapts)["ceiling"] == math.inf  # the rate was not to blame
 
 
 def test_gives_up_when_it_has_gone_back_three_times_in_a_row() -> None:

@@ -167,7 +167,7 @@ class ScheduledLR(Callback, ABC):
             StepCounter(optimizer, self._goes_on(i), self._courses[i].count)
             for i, optimizer in enumerate(self._optimizers)
         ]
-        self._leave_out_hooks(any(isinstance(callback, BaseFinetuning) for callback in vars(trainer)["callbacks"]))
+        self._leave_out_hooks(vars(trainer)["callbacks"])
         self._write()
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -302,17 +302,27 @@ class ScheduledLR(Callback, ABC):
                 values[f"{at}{key}"] = against(limits, used.height)
         return values
 
-    def _leave_out_hooks(self, finetunes: bool) -> None:
+    def _leave_out_hooks(self, callbacks: list[Callback]) -> None:
         """Keep Lightning from calling hooks without use while it trains: it calls what is callable."""
+        self._take_in_hooks()
+        if not any(callback is self for callback in callbacks):
+            return  # another callback calls them
+        finetunes = any(isinstance(callback, BaseFinetuning) for callback in callbacks)
         hooks = _HOOKS_WITHOUT_USE if finetunes else (*_HOOKS_WITHOUT_USE, "on_train_batch_start")
-        self._left_out = [hook for hook in hooks if getattr(type(self), hook) is getattr(ScheduledLR, hook)]
-        vars(self).update(dict.fromkeys(self._left_out))
+        for hook in hooks:
+            if hook not in vars(self) and getattr(type(self), hook) is getattr(ScheduledLR, hook):
+                self._left_out.append(hook)
+                setattr(self, hook, None)
+
+    def _take_in_hooks(self) -> None:
+        for hook in self._left_out:
+            vars(self).pop(hook, None)
+        self._left_out = []
 
     def _let_go(self) -> None:
+        self._take_in_hooks()
         self._saved = self._progress()  # for a fit that goes on, or a checkpoint that is saved by hand
         for counter in self._counters:
             counter.remove()
-        for hook in self._left_out:
-            vars(self).pop(hook, None)
         self._counters, self._optimizers, self._groups = [], [], None
         self._tracer.stop()

@@ -65,8 +65,9 @@ class HypergradientLR(Callback):
         adapt: false to observe only: the alignment is logged, and at the end of each epoch a sentence says whether the
             learning rate was too low, about right or too high. ``"auto"`` is then each 5th step from the start.
         guard: of ``"long_horizon"``: go back when training has diverged, see `DivergenceWatch`, with 0.3 of the scale,
-            which from then on stays below half of what it was. After the third time in a row there is an error. The
-            running statistics of BatchNorm begin anew. The other rules have no guard, nor has ``adapt=False``.
+            which from then on stays below half of what it was, unless a loss that is not finite was the sign. After the
+            third time in a row there is an error. The running statistics of BatchNorm begin anew. The other rules have
+            no guard, nor has ``adapt=False``.
         save_anchor: whether checkpoints hold what is as large as the parameters: the mean, or plain SGD's last
             gradients. Without it a resumed run begins a new mean, as it does for sharded parameters (FSDP2).
 
