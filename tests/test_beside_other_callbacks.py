@@ -125,6 +125,25 @@ def test_weight_averaging(schedule: ScheduledLR) -> None:
     assert not torch.equal(models[0].head.weight, models[1].head.weight)
 
 
+def test_backbone_finetuning_after_a_fit_that_broke(schedule: ScheduledLR) -> None:
+    """Even if no callback could let go of what it had set, it knows that this time there is a backbone to come."""
+
+    class Breaks(callbacks.Callback):
+        def on_train_batch_end(self, *_: Any) -> None:
+            raise RuntimeError("first")
+
+        def on_exception(self, *_: Any) -> None:
+            raise RuntimeError("second")
+
+    with pytest.raises(RuntimeError, match="second"):
+        fit(HeadFirst(), Breaks(), schedule, max_epochs=1)
+    model = HeadFirst()
+    unfreeze = BackboneFinetuning(1, backbone_initial_ratio_lr=0.1, should_align=False)
+    fit(model, schedule, unfreeze, max_epochs=4)
+    expected = schedule.preview(80).lr.tolist()
+    assert [rates[1] for rates in model.used[20:]] == pytest.approx([0.1 * lr for lr in expected[20:]])
+
+
 def test_stochastic_weight_averaging_is_refused(schedule: ScheduledLR) -> None:
     name = type(schedule).__name__
     with pytest.raises(MisconfigurationException, match=f"{name} and StochasticWeightAveraging would both set"):

@@ -479,6 +479,8 @@ def test_several_steps_a_batch_are_said_where_lengths_are_epochs() -> None:
             lambda: OneCycleLR(wave="line"),  # type: ignore[arg-type]
             "wave must be one of triangle, cosine, got 'line'",
         ),
+        (lambda: OneCycleLR(pct_start="x"), "pct_start must be a number, got 'x'"),  # type: ignore[arg-type]
+        (lambda: OneCycleLR(three_phase="no"), "three_phase must be true or false, got 'no'"),  # type: ignore[arg-type]
         (lambda: OneCycleLR(total_steps="x"), "total_steps must be"),
         (lambda: OneCycleLR(max_lr=-1.0), "must be finite and at least 0"),
         (lambda: WarmupStableDecayLR(decay="x", total_steps=None), "decay must be"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from numbers import Real
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
@@ -71,6 +72,20 @@ def imported(argument: str, path: str) -> Callable[..., Any]:
     if not callable(function):
         raise ValueError(f"{argument} must be the dotted path of a function, got {path!r}, which is none.")
     return function  # type: ignore[no-any-return]
+
+
+def check_flags(**given: bool) -> None:
+    """Raise a ValueError unless all are true or false: a text such as "no" would pass for true."""
+    for argument, value in given.items():
+        if not isinstance(value, bool):
+            raise ValueError(f"{argument} must be true or false, got {value!r}.")
+
+
+def check_numbers(**given: float | None) -> None:
+    """Raise a ValueError unless all are numbers, or None."""
+    for argument, value in given.items():
+        if value is not None and (isinstance(value, bool) or not isinstance(value, Real)):
+            raise ValueError(f"{argument} must be a number, got {value!r}.")
 
 
 def folder(argument: str, given: str | Path | None) -> Path | None:

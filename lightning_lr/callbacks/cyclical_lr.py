@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from numbers import Real
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,7 +13,7 @@ from lightning.pytorch import LightningModule, Trainer
 
 from lightning_lr._cycle_losses import CycleLosses
 from lightning_lr.bounds import Bounds
-from lightning_lr.callbacks._arguments import imported, plain_arguments
+from lightning_lr.callbacks._arguments import check_flags, check_numbers, imported, plain_arguments
 from lightning_lr.callbacks._scheduled_lr import ScheduledLR
 from lightning_lr.cycles import Cycles, Mode, ScaleMode
 from lightning_lr.schedules import Place, Wave
@@ -105,6 +106,8 @@ class CyclicalLR(ScheduledLR):
         snapshot_cycles: bool = False,
     ) -> None:
         arguments = plain_arguments(locals())
+        check_flags(fit_cycles=fit_cycles, snapshot_cycles=snapshot_cycles)
+        check_numbers(gamma=gamma, decay=decay, cycle_mult=cycle_mult)
         if isinstance(scale_fn, str):
             scale_fn = imported("scale_fn", scale_fn)
         choices = (("mode", mode, Mode), ("wave", wave, Wave), ("scale_mode", scale_mode, ScaleMode))
@@ -124,7 +127,8 @@ class CyclicalLR(ScheduledLR):
             raise ValueError(f"scale_fn takes the place of mode: leave mode out, got {mode=}.")
         if not 0 < cycle_mult < math.inf:
             raise ValueError(f"cycle_mult must be finite and above 0, got {cycle_mult}.")
-        if num_cycles is not None and (num_cycles != int(num_cycles) or num_cycles < 1):
+        is_number = isinstance(num_cycles, Real) and not isinstance(num_cycles, bool)
+        if num_cycles is not None and not (is_number and num_cycles % 1 == 0 and num_cycles >= 1):
             raise ValueError(f"num_cycles must be a whole number of at least 1, got {num_cycles!r}.")
         if cycle_mult < 1 and num_cycles is None:
             raise ValueError(f"cycle_mult={cycle_mult} shrinks cycles without end: give num_cycles too.")

@@ -19,7 +19,7 @@ from lightning_lr import _trace
 from lightning_lr._step_loss import StepLoss
 from lightning_lr.adaptation import Adaptation
 from lightning_lr.adapted_optimizer import AdaptedOptimizer
-from lightning_lr.callbacks._arguments import plain_arguments, warn_if_changed
+from lightning_lr.callbacks._arguments import check_flags, plain_arguments, warn_if_changed
 from lightning_lr.callbacks._run_lengths import steps_per_epoch, steps_per_run
 from lightning_lr.callbacks._scheduled_lr import ScheduledLR
 from lightning_lr.durations import Duration
@@ -108,9 +108,7 @@ class HypergradientLR(Callback):
                 f" horizon={horizon!r}."
             )
         self._make_rule = rule_maker(rule, beta)
-        for name in ("per_group", "adapt", "guard", "save_anchor"):
-            if not isinstance(self._arguments[name], bool):
-                raise ValueError(f"{name} must be true or false, got {self._arguments[name]!r}.")
+        check_flags(per_group=per_group, adapt=adapt, guard=guard, save_anchor=save_anchor)
         if every != "auto" and (isinstance(every, bool) or not isinstance(every, int) or every < 1):
             raise ValueError(f"every must be 'auto' or a number of steps of at least 1, got {every!r}.")
         self._is_long = rule == "long_horizon"

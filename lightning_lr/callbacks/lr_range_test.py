@@ -19,7 +19,7 @@ from lightning_lr._sweep import Sweep
 from lightning_lr._trace import LRTracer
 from lightning_lr.bracket import Bracket
 from lightning_lr.callbacks._apply import apply_suggestion, summary
-from lightning_lr.callbacks._arguments import folder, plain_arguments, warn_if_changed
+from lightning_lr.callbacks._arguments import check_flags, folder, plain_arguments, warn_if_changed
 from lightning_lr.callbacks._range_test_report import report_range_test
 from lightning_lr.callbacks._search_report import report_search
 from lightning_lr.curve import LRCurve, has_diverged
@@ -131,6 +131,7 @@ class LRRangeTest(Callback):
         snapshot: Literal["device", "cpu"] = "device",
     ) -> None:
         self._arguments = plain_arguments(locals())
+        check_flags(apply=apply)
         for name, allowed in _CHOICES.items():
             if self._arguments[name] not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {self._arguments[name]!r}.")

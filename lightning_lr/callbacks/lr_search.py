@@ -13,7 +13,7 @@ from lightning_lr._search import Search
 from lightning_lr._trace import LRTracer
 from lightning_lr.bracket import Bracket
 from lightning_lr.callbacks._apply import apply_suggestion, summary
-from lightning_lr.callbacks._arguments import folder, plain_arguments, warn_if_changed
+from lightning_lr.callbacks._arguments import check_flags, folder, plain_arguments, warn_if_changed
 from lightning_lr.callbacks._search_report import report_search
 from lightning_lr.callbacks.lr_range_test import LRRangeTest
 from lightning_lr.param_groups import has_momentum, lr_ratios
@@ -88,6 +88,7 @@ class LRSearch(Callback):
         snapshot: Literal["device", "cpu"] = "device",
     ) -> None:
         self._arguments = plain_arguments(locals())
+        check_flags(apply=apply)
         if snapshot not in ("device", "cpu"):
             raise ValueError(f"snapshot must be one of device, cpu, got {snapshot!r}.")
         if monitor_mode not in ("min", "max"):

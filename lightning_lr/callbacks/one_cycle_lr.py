@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
 from lightning_lr.bounds import Bound, Bounds
-from lightning_lr.callbacks._arguments import plain_arguments
+from lightning_lr.callbacks._arguments import check_flags, check_numbers, plain_arguments
 from lightning_lr.callbacks._scheduled_lr import ScheduledLR
 from lightning_lr.one_cycle import OneCycle
 from lightning_lr.schedules import Wave
@@ -65,6 +65,8 @@ class OneCycleLR(ScheduledLR):
         optimizer: int | None = None,
     ) -> None:
         arguments = plain_arguments(locals())
+        check_flags(three_phase=three_phase)
+        check_numbers(pct_start=pct_start, div_factor=div_factor, final_div_factor=final_div_factor)
         if wave not in get_args(Wave):
             raise ValueError(f"wave must be one of {', '.join(get_args(Wave))}, got {wave!r}.")
         if not 0 < pct_start < 1 or (three_phase and pct_start > 0.5):
