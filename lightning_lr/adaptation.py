@@ -88,6 +88,7 @@ class Adaptation:
         self._mean = None if horizon is None else FromMean(horizon)
         one_step = LastStep(optimizer) if type(optimizer) in LastStep.KINDS else FromMean(1)
         self._movement: Movement = one_step if self._mean is None else self._mean
+        self._lately = 0.0 if horizon is None else horizon  # steps for which a schedule that has moved counts as one
         self._device = next(iter(self._parameters())).device
         self._void = 0  # steps before the first that have led nowhere
         self._since = 0  # steps since the last measurement
@@ -104,6 +105,7 @@ class Adaptation:
         """
         self.write()
         self.steps += 1
+        self.rates.steady += 1
         self._since += 1
         if self._since >= self._spacing() or not self._used:
             self._measure(loss_scale)
@@ -145,7 +147,7 @@ class Adaptation:
             return False
         unit.alignment = alignment
         if self._adapts:
-            unit.rule.update(alignment, rate, steps)
+            unit.rule.update(alignment, rate, steps, is_scheduled=self.rates.steady <= self._lately)
             unit.rule.scale = min(unit.rule.scale, unit.ceiling)
         unit.peak = max(unit.peak, rate)
         if self._mean is not None and rate < _FALLEN * unit.peak:
@@ -181,6 +183,7 @@ class Adaptation:
             self._mean.forget()
         self._measured.clear()
         self.write()
+        self.rates.steady = math.inf
 
     def write(self) -> None:
         """Set the learning rates of the coming step."""
@@ -196,6 +199,7 @@ class Adaptation:
         positions = {parameter: i for i, parameter in enumerate(self._parameters())}
         return {
             "own": self.rates.own(),
+            "steady": self.rates.steady,
             "units": [
                 {
                     "rule": asdict(unit.rule),  # type: ignore[call-overload]
@@ -225,6 +229,7 @@ class Adaptation:
     def load_own(self, state: dict[str, Any]) -> None:
         """Take the groups to hold scaled learning rates, as they do when the optimizer's own state was loaded."""
         self.rates = ScaledRates(self.optimizer, state["own"])
+        self.rates.steady = state["steady"]
 
     def load_units(self, state: dict[str, Any]) -> None:
         """Go on with what was learned of the learning rates, and with nothing else."""

@@ -27,7 +27,6 @@ class AdaptedOptimizer:
         name: of the optimizer, in logs and messages.
         adaptation: of its learning rates.
         reduce: sums a tensor over all processes.
-        world_size: how many there are.
         warn: told what has happened, in a sentence.
         mend: called after training was taken back, to mend what the optimizer does not hold.
         guards: whether to go back when training has diverged.
@@ -40,19 +39,17 @@ class AdaptedOptimizer:
         adaptation: Adaptation,
         *,
         reduce: Callable[[Tensor], Tensor],
-        world_size: int,
         warn: Callable[[str], None],
         mend: Callable[[], None],
         guards: bool,
         has_scaler: bool = False,
     ) -> None:
         self.adaptation = adaptation
-        self.name, self._reduce, self._world_size, self._warn, self._guards = name, reduce, world_size, warn, guards
+        self.name, self._reduce, self._warn, self._guards = name, reduce, warn, guards
         self._has_scaler, self._mend = has_scaler, mend
         self._late = LateValues()
         self._watch = DivergenceWatch()
-        self._loss: Tensor | None = None  # sum over the steps since the last measurement, on the device
-        self._losses = 0
+        self._losses: list[Tensor | None] = []  # of the steps since the last measurement, on the device
         self._cosines: dict[str, tuple[int, float, float]] = {}  # of this epoch: how many, their sum, that of squares
         self._counter = StepCounter(adaptation.optimizer, self._after_step, first=True)
         self._seen = 0  # of its steps
@@ -69,18 +66,16 @@ class AdaptedOptimizer:
             loss: of the step, a scalar on the device; None if there is none.
         """
         self._seen = self.adaptation.steps
-        if loss is not None:
-            self._loss = loss if self._loss is None else self._loss + loss
-            self._losses += 1
+        if self._guards:
+            self._losses.append(loss)
         known = self._late.take()  # of the batches before
         for measured, beside in self.adaptation.measured():
             self._put(measured, beside)
         for values, beside in known:
-            sums, loss_then = values[:-1], values[-1]
-            if self._guards and self._has_diverged(sums, loss_then, beside):
+            losses, sums = self._split(values, beside["losses"])
+            if self._guards and self._has_diverged(sums, losses, beside["steps"]):
                 # a loss or parameters that are not finite may come from one bad batch
-                is_finite = all(map(math.isfinite, (loss_then, *sums[2::4])))
-                self._go_back(rate_is_to_blame=is_finite)
+                self._go_back(rate_is_to_blame=all(map(math.isfinite, (*losses, *sums[2::4]))))
                 return
             for (name, unit), is_new in zip(self.units(), self.adaptation.decide(sums, beside), strict=False):
                 if is_new:
@@ -134,8 +129,7 @@ class AdaptedOptimizer:
             "adaptation": self.adaptation.state(with_vectors),
             "watch": asdict(self._watch),
             "late": self._late.state(),
-            "loss": None if self._loss is None else self._loss.item(),
-            "losses": self._losses,
+            "losses": [None if loss is None else loss.item() for loss in self._losses],
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -143,8 +137,7 @@ class AdaptedOptimizer:
         self.adaptation.load_state(state["adaptation"])
         self._watch = DivergenceWatch(**state["watch"])
         self._late.load_state(state["late"])
-        self._loss = None if state["loss"] is None else torch.tensor(state["loss"])
-        self._losses = state["losses"]
+        self._losses = [None if loss is None else torch.tensor(loss) for loss in state["losses"]]
 
     def _after_step(self, count: int) -> None:
         if count > self.adaptation.steps:
@@ -157,25 +150,32 @@ class AdaptedOptimizer:
     def _forget(self) -> None:
         """What was measured on the way that is left; a loss that is not finite would count twice."""
         self._late.clear()
-        self._loss, self._losses = None, 0
+        self._losses.clear()
 
     def _note(self, name: str, cosine: float) -> None:
         count, total, squares = self._cosines.get(name, (0, 0.0, 0.0))
         self._cosines[name] = count + 1, total + cosine, squares + cosine**2
 
     def _put(self, sums: Tensor, beside: dict[str, Any]) -> None:
-        """Hand in what was measured, with the mean loss since the last time."""
-        mean = sums.new_zeros(()) if self._loss is None else (self._loss / self._losses).to(sums)
-        beside["has_loss"] = self._loss is not None
-        self._loss, self._losses = None, 0
-        self._late.put(self._reduce(torch.cat([sums, mean.reshape(1) / self._world_size])), beside)
+        """Hand in what was measured, with the losses since the last time."""
+        zero, one = sums.new_zeros(1), sums.new_ones(1)
+        losses = [zero if loss is None else loss.to(sums).reshape(1) for loss in self._losses]
+        counts = [zero if loss is None else one for loss in self._losses]
+        beside["losses"] = len(losses)
+        self._losses.clear()
+        self._late.put(self._reduce(torch.cat([*losses, *counts, sums])), beside)
 
-    def _has_diverged(self, sums: list[float], loss: float, beside: dict[str, Any]) -> bool:
+    def _split(self, values: list[float], number: int) -> tuple[list[float], list[float]]:
+        """The losses that are known, means over the processes that have one, and the sums."""
+        totals, counts, sums = values[:number], values[number : 2 * number], values[2 * number :]
+        losses = [total / count for total, count in zip(totals, counts, strict=True) if count > 0]
+        return [loss for loss in losses if math.isfinite(loss) or not self._has_scaler], sums
+
+    def _has_diverged(self, sums: list[float], losses: list[float], steps: int) -> bool:
         if not all(math.isfinite(moved) for moved in sums[2::4]):  # the parameters are lost
             return True
-        is_skipped = self._has_scaler and not math.isfinite(loss)
-        is_known = beside["has_loss"] and not is_skipped
-        return self._watch.has_diverged(loss if is_known else None, beside["steps"])
+        watched: list[float | None] = [*losses] if losses else [None] * steps
+        return any(self._watch.has_diverged(loss) for loss in watched)
 
     def _go_back(self, *, rate_is_to_blame: bool) -> None:
         if self._watch.returns == _MOST_RETURNS:

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 _PATIENCE = 10  # steps that the loss may stay high
-_LEAST_HIGH = 4  # losses, where each is the mean of several steps: two high ones are noise
-_STUCK = 15  # losses that are high, and after which their own noise counts
-_CALM = 100  # steps after which a return is forgotten, at least 25 losses: it takes up to 20 to see another one
+_STUCK = 15  # steps that it is high, and after which its own noise counts
+_CALM = 100  # steps after which a return is forgotten
 
 
 @dataclass
@@ -19,20 +18,19 @@ class DivergenceWatch:
     Training has diverged when the loss is not finite, or when its mean (exponential, 0.8) has stayed for 10 steps more
     than 0.7 of the way back up from the lowest level that it had reached (a slower mean, 0.9) to where it began, and
     that way is more than three standard deviations of the noise of the loss while it was not so high; or when it has
-    stayed ten of them above where it began. After 15 losses, four of the noise of these alone are enough: a network
+    stayed ten of them above where it began. After 15 steps, four of the noise of these alone are enough: a network
     that has died, after steps that were wild, is stuck where it began, and quiet. There is no ratio of losses, since
     they can be negative.
 
     Attributes:
         start: the first loss; the first one after it was taken back.
-        mean: exponential mean of the losses, by steps.
-        level: a slower one, by losses: a few low ones are no level that was reached.
+        mean: exponential mean of the losses.
+        level: a slower one: a few low losses are no level that was reached.
         lowest: level.
         variance: of the noise, from the differences of successive losses.
         latest: losses.
-        high: losses since the mean has been high.
-        high_steps: steps of these.
-        calm: steps since training was taken back, at most 4 for each loss.
+        high: steps since the mean has been high.
+        calm: steps since training was taken back.
         returns: how many times it was, with less than 100 of these in between.
     """
 
@@ -43,18 +41,17 @@ class DivergenceWatch:
     variance: float = 0.0
     latest: list[float] = field(default_factory=list)
     high: int = 0
-    high_steps: int = 0
     calm: int = 0
     returns: int = 0
 
-    def has_diverged(self, loss: float | None, steps: int = 1) -> bool:
-        """Take the mean loss of the latest ``steps`` steps, None if it is not known.
+    def has_diverged(self, loss: float | None) -> bool:
+        """Take the loss of the next step, None if it is not known.
 
         >>> watch = DivergenceWatch()
         >>> [watch.has_diverged(loss) for loss in (4.0, 2.0, 1.0, 1.0, math.nan)]
         [False, False, False, False, True]
         """
-        self.calm += min(steps, _CALM // 25)
+        self.calm += 1
         if self.calm >= _CALM:
             self.returns = 0
         if loss is None:
@@ -63,23 +60,19 @@ class DivergenceWatch:
             return True
         if self.start is None:
             self.start = self.mean = self.level = self.lowest = loss
-        self.mean += (1 - 0.8**steps) * (loss - self.mean)
+        self.mean += 0.2 * (loss - self.mean)
         self.level += 0.1 * (loss - self.level)
         self.lowest = min(self.lowest, self.level)
         self.latest = [*self.latest[-_STUCK:], loss]
         way = self.start - self.lowest
-        if self.mean > self.lowest + 0.7 * way:
-            self.high, self.high_steps = self.high + 1, self.high_steps + steps
-        else:
-            self.high = self.high_steps = 0
+        self.high = self.high + 1 if self.mean > self.lowest + 0.7 * way else 0
         if self.high == 0 or len(self.latest) <= _STUCK:  # else what blows up would pass for noise
             square = (loss - self.latest[-2]) ** 2 / 2 if len(self.latest) > 1 else 0.0
             self.variance += (0.05 if self.variance else 1.0) * (square - self.variance)
         noise = math.sqrt(self.variance)
         if self.high >= _STUCK and way > 4 * max(self._noise_now(), 0.2 * noise):
             return True
-        is_lasting = self.high >= _LEAST_HIGH and self.high_steps >= _PATIENCE
-        return is_lasting and (way > 3 * noise or self.mean - self.start > 10 * noise > 0)
+        return self.high >= _PATIENCE and (way > 3 * noise or self.mean - self.start > 10 * noise > 0)
 
     def taken_back(self) -> None:
         """Training was taken back to where it was good."""

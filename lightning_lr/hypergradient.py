@@ -57,13 +57,14 @@ class Rule(Protocol):
     scale: float
     turns: int
 
-    def update(self, alignment: Alignment, rate: float, steps: int) -> None:
+    def update(self, alignment: Alignment, rate: float, steps: int, is_scheduled: bool = False) -> None:
         """Take one alignment.
 
         Args:
             alignment: of a gradient to the steps before it.
             rate: learning rate of the latest of these steps.
             steps: that were made since the last alignment.
+            is_scheduled: whether a schedule has moved the learning rate lately.
         """
 
 
@@ -71,8 +72,8 @@ class Rule(Protocol):
 class LongHorizon:
     """The default: looks back over the whole way from a mean of the iterates, not only over the last step.
 
-    With c the cosine of the alignment and 0.01, m its mean, K the number of times that m has changed its sign, and n
-    the steps since the last alignment::
+    With c the cosine of the alignment and 0.01 (0.02 on top of a schedule), m its mean, K the number of times that m
+    has changed its sign, and n the steps since the last alignment::
 
         m ← 0.8 m + 0.2 c
         log scale ← log scale + clip(0.7 √n c / (1 + K/10), -0.5, 0.1 √n)
@@ -81,8 +82,8 @@ class LongHorizon:
     when the direction turns, so that a rate that is decades away is reached with 23 steps for each of them, and one
     that is right stays. It rises no faster, since momentum needs some ten steps to show what a rate does. The 0.01
     makes up for what noise does still: an iterate that it has driven away from the mean is drawn back, so that at the
-    best constant rates the cosine lies a little below 0. It was measured on small tasks, see
-    ``benchmarks/hypergradient.py``.
+    best constant rates the cosine lies a little below 0; and further below at the best height of a schedule, which
+    will take that noise away. Both were measured on small tasks, see ``benchmarks/hypergradient.py``.
 
     References:
         Harry Kesten, "Accelerated Stochastic Approximation", 1958 (the gain).
@@ -93,8 +94,8 @@ class LongHorizon:
     turns: int = 0
     mean: float = 0.0
 
-    def update(self, alignment: Alignment, rate: float, steps: int) -> None:  # noqa: ARG002
-        cosine = alignment.cosine + 0.01
+    def update(self, alignment: Alignment, rate: float, steps: int, is_scheduled: bool = False) -> None:  # noqa: ARG002
+        cosine = alignment.cosine + (0.02 if is_scheduled else 0.01)
         before = self.mean
         self.mean = 0.8 * before + 0.2 * cosine if before else cosine
         self.turns += before * self.mean < 0
@@ -120,7 +121,7 @@ class Multiplicative:
     turns: int = 0
     before: float = 0.0
 
-    def update(self, alignment: Alignment, rate: float, steps: int) -> None:  # noqa: ARG002
+    def update(self, alignment: Alignment, rate: float, steps: int, is_scheduled: bool = False) -> None:  # noqa: ARG002
         cosine = alignment.cosine
         self.turns += self.before * cosine < 0
         self.before = cosine or self.before
@@ -146,7 +147,7 @@ class Additive:
     turns: int = 0
     before: float = 0.0
 
-    def update(self, alignment: Alignment, rate: float, steps: int) -> None:  # noqa: ARG002
+    def update(self, alignment: Alignment, rate: float, steps: int, is_scheduled: bool = False) -> None:  # noqa: ARG002
         if rate == 0 or not math.isfinite(alignment.dot):
             return
         self.turns += self.before * alignment.dot < 0

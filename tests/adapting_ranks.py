@@ -34,11 +34,44 @@ class Network(Recorded):
             fully_shard(self.head, mesh=mesh)
 
 
+class Quiet(Network):
+    """Gives its loss on the first rank alone in every second step, as manual optimization may."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(False, **kwargs)
+        self.automatic_optimization = False
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        optimizer: Any = self.optimizers()
+        loss = super().training_step(batch, batch_idx)
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        optimizer.step()
+        return loss if batch_idx % 2 or self.global_rank == 0 else None
+
+
+def mean_losses(every: int) -> list[float]:
+    """The watch's mean of the losses, which is the same on every rank, and what it should be."""
+    seed_everything(3, verbose=False)
+    network, callback = Quiet(lr=1e-4), HypergradientLR(horizon=20, every=every)
+    trainer = _trainer(DDPStrategy(), callback, 2)
+    trainer.fit(network, loader(40))
+    watch = callback.state_dict()["progress"][0]["watch"]
+    of_ranks = trainer.strategy.all_gather(torch.tensor(network.losses))
+    losses = torch.where(torch.arange(40) % 2 == 1, of_ranks.mean(0), of_ranks[0])  # an epoch has 20 batches
+    expected = losses[0].item()
+    for loss in losses[: watch["calm"]].tolist():  # the latest wait for the next measurement
+        expected += 0.2 * (loss - expected)
+    mean = torch.tensor(watch["mean"])
+    assert torch.equal(trainer.strategy.all_gather(mean), torch.stack([mean, mean]))
+    return [watch["mean"], expected, float(watch["calm"])]
+
+
 def rates(strategy: Strategy, shards: bool, rule: dict[str, Any], **model: Any) -> list[float]:
     """The learning rate of each of 40 steps, which is the same on every rank."""
     seed_everything(3, verbose=False)
     network = Network(shards, lr=1e-4, **model)
-    trainer = _trainer(strategy, rule, 2)
+    trainer = _trainer(strategy, HypergradientLR(**rule), 2)
     trainer.fit(network, loader(40))
     return _used(trainer, network, 40)
 
@@ -48,19 +81,21 @@ def resumed_rates(folder: Path, rule: dict[str, Any]) -> list[float]:
     for epochs, path in ((1, None), (2, folder / "half.ckpt")):
         seed_everything(3, verbose=False)
         network = Network(True, lr=1e-4)
-        trainer = _trainer(ModelParallelStrategy(2, 1, save_distributed_checkpoint=False), rule, epochs)
+        trainer = _trainer(
+            ModelParallelStrategy(2, 1, save_distributed_checkpoint=False), HypergradientLR(**rule), epochs
+        )
         trainer.fit(network, loader(40), ckpt_path=path)
         trainer.save_checkpoint(folder / "half.ckpt")
     return _used(trainer, network, 21)[1:]  # one step, with a learning rate of 0, is torch's, to make the state
 
 
-def _trainer(strategy: Strategy, rule: dict[str, Any], epochs: int) -> Trainer:
+def _trainer(strategy: Strategy, callback: HypergradientLR, epochs: int) -> Trainer:
     return Trainer(
         accelerator="cpu",
         devices=2,
         strategy=strategy,
         max_epochs=epochs,
-        callbacks=[HypergradientLR(**rule)],
+        callbacks=[callback],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -85,6 +120,8 @@ def main(folder: Path) -> None:
         "long, fsdp2 resumed": resumed_rates(folder, long),
         "short, fsdp2 resumed": resumed_rates(folder, short),
         "short, ddp": rates(DDPStrategy(), False, short, momentum=0.0),
+        "mean losses": mean_losses(1),
+        "mean losses, sparse": mean_losses(5),
         "short, buckets": rates(DDPStrategy(**buckets), False, short, momentum=0.0),
     }
     if torch.distributed.get_rank() == 0:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from lightning_lr.adaptation import Adaptation
-from lightning_lr.hypergradient import LongHorizon, Multiplicative
+from lightning_lr.hypergradient import Alignment, LongHorizon, Multiplicative
 
 
 def _step(optimizer: torch.optim.Optimizer, adaptation: Adaptation, gradients: list[float | None]) -> list[list[float]]:
@@ -127,6 +127,31 @@ def test_a_scale_that_led_astray_is_not_tried_again() -> None:
     resumed = build()
     resumed.load_units(adaptation.state(with_vectors=False))
     assert descend(resumed, 20) == 0.5 * led_astray
+
+
+@pytest.mark.parametrize("resumes", [False, True])
+def test_a_schedule_is_one_for_a_horizon_after_it_has_moved(resumes: bool) -> None:
+    asked = []
+
+    class Asked(LongHorizon):
+        def update(self, alignment: Alignment, rate: float, steps: int, is_scheduled: bool = False) -> None:
+            asked.append(is_scheduled)
+            super().update(alignment, rate, steps, is_scheduled)
+
+    parameter = nn.Parameter(torch.ones(2))
+    optimizer = torch.optim.SGD([parameter], 1e-6)
+    adaptation = Adaptation(optimizer, Asked, 4)
+    for step in range(12):
+        if step in (3, 4):
+            optimizer.param_groups[0]["lr"] = step * 1e-6
+        for sums in _step(optimizer, adaptation, [1.0]):
+            adaptation.decide(sums, {"rates": [0.0], "steps": 1})
+        if step == 5 and resumes:
+            state = adaptation.state(with_vectors=True)
+            adaptation = Adaptation(optimizer, Asked, 4)
+            adaptation.load_state(state)
+    # the first step has no way behind it
+    assert asked == [False] * 2 + [True] * 5 + [False] * 4
 
 
 def test_sums_stay_on_the_device() -> None:

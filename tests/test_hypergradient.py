@@ -39,6 +39,13 @@ def test_long_horizon_by_hand() -> None:
     assert rule.scale == pytest.approx(before * math.exp(0.2))
 
 
+def test_long_horizon_bears_more_noise_on_top_of_a_schedule() -> None:
+    for is_scheduled, step in ((False, -0.005), (True, 0.005)):
+        rule = LongHorizon()
+        rule.update(_aligned(-0.015), 0.1, 1, is_scheduled)
+        assert rule.scale == pytest.approx(math.exp(0.7 * step))
+
+
 @given(st.lists(st.floats(-1, 1), min_size=1, max_size=200))
 def test_long_horizon_keeps_its_bounds(cosines: list[float]) -> None:
     rule, scale, turns = LongHorizon(), 1.0, 0

@@ -48,7 +48,7 @@ def test_without_guard_it_trains_on() -> None:
 
 
 def test_one_bad_loss_takes_it_back_once() -> None:
-    """With sparse measurements too, whose sum of losses holds the bad one."""
+    """With sparse measurements too, which take the bad one with them."""
     torch.manual_seed(0)
     model, adapts = Breaks(lambda step: math.nan if step == 61 else 1.0), HypergradientLR(horizon=20, every=5)
     with pytest.warns(UserWarning, match="training with SGD has diverged"):
@@ -57,6 +57,25 @@ def test_one_bad_loss_takes_it_back_once() -> None:
     falls = [t for t in range(55, 79) if rates[t + 1] < 0.4 * rates[t]]
     assert len(falls) == 1
     assert adapts.state_dict()["progress"][0]["watch"]["returns"] == 1
+
+
+@pytest.mark.parametrize("every", [1, 20])
+def test_every_loss_is_watched_however_sparse_the_measurements(every: int) -> None:
+    """So it shows within 10 steps, until the next measurement, not after 10 measurements."""
+    torch.manual_seed(0)
+
+    class Forgets(Recorded):
+        def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+            x, y = batch
+            return super().training_step((x, (y + 1) % 3 if 100 <= batch_idx < 140 else y), batch_idx)
+
+    model, adapts = Forgets(), HypergradientLR(horizon=20, every=every)
+    with pytest.warns(UserWarning, match="training with SGD has diverged"):
+        fit(model, adapts, data=loader(141), max_epochs=1)
+    assert adapts.state_dict()["progress"][0]["watch"]["returns"] >= 1
+    falls = [t for t in range(100, 140) if first(model)[t + 1] < 0.4 * first(model)[t]]
+    assert falls
+    assert falls[0] <= 100 + 10 + 6 + every
 
 
 def test_running_statistics_come_back() -> None:

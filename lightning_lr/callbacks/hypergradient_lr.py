@@ -160,7 +160,6 @@ class HypergradientLR(Callback):
                     reduce=_sum_over_processes,
                 ),
                 reduce=_sum_over_processes,
-                world_size=trainer.world_size,
                 warn=rank_zero_warn,
                 mend=partial(reset_statistics, pl_module),
                 guards=self._guard,
