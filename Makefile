@@ -13,11 +13,11 @@ test: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist worksteal
 
 # The same tests with the oldest Lightning that is supported, which is at odds with newer versions of what it uses.
 test-floor: .venv-floor/.installed
-	.venv-floor/bin/pytest
+	.venv-floor/bin/pytest -n 2 --dist worksteal
 
 # torch first, by itself and pinned: what comes behind then finds it installed.
 $(VENV)/.installed: pyproject.toml constraints.txt
