@@ -40,6 +40,8 @@ class Unit:
     rule: Rule
     pieces: list[Piece] = field(default_factory=list)
     known: set[Tensor] = field(default_factory=set)  # parameters in them
+    own: float = 0.0  # the learning rate that a schedule says, when it was last seen to move
+    steady: float = math.inf  # steps since then; infinite before it has
     peak: float = 0.0  # highest learning rate since the mean was begun
     ceiling: float = math.inf  # of the scale
     alignment: Alignment = _UNKNOWN  # the latest
@@ -92,7 +94,7 @@ class Adaptation:
         self._device = next(iter(self._parameters())).device
         self._void = 0  # steps before the first that have led nowhere
         self._since = 0  # steps since the last measurement
-        self._used: list[float | Tensor] = []  # learning rate of each unit in the last step
+        self._used: list[tuple[float | Tensor, float]] = []  # learning rate and scale of each unit in the last step
         self._measured: deque[tuple[Tensor, dict[str, Any]]] = deque()
         self._covered = 0  # groups
         self._cover()
@@ -105,7 +107,6 @@ class Adaptation:
         """
         self.write()
         self.steps += 1
-        self.rates.steady += 1
         self._since += 1
         if self._since >= self._spacing() or not self._used:
             self._measure(loss_scale)
@@ -121,7 +122,7 @@ class Adaptation:
         for unit in self.units:
             if not unit.is_started and _have_gradients(unit):
                 self._shorten_first_step(unit)
-        self._used = [self.rate_of(unit) for unit in self.units]
+        self._used = [(self.rate_of(unit), unit.rule.scale) for unit in self.units]
 
     def measured(self) -> Iterator[tuple[Tensor, dict[str, Any]]]:
         """The sums that each `before_step` since the last time has measured, shape [4 · units], to be summed over
@@ -133,12 +134,19 @@ class Adaptation:
         """Adapt, when what was measured is known. Gives whether each unit has a new alignment."""
         rows = [sums[i : i + 4] for i in range(0, len(sums), 4)]
         self.unknown += any(not math.isfinite(square) for _, square, _, _ in rows)
-        news = [
-            self._decide(unit, Alignment(dot, math.sqrt(square), math.sqrt(moved)), rate or own, beside["steps"])
-            for unit, (dot, square, moved, own), rate in zip(self.units, rows, beside["rates"], strict=False)
-        ]
+        steps, news = beside["steps"], []
+        for unit, (dot, square, moved, on_device), (rate, scale) in zip(self.units, rows, beside["used"], strict=False):
+            self._follow_schedule(unit, (rate or on_device) / scale, steps)
+            alignment = Alignment(dot, math.sqrt(square), math.sqrt(moved))
+            news.append(self._decide(unit, alignment, rate or on_device, steps))
         self.write()
         return news
+
+    def _follow_schedule(self, unit: Unit, own: float, steps: int) -> None:
+        if own == 0 or math.isclose(own, unit.own, rel_tol=1e-6):  # of a float32 times its scale
+            unit.steady += steps
+            return
+        unit.own, unit.steady = own, 0 if unit.own else math.inf
 
     def _decide(self, unit: Unit, alignment: Alignment, rate: float, steps: int) -> bool:
         if rate > 0 and alignment.gradient_norm > 0 and alignment.movement_norm == 0:
@@ -147,7 +155,7 @@ class Adaptation:
             return False
         unit.alignment = alignment
         if self._adapts:
-            unit.rule.update(alignment, rate, steps, is_scheduled=self.rates.steady <= self._lately)
+            unit.rule.update(alignment, rate, steps, is_scheduled=unit.steady < self._lately)
             unit.rule.scale = min(unit.rule.scale, unit.ceiling)
         unit.peak = max(unit.peak, rate)
         if self._mean is not None and rate < _FALLEN * unit.peak:
@@ -183,7 +191,6 @@ class Adaptation:
             self._mean.forget()
         self._measured.clear()
         self.write()
-        self.rates.steady = math.inf
 
     def write(self) -> None:
         """Set the learning rates of the coming step."""
@@ -199,10 +206,11 @@ class Adaptation:
         positions = {parameter: i for i, parameter in enumerate(self._parameters())}
         return {
             "own": self.rates.own(),
-            "steady": self.rates.steady,
             "units": [
                 {
                     "rule": asdict(unit.rule),  # type: ignore[call-overload]
+                    "own": unit.own,
+                    "steady": unit.steady,
                     "peak": unit.peak,
                     "ceiling": unit.ceiling,
                     "alignment": list(unit.alignment),
@@ -212,7 +220,7 @@ class Adaptation:
             ],
             "unknown": self.unknown,
             "since": self._since,
-            "used": [float(rate) for rate in self._used],
+            "used": [(float(rate), scale) for rate, scale in self._used],
             "movement": self._movement.state(positions) if with_vectors else None,
         }
 
@@ -229,7 +237,6 @@ class Adaptation:
     def load_own(self, state: dict[str, Any]) -> None:
         """Take the groups to hold scaled learning rates, as they do when the optimizer's own state was loaded."""
         self.rates = ScaledRates(self.optimizer, state["own"])
-        self.rates.steady = state["steady"]
 
     def load_units(self, state: dict[str, Any]) -> None:
         """Go on with what was learned of the learning rates, and with nothing else."""
@@ -239,8 +246,9 @@ class Adaptation:
             for name, value in saved["rule"].items():
                 if name != "beta":  # an argument, and the new one holds
                     setattr(unit.rule, name, value)
-            unit.peak, unit.ceiling, unit.alignment = saved["peak"], saved["ceiling"], Alignment(*saved["alignment"])
-            unit.is_started = saved["is_started"]
+            unit.alignment = Alignment(*saved["alignment"])
+            for name in ("own", "steady", "peak", "ceiling", "is_started"):
+                setattr(unit, name, saved[name])
         self.write()
 
     def _parameters(self) -> list[Tensor]:
@@ -278,10 +286,10 @@ class Adaptation:
     @torch.no_grad()
     def _measure(self, loss_scale: Tensor | None) -> None:
         self._cover()
-        rates = [*self._used, *[0.0] * (len(self.units) - len(self._used))]
-        rows = [self._sums(unit, rate, loss_scale) for unit, rate in zip(self.units, rates, strict=True)]
-        numbers = [0.0 if isinstance(rate, Tensor) else rate for rate in rates]
-        self._measured.append((torch.cat(rows), {"rates": numbers, "steps": self._since}))
+        used = [*self._used, *[(0.0, 1.0)] * (len(self.units) - len(self._used))]
+        rows = [self._sums(unit, rate, loss_scale) for unit, (rate, _) in zip(self.units, used, strict=True)]
+        numbers = [(0.0 if isinstance(rate, Tensor) else rate, scale) for rate, scale in used]
+        self._measured.append((torch.cat(rows), {"used": numbers, "steps": self._since}))
 
     def _sums(self, unit: Unit, rate: float | Tensor, loss_scale: Tensor | None) -> Tensor:
         """``⟨g, d⟩``, ``‖g‖²``, ``‖d‖²`` over a unit, and its learning rate if that is a tensor; shape [4]."""

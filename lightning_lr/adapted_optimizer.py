@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from itertools import chain
 from typing import Any
 
 import torch
@@ -49,7 +50,7 @@ class AdaptedOptimizer:
         self._has_scaler, self._mend = has_scaler, mend
         self._late = LateValues()
         self._watch = DivergenceWatch()
-        self._losses: list[Tensor | None] = []  # of the steps since the last measurement, on the device
+        self._losses: list[Tensor | None] = []  # of the batches since the last measurement, on the device
         self._cosines: dict[str, tuple[int, float, float]] = {}  # of this epoch: how many, their sum, that of squares
         self._counter = StepCounter(adaptation.optimizer, self._after_step, first=True)
         self._seen = 0  # of its steps
@@ -67,15 +68,16 @@ class AdaptedOptimizer:
         """
         self._seen = self.adaptation.steps
         if self._guards:
-            self._losses.append(loss)
+            # a copy, since the next loss may be written to the same place, as compiled models do
+            self._losses.append(None if loss is None else loss.clone())
         known = self._late.take()  # of the batches before
         for measured, beside in self.adaptation.measured():
             self._put(measured, beside)
         for values, beside in known:
-            losses, sums = self._split(values, beside["losses"])
-            if self._guards and self._has_diverged(sums, losses, beside["steps"]):
-                # a loss or parameters that are not finite may come from one bad batch
-                self._go_back(rate_is_to_blame=all(map(math.isfinite, (*losses, *sums[2::4]))))
+            losses, sums = self._split(values, beside["batches"], beside["steps"])
+            sign = self._sign_of_divergence(losses, sums) if self._guards else None
+            if sign is not None:
+                self._go_back(rate_is_to_blame=math.isfinite(sign))  # else one bad batch may be
                 return
             for (name, unit), is_new in zip(self.units(), self.adaptation.decide(sums, beside), strict=False):
                 if is_new:
@@ -129,7 +131,7 @@ class AdaptedOptimizer:
             "adaptation": self.adaptation.state(with_vectors),
             "watch": asdict(self._watch),
             "late": self._late.state(),
-            "losses": [None if loss is None else loss.item() for loss in self._losses],
+            "losses": self._losses_in_numbers(),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -161,21 +163,29 @@ class AdaptedOptimizer:
         zero, one = sums.new_zeros(1), sums.new_ones(1)
         losses = [zero if loss is None else loss.to(sums).reshape(1) for loss in self._losses]
         counts = [zero if loss is None else one for loss in self._losses]
-        beside["losses"] = len(losses)
+        beside["batches"] = len(losses)
         self._losses.clear()
         self._late.put(self._reduce(torch.cat([*losses, *counts, sums])), beside)
 
-    def _split(self, values: list[float], number: int) -> tuple[list[float], list[float]]:
-        """The losses that are known, means over the processes that have one, and the sums."""
-        totals, counts, sums = values[:number], values[number : 2 * number], values[2 * number :]
-        losses = [total / count for total, count in zip(totals, counts, strict=True) if count > 0]
-        return [loss for loss in losses if math.isfinite(loss) or not self._has_scaler], sums
+    def _split(self, values: list[float], batches: int, steps: int) -> tuple[list[float | None], list[float]]:
+        """The loss of each step, a mean over the processes that have one, None if it is unknown, and the sums."""
+        totals, counts, sums = values[:batches], values[batches : 2 * batches], values[2 * batches :]
+        losses = [total / count if count > 0 else None for total, count in zip(totals, counts, strict=True)]
+        losses += [None] * (steps - batches)  # where there are several steps in a batch
+        if self._has_scaler:  # it leaves these steps out
+            losses = [None if loss is None or not math.isfinite(loss) else loss for loss in losses]
+        return losses, sums
 
-    def _has_diverged(self, sums: list[float], losses: list[float], steps: int) -> bool:
-        if not all(math.isfinite(moved) for moved in sums[2::4]):  # the parameters are lost
-            return True
-        watched: list[float | None] = [*losses] if losses else [None] * steps
-        return any(self._watch.has_diverged(loss) for loss in watched)
+    def _sign_of_divergence(self, losses: list[float | None], sums: list[float]) -> float | None:
+        """The loss that shows it, or the movement if the parameters are lost; None if all is well."""
+        high = (loss for loss in losses if self._watch.has_diverged(loss))
+        lost = (moved for moved in sums[2::4] if not math.isfinite(moved))
+        return next(chain(high, lost), None)
+
+    def _losses_in_numbers(self) -> list[float | None]:
+        known = [loss for loss in self._losses if loss is not None]
+        numbers = iter(torch.stack(known).tolist() if known else [])
+        return [None if loss is None else next(numbers) for loss in self._losses]
 
     def _go_back(self, *, rate_is_to_blame: bool) -> None:
         if self._watch.returns == _MOST_RETURNS:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 
 _PATIENCE = 10  # steps that the loss may stay high
-_STUCK = 15  # steps that it is high, and after which its own noise counts
+_STUCK = 15  # steps that it has been high, after which the noise of these alone is enough
 _CALM = 100  # steps after which a return is forgotten
 
 
@@ -19,8 +19,9 @@ class DivergenceWatch:
     than 0.7 of the way back up from the lowest level that it had reached (a slower mean, 0.9) to where it began, and
     that way is more than three standard deviations of the noise of the loss while it was not so high; or when it has
     stayed ten of them above where it began. After 15 steps, four of the noise of these alone are enough: a network
-    that has died, after steps that were wild, is stuck where it began, and quiet. There is no ratio of losses, since
-    they can be negative.
+    that has died, after steps that were wild, is stuck where it began, and quiet. Most of the last 10 losses are that
+    high too: a single one that is far off lifts the mean for as long. There is no ratio of losses, since they can be
+    negative.
 
     Attributes:
         start: the first loss; the first one after it was taken back.
@@ -65,11 +66,14 @@ class DivergenceWatch:
         self.lowest = min(self.lowest, self.level)
         self.latest = [*self.latest[-_STUCK:], loss]
         way = self.start - self.lowest
-        self.high = self.high + 1 if self.mean > self.lowest + 0.7 * way else 0
+        edge = self.lowest + 0.7 * way
+        self.high = self.high + 1 if self.mean > edge else 0
         if self.high == 0 or len(self.latest) <= _STUCK:  # else what blows up would pass for noise
             square = (loss - self.latest[-2]) ** 2 / 2 if len(self.latest) > 1 else 0.0
             self.variance += (0.05 if self.variance else 1.0) * (square - self.variance)
         noise = math.sqrt(self.variance)
+        if sum(each > edge for each in self.latest[-_PATIENCE:]) <= _PATIENCE / 2:
+            return False  # a few that are far off, and lift the mean for long
         if self.high >= _STUCK and way > 4 * max(self._noise_now(), 0.2 * noise):
             return True
         return self.high >= _PATIENCE and (way > 3 * noise or self.mean - self.start > 10 * noise > 0)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -28,8 +27,6 @@ class ScaledRates:
 
     Attributes:
         scales: of each group. They hold from the next `write` on.
-        steady: steps since others have changed an own value, for the user of this class to count on; infinite before.
-            A tensor that they have written is taken for changed.
     """
 
     def __init__(self, optimizer: Optimizer, own: list[float] | None = None) -> None:
@@ -40,7 +37,6 @@ class ScaledRates:
         self._marks = [_mark(group) for group in self._groups]
         self._watched: list[tuple[Any, type]] = []
         self.scales = [1.0] * len(self._groups)
-        self.steady = math.inf
         self._written: list[float | None] = [None] * len(self._groups)  # the scales that the groups hold
 
     @property
@@ -67,7 +63,7 @@ class ScaledRates:
                 self._written.append(None)
             elif not _is_same(_mark(group), self._marks[i]):
                 taken = _copy(group["lr"]) / (self.scales[i] if are_scaled else 1)
-                self._change(i, self._unless_ours(i, taken))
+                self._own[i] = self._unless_ours(i, taken)
                 self._marks[i] = _mark(group)
                 self._written[i] = None
 
@@ -97,7 +93,7 @@ class ScaledRates:
         finally:
             for i, is_ours in enumerate(ours):
                 if is_ours:
-                    self._change(i, _copy(self._groups[i]["lr"]))
+                    self._own[i] = _copy(self._groups[i]["lr"])
                     self._set(i, self._groups[i], self._own[i] * self.scales[i])
 
     def watch(self, scheduler: Any) -> None:
@@ -132,11 +128,6 @@ class ScaledRates:
         for scheduler, kind in self._watched:
             scheduler.__class__ = kind
         self._watched.clear()
-
-    def _change(self, i: int, own: float | Tensor) -> None:
-        if isinstance(own, Tensor) or own != self._own[i]:
-            self.steady = 0
-        self._own[i] = own
 
     def _set(self, i: int, group: ParamGroup, value: float | Tensor) -> None:
         if isinstance(group["lr"], Tensor):

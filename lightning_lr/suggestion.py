@@ -188,8 +188,8 @@ def _valley(reading: _Reading, k: float) -> float:  # noqa: ARG001
 def _slide(reading: _Reading, k: float) -> float:  # noqa: ARG001
     """The last index before the minimum at which the slope by log lr is at least a tenth of the steepest."""
     slope = _slope(reading)[: reading.best + 1]
-    steep = np.flatnonzero(slope <= 0.1 * slope.min()) if len(slope) else np.array([0])
-    return reading.lr_at(int(steep[-1]))
+    steep = np.flatnonzero(slope <= 0.1 * min(slope.min(), 0.0))
+    return reading.lr_at(int(steep[-1]) if len(steep) else reading.best)  # it only rises
 
 
 def _steepest(reading: _Reading, k: float) -> float:  # noqa: ARG001

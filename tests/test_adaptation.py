@@ -113,7 +113,7 @@ def test_a_scale_that_led_astray_is_not_tried_again() -> None:
         """Along a slope, where the scale rises without end."""
         for _ in range(steps):
             for row in _step(adaptation.optimizer, adaptation, [1.0]):
-                adaptation.decide(row, {"rates": [0.0], "steps": 1})
+                adaptation.decide(row, {"used": [(0.0, 1.0)], "steps": 1})
         return adaptation.units[0].rule.scale
 
     adaptation = build()
@@ -129,8 +129,9 @@ def test_a_scale_that_led_astray_is_not_tried_again() -> None:
     assert descend(resumed, 20) == 0.5 * led_astray
 
 
+@pytest.mark.parametrize("as_tensor", [False, True], ids=["float", "tensor"])
 @pytest.mark.parametrize("resumes", [False, True])
-def test_a_schedule_is_one_for_a_horizon_after_it_has_moved(resumes: bool) -> None:
+def test_a_schedule_is_one_for_a_horizon_after_it_has_moved(resumes: bool, as_tensor: bool) -> None:
     asked = []
 
     class Asked(LongHorizon):
@@ -139,19 +140,26 @@ def test_a_schedule_is_one_for_a_horizon_after_it_has_moved(resumes: bool) -> No
             super().update(alignment, rate, steps, is_scheduled)
 
     parameter = nn.Parameter(torch.ones(2))
-    optimizer = torch.optim.SGD([parameter], 1e-6)
+    optimizer = torch.optim.SGD([parameter], torch.tensor(1e-6) if as_tensor else 1e-6, foreach=False)
+    group = optimizer.param_groups[0]
     adaptation = Adaptation(optimizer, Asked, 4)
     for step in range(12):
         if step in (3, 4):
-            optimizer.param_groups[0]["lr"] = step * 1e-6
-        for sums in _step(optimizer, adaptation, [1.0]):
-            adaptation.decide(sums, {"rates": [0.0], "steps": 1})
+            group["lr"] = torch.tensor(step * 1e-6) if as_tensor else step * 1e-6
+        elif step in (1, 7) and as_tensor:
+            group["lr"].copy_(group["lr"].clone())  # as a rehearsal puts it back
+        parameter.grad = torch.ones(2)
+        adaptation.before_step()
+        for sums, beside in adaptation.measured():
+            adaptation.decide(sums.tolist(), beside)
+        optimizer.step()
+        adaptation.after_step()
         if step == 5 and resumes:
             state = adaptation.state(with_vectors=True)
             adaptation = Adaptation(optimizer, Asked, 4)
             adaptation.load_state(state)
-    # the first step has no way behind it
-    assert asked == [False] * 2 + [True] * 5 + [False] * 4
+    # the first step has no way behind it; the rate of a step is seen with the next one
+    assert asked == [False] * 3 + [True] * 5 + [False] * 3
 
 
 def test_sums_stay_on_the_device() -> None:

@@ -68,6 +68,16 @@ def test_a_network_that_has_died_is_stuck_and_quiet() -> None:
     assert _first([2.3, *wild, *wild]) is None
 
 
+def test_a_loss_that_is_far_off_is_no_divergence() -> None:
+    """Though it lifts the mean for more than 10 steps."""
+    random = np.random.default_rng(0)
+    losses = 2 * np.exp(-np.arange(1000) / 20) + 0.3 + 0.05 * random.standard_normal(1000)
+    spikes = losses + 120 * (random.random(1000) < 0.003)
+    assert spikes.max() > 100
+    assert _first(list(spikes)) is None
+    assert _first([*losses, *[120.0] * 10]) is not None
+
+
 @pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
 def test_what_is_not_finite(bad: float) -> None:
     assert _first([1.0, bad]) == 1

@@ -371,6 +371,27 @@ def test_range_test_beside_bounds_of_ones_own_leaves_the_scale() -> None:
     assert rates[0][-1] > 2 * rates[0][0]
 
 
+@pytest.mark.parametrize("as_tensor", [False, True], ids=["float", "tensor"])
+def test_range_test_that_sets_nothing_leaves_no_trace(as_tensor: bool) -> None:
+    class Rates(Recorded):
+        def configure_optimizers(self) -> Any:
+            optimizer = super().configure_optimizers()
+            if as_tensor:
+                optimizer.param_groups[0]["lr"] = torch.tensor(1e-3, dtype=torch.float64)
+            return optimizer
+
+    models = []
+    for tests in ([], [LRRangeTest(num_steps=40, apply=False, at_epochs=(2,), if_unsure="warn")]):
+        torch.manual_seed(0)
+        models.append(Rates(lr=1e-3))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            fit(models[-1], *tests, HypergradientLR(horizon=20), max_epochs=4)
+    assert models[0].used == models[1].used
+    for one, other in zip(models[0].parameters(), models[1].parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
 def test_says_how_the_rate_is(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
     for lr, word in ((1e-6, "too low"), (3.0, "too high")):
         model, watches = Recorded(lr=lr, momentum=0.0), HypergradientLR(adapt=False)

@@ -78,6 +78,42 @@ def test_every_loss_is_watched_however_sparse_the_measurements(every: int) -> No
     assert falls[0] <= 100 + 10 + 6 + every
 
 
+@pytest.mark.parametrize("last", [math.nan, 50.0])
+@pytest.mark.parametrize("every", [1, 20])
+def test_the_first_sign_tells_what_is_to_blame(every: int, last: float) -> None:
+    """A rate that was too high is, even if the losses overflow before the next measurement."""
+    torch.manual_seed(0)
+    model = Breaks(lambda step: 1.0 if step < 50 else 50.0 if step < 62 else last, keeps_norm=True)
+    adapts = HypergradientLR(horizon=20, every=every)
+    with pytest.warns(UserWarning, match="training with SGD has diverged"):
+        fit(model, adapts, data=loader(62), max_epochs=1)
+    assert unit(adapts)["ceiling"] < math.inf
+
+
+def test_losses_are_watched_where_the_next_is_written_to_the_same_place() -> None:
+    """As compiled models with graphs do; Lightning copies the loss in automatic optimization only."""
+
+    class SamePlace(Classifier):
+        def __init__(self) -> None:
+            super().__init__()
+            self.automatic_optimization = False
+            self.place = torch.zeros(())
+
+        def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Any:
+            optimizer: Any = self.optimizers()
+            loss = super().training_step(batch, batch_idx)
+            optimizer.zero_grad()
+            self.manual_backward(loss)
+            optimizer.step()
+            return self.place.copy_(loss.detach())
+
+    model, adapts = SamePlace(), HypergradientLR(horizon=20, every=5)
+    fit(model, adapts, data=loader(31), max_epochs=1)
+    latest = adapts.state_dict()["progress"][0]["watch"]["latest"]
+    assert len(latest) == 16
+    assert latest == pytest.approx(model.losses[10:26], rel=1e-6)
+
+
 def test_running_statistics_come_back() -> None:
     """One batch that is not finite would leave BatchNorm with statistics that are not, for the rest of the run."""
 

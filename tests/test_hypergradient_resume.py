@@ -30,17 +30,22 @@ def _callbacks(rule: str, folder: Path, **kwargs: Any) -> list[Callback]:
 @pytest.mark.parametrize("optimizer", ["SGD", "plain SGD", "Adam", "RMSprop"])
 @pytest.mark.parametrize("rule", RULES)
 def test_resume_is_exact(rule: str, optimizer: str, tmp_path: Path) -> None:
-    """From a checkpoint between two measurements and from one behind one: same rates, same weights."""
+    """From a checkpoint between two measurements and from one behind one: same rates, weights and losses watched."""
     arguments: dict[str, Any] = {"data": loader(1), "max_epochs": 40, "enable_checkpointing": True}
     whole = plain(optimizer)
-    fit(whole, *_callbacks(rule, tmp_path), **arguments)
+    _, uninterrupted, _ = made = _callbacks(rule, tmp_path)
+    fit(whole, *made, **arguments)
     assert len(set(first(whole))) > 35
     for step in (20, 21):
         resumed = plain(optimizer)
-        fit(resumed, *_callbacks(rule, tmp_path / "resumed"), ckpt_path=tmp_path / f"step={step}.ckpt", **arguments)
+        _, adapts, _ = made = _callbacks(rule, tmp_path / "resumed")
+        fit(resumed, *made, ckpt_path=tmp_path / f"step={step}.ckpt", **arguments)
         assert first(resumed) == first(whole)[step:]
         for theirs, ours in zip(whole.parameters(), resumed.parameters(), strict=True):
             assert torch.equal(theirs, ours)
+        ends = [each.state_dict()["progress"][0] for each in (uninterrupted, adapts)]
+        assert ends[0]["watch"] == ends[1]["watch"]
+        assert ends[0]["losses"] == ends[1]["losses"]
 
 
 def test_resume_without_the_anchor_goes_on_with_scale_and_turns(tmp_path: Path) -> None:

@@ -62,6 +62,7 @@ CURVES = {
     "negative": _valley() - 10,
     "flat": np.full(200, 2.0) + 0.01 * np.random.default_rng(0).normal(size=200),
     "rising only": 2 + np.minimum(LRS, 3) + 1e-3 * np.random.default_rng(0).normal(size=200),
+    "rising from the start": 2 + 0.1 * np.log(LRS / LRS[0]),
     "never diverges": _valley(edge=1e9),
     "NaN tail": np.where(LRS < 0.5, _valley(), np.nan),
     "infinity": np.where(LRS < 0.5, _valley(), np.inf),
