@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
+from lightning_lr.adapted_unit import Unit
 from lightning_lr.alignment_sums import alignment_sums
 from lightning_lr.first_step import shorten_first_step
-from lightning_lr.flat_pieces import Piece, pieces
+from lightning_lr.flat_pieces import pieces
 from lightning_lr.hypergradient import Alignment, Rule
 from lightning_lr.last_step import LastStep
 from lightning_lr.movement import FromMean, Movement
@@ -26,26 +26,9 @@ Every = int | Literal["auto"]
 _SETTLED_TURNS = 8
 _SPARSE_STEPS = 5
 _FALLEN = 0.3  # of the highest learning rate since the mean was begun, which then is of another time
-_CEILING = 0.5  # of a scale with which training has diverged: it is not tried again
 _MOST_VOID_STEPS = 10  # that lead nowhere, before the first one that does not
 
-_UNKNOWN = Alignment(0.0, 0.0, 0.0)
 _TOO_SHORT = Alignment(1.0, 1.0, 1.0)  # of steps so short that the parameters stay as they are
-
-
-@dataclass
-class Unit:
-    """Groups of an optimizer that have one scale."""
-
-    rule: Rule
-    pieces: list[Piece] = field(default_factory=list)
-    known: set[Tensor] = field(default_factory=set)  # parameters in them
-    own: float = 0.0  # the learning rate that a schedule says, when it was last seen to move
-    steady: float = math.inf  # steps since then; infinite before it has
-    peak: float = 0.0  # highest learning rate since the mean was begun
-    ceiling: float = math.inf  # of the scale
-    alignment: Alignment = _UNKNOWN  # the latest
-    is_started: bool = True  # or the first step is still to come, and is to be short
 
 
 class Adaptation:
@@ -90,7 +73,7 @@ class Adaptation:
         self._mean = None if horizon is None else FromMean(horizon)
         one_step = LastStep(optimizer) if type(optimizer) in LastStep.KINDS else FromMean(1)
         self._movement: Movement = one_step if self._mean is None else self._mean
-        self._lately = 0.0 if horizon is None else horizon  # steps for which a schedule that has moved counts as one
+        self._horizon = 0.0 if horizon is None else horizon
         self._device = next(iter(self._parameters())).device
         self._void = 0  # steps before the first that have led nowhere
         self._since = 0  # steps since the last measurement
@@ -120,7 +103,7 @@ class Adaptation:
         if self._since >= self._spacing() - 1:
             self._movement.after_step()
         for unit in self.units:
-            if not unit.is_started and _have_gradients(unit):
+            if not unit.is_started and unit.has_gradients:
                 self._shorten_first_step(unit)
         self._used = [(self.rate_of(unit), unit.rule.scale) for unit in self.units]
 
@@ -136,17 +119,12 @@ class Adaptation:
         self.unknown += any(not math.isfinite(square) for _, square, _, _ in rows)
         steps, news = beside["steps"], []
         for unit, (dot, square, moved, on_device), (rate, scale) in zip(self.units, rows, beside["used"], strict=False):
-            self._follow_schedule(unit, (rate or on_device) / scale, steps)
+            rate = rate or on_device
+            unit.follow_schedule(rate / scale if scale > 0 else 0.0, steps)
             alignment = Alignment(dot, math.sqrt(square), math.sqrt(moved))
-            news.append(self._decide(unit, alignment, rate or on_device, steps))
+            news.append(self._decide(unit, alignment, rate, steps))
         self.write()
         return news
-
-    def _follow_schedule(self, unit: Unit, own: float, steps: int) -> None:
-        if own == 0 or math.isclose(own, unit.own, rel_tol=1e-6):  # of a float32 times its scale
-            unit.steady += steps
-            return
-        unit.own, unit.steady = own, 0 if unit.own else math.inf
 
     def _decide(self, unit: Unit, alignment: Alignment, rate: float, steps: int) -> bool:
         if rate > 0 and alignment.gradient_norm > 0 and alignment.movement_norm == 0:
@@ -155,8 +133,7 @@ class Adaptation:
             return False
         unit.alignment = alignment
         if self._adapts:
-            unit.rule.update(alignment, rate, steps, is_scheduled=unit.steady < self._lately)
-            unit.rule.scale = min(unit.rule.scale, unit.ceiling)
+            unit.adapt(rate, steps, self._horizon)
         unit.peak = max(unit.peak, rate)
         if self._mean is not None and rate < _FALLEN * unit.peak:
             unit.peak = rate
@@ -172,11 +149,7 @@ class Adaptation:
         for unit in self.units:
             for piece in unit.pieces:
                 self._mean.go_back(piece)
-            if rate_is_to_blame:
-                unit.ceiling = _CEILING * unit.rule.scale
-            unit.rule.scale *= 0.3
-            unit.rule.turns += 3
-            unit.peak, unit.alignment = 0.0, _UNKNOWN
+            unit.gone_astray(rate_is_to_blame=rate_is_to_blame)
         self._measured.clear()
         self._reset()
         self.write()
@@ -206,18 +179,7 @@ class Adaptation:
         positions = {parameter: i for i, parameter in enumerate(self._parameters())}
         return {
             "own": self.rates.own(),
-            "units": [
-                {
-                    "rule": asdict(unit.rule),  # type: ignore[call-overload]
-                    "own": unit.own,
-                    "steady": unit.steady,
-                    "peak": unit.peak,
-                    "ceiling": unit.ceiling,
-                    "alignment": list(unit.alignment),
-                    "is_started": unit.is_started,
-                }
-                for unit in self.units
-            ],
+            "units": [unit.state() for unit in self.units],
             "unknown": self.unknown,
             "since": self._since,
             "used": [(float(rate), scale) for rate, scale in self._used],
@@ -243,12 +205,7 @@ class Adaptation:
         if len(self.units) != len(state["units"]):
             return  # groups that another fit has added are not here
         for unit, saved in zip(self.units, state["units"], strict=True):
-            for name, value in saved["rule"].items():
-                if name != "beta":  # an argument, and the new one holds
-                    setattr(unit.rule, name, value)
-            unit.alignment = Alignment(*saved["alignment"])
-            for name in ("own", "steady", "peak", "ceiling", "is_started"):
-                setattr(unit, name, saved[name])
+            unit.load_state(saved)
         self.write()
 
     def _parameters(self) -> list[Tensor]:
@@ -316,7 +273,3 @@ class Adaptation:
                 f"HypergradientLR: the first {self._void} steps of {type(self.optimizer).__name__} have all led to"
                 " parameters that are not finite: look for gradients that are not."
             )
-
-
-def _have_gradients(unit: Unit) -> bool:
-    return any(parameter.grad is not None for piece in unit.pieces for parameter in piece.parameters)

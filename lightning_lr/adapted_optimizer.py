@@ -11,7 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_lr.adaptation import Adaptation, Unit
+from lightning_lr.adaptation import Adaptation
+from lightning_lr.adapted_unit import Unit
 from lightning_lr.divergence import DivergenceWatch
 from lightning_lr.late_values import LateValues
 from lightning_lr.param_groups import group_names

@@ -1,0 +1,84 @@
+"""Groups of an optimizer whose learning rates have one scale: what is known of them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from torch import Tensor
+
+from lightning_lr.flat_pieces import Piece
+from lightning_lr.hypergradient import Alignment, Rule
+
+_UNKNOWN = Alignment(0.0, 0.0, 0.0)
+
+_CEILING = 0.5  # of a scale with which training has diverged: it is not tried again
+_SAVED = "own", "steady", "peak", "ceiling", "is_started"
+
+
+@dataclass
+class Unit:
+    """Groups of an optimizer that have one scale.
+
+    Attributes:
+        rule: by which the scale adapts.
+        pieces: where its parameters are.
+        known: parameters in these.
+        own: the learning rate that the schedule said when it was last seen to move.
+        steady: steps since then; infinite before it has.
+        peak: highest learning rate since the mean of iterates was begun.
+        ceiling: of the scale.
+        alignment: the latest.
+        is_started: or the first step is still to come, and is to be short.
+    """
+
+    rule: Rule
+    pieces: list[Piece] = field(default_factory=list)
+    known: set[Tensor] = field(default_factory=set)
+    own: float = 0.0
+    steady: float = math.inf
+    peak: float = 0.0
+    ceiling: float = math.inf
+    alignment: Alignment = _UNKNOWN
+    is_started: bool = True
+
+    @property
+    def has_gradients(self) -> bool:
+        """Whether any of its parameters has one."""
+        return any(parameter.grad is not None for piece in self.pieces for parameter in piece.parameters)
+
+    def follow_schedule(self, own: float, steps: int) -> None:
+        """Take the learning rate that the schedule said for the latest of some steps, 0 if it is not known."""
+        if own == 0 or math.isclose(own, self.own, rel_tol=1e-6):  # it may have been a float32, times its scale
+            self.steady += steps
+        else:
+            self.steady = 0 if self.own else math.inf
+            self.own = own
+
+    def adapt(self, rate: float, steps: int, horizon: float) -> None:
+        """Let the rule take the latest alignment. A schedule that has moved within the horizon counts as one."""
+        self.rule.update(self.alignment, rate, steps, is_scheduled=self.steady < horizon)
+        self.rule.scale = min(self.rule.scale, self.ceiling)
+
+    def gone_astray(self, *, rate_is_to_blame: bool) -> None:
+        """Go on with a smaller scale, since training has diverged."""
+        if rate_is_to_blame:
+            self.ceiling = _CEILING * self.rule.scale
+        self.rule.scale *= 0.3
+        self.rule.turns += 3
+        self.peak, self.alignment = 0.0, _UNKNOWN
+
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint, in plain numbers."""
+        rule = asdict(self.rule)  # type: ignore[call-overload]
+        return {"rule": rule, "alignment": list(self.alignment), **{name: getattr(self, name) for name in _SAVED}}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        for name, value in state["rule"].items():
+            if name != "beta":  # an argument, and the new one holds
+                setattr(self.rule, name, value)
+        self.alignment = Alignment(*state["alignment"])
+        for name in _SAVED:
+            setattr(self, name, state[name])
