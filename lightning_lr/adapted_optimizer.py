@@ -104,9 +104,10 @@ class AdaptedOptimizer:
     def verdicts(self) -> Iterator[str]:
         """What the cosines since the last time say of the learning rates, in a sentence for each unit."""
         for name, (count, total, squares) in self._cosines.items():
-            mean, scale = total / count, math.sqrt(squares / count)
-            word = "about right" if abs(mean) <= _ABOUT_RIGHT * scale else "too low" if mean > 0 else "too high"
-            yield f"the learning rate of {name} was {word} in this epoch (mean alignment {mean:+.3f})."
+            mean, rms = total / count, math.sqrt(squares / count)
+            word = "about right" if abs(mean) <= _ABOUT_RIGHT * rms else "too low" if mean > 0 else "too high"
+            alignment = f"alignment: mean {mean:+.3f}, root mean square {rms:.3f}"
+            yield f"the learning rate of {name} was {word} in this epoch ({alignment})."
         if not self._cosines and self.adaptation.unknown > self._unknown:
             yield (
                 f"no gradient of {self.name} was finite in this epoch: the learning rate is too high, or look for"

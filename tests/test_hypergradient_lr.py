@@ -314,6 +314,18 @@ def test_range_test_before_it(adapts_first: bool) -> None:
     assert model.used[25][0] != model.used[20][0]
 
 
+@pytest.mark.parametrize("adapts_first", [True, False])
+def test_range_test_at_the_start_sets_the_rate_to_begin_with(adapts_first: bool) -> None:
+    """Which is good, so that the first step is not made short."""
+    model, adapts, test = Recorded(), HypergradientLR(), LRRangeTest(num_steps=40, if_unsure="warn")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        fit(model, *((adapts, test) if adapts_first else (test, adapts)))
+    assert test.result is not None
+    assert model.used[0][0] == model.used[1][0] == pytest.approx(test.result.lr, rel=1e-12)
+    assert model.used[-1][0] != model.used[0][0]
+
+
 @pytest.mark.skipif(not hasattr(callbacks, "WeightAveraging"), reason="Lightning 2.6 brought it")
 def test_weight_averaging() -> None:
     models = [plain(), plain()]

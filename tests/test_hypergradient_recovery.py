@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 import pytest
@@ -39,6 +40,15 @@ def test_gives_up_when_it_has_gone_back_three_times_in_a_row() -> None:
         pytest.raises(RuntimeError, match=r"back to good weights 3 times in a row.*guard=False"),
     ):
         fit(model, HypergradientLR(), data=loader(100), max_epochs=1)
+
+
+def test_every_return_is_told() -> None:
+    """Also where Python shows the same text once."""
+    model = Breaks(lambda step: math.nan if step % 150 == 140 else 1.0)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("default")
+        fit(model, HypergradientLR(horizon=20), data=loader(320), max_epochs=1)
+    assert len([each for each in caught if "has diverged" in str(each.message)]) == 2
 
 
 def test_without_guard_it_trains_on() -> None:

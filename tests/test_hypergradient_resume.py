@@ -104,7 +104,8 @@ def test_with_another_rule_the_schedule_goes_on(tmp_path: Path) -> None:
     trainer = fit(_scheduled(), RULES["long_horizon"](), max_epochs=1)
     trainer.save_checkpoint(tmp_path / "run.ckpt")
     resumed = _scheduled()
-    with pytest.warns(UserWarning, match="resumed with changed arguments"):
+    changed = pytest.warns(UserWarning, match="resumed with changed arguments")
+    with changed, pytest.warns(UserWarning, match="begins anew, with a scale of 1"):
         fit(resumed, RULES["multiplicative"](), ckpt_path=tmp_path / "run.ckpt", max_epochs=2)
     assert first(resumed)[0] == pytest.approx(1e-3 * 0.9**20, rel=1e-6)
 

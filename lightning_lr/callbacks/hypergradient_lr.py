@@ -61,17 +61,23 @@ class HypergradientLR(Callback):
         horizon: of the mean that ``"long_horizon"`` looks back to: steps (``200``), epochs (``"2ep"``) or a share of
             the run (``"0.2run"``). A fifth of the run if None, or 200 steps where its length is not known.
         per_group: whether every parameter group has a scale of its own. Else each optimizer has one.
-        every: steps between measurements; ``"auto"``: each step until the rate has settled (8 turns), then each 5th.
+        every: steps between measurements; ``"auto"``: each step until the rate has settled (8 turns), then each 5th. A
+            measurement raises the scale of ``"long_horizon"`` by a tenth times √every at most: a decade takes 23 steps
+            if every step is measured, 51 with 5, 163 with 50.
         adapt: false to observe only: the alignment is logged, and at the end of each epoch a sentence says whether the
             learning rate was too low, about right or too high. ``"auto"`` is then each 5th step from the start.
         guard: of ``"long_horizon"``: go back when training has diverged, see `DivergenceWatch`, with 0.3 of the scale,
-            which from then on stays below half of what it was, unless a loss that is not finite was the sign. After the
-            third time in a row there is an error. The running statistics of BatchNorm begin anew. The other rules have
-            no guard, nor has ``adapt=False``.
+            which from then on stays below half of what it was, unless a loss that is not finite was the sign. After
+            three times with less than 100 steps in between there is an error. The running statistics of BatchNorm begin
+            anew. The other rules have no guard, nor has ``adapt=False``.
         save_anchor: whether checkpoints hold what is as large as the parameters: the mean, or plain SGD's last
             gradients. Without it a resumed run begins a new mean, as it does for sharded parameters (FSDP2).
 
-    Logged keys, every ``Trainer(log_every_n_steps)``, for each optimizer, with ``/<group>`` if ``per_group``:
+    With ``adapt=False`` a rate is called about right if the mean cosine of the epoch is within 0.3 of its root mean
+    square.
+
+    Logged keys, every ``Trainer(log_every_n_steps)``, for each optimizer, all but the last with ``/<group>`` if
+    ``per_group``:
 
     | key | value |
     |---|---|
@@ -118,6 +124,7 @@ class HypergradientLR(Callback):
         self._save_anchor = save_anchor
         self._optimizers: list[AdaptedOptimizer] = []  # while training
         self._saved: list[dict[str, Any]] = []  # their states, of a run that has ended or is resumed
+        self._found: list[Optimizer] = []  # whose rates a range test that comes before this callback has set
         self._is_resumed = False  # the saved states are those of a checkpoint
         self._holds_same = True  # and of the same rule and units
         self._resets: list[OptimizerReset] = []
@@ -133,6 +140,7 @@ class HypergradientLR(Callback):
                     "HypergradientLR cannot adapt LBFGS, which searches its own step lengths: leave one of them out."
                 )
         self._resets = [OptimizerReset(optimizer) for optimizer in trainer.optimizers]
+        self._found = []
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._tracer.start(trainer, self)
@@ -160,7 +168,8 @@ class HypergradientLR(Callback):
                     reduce=_sum_over_processes,
                 ),
                 reduce=_sum_over_processes,
-                warn=rank_zero_warn,
+                # with the step, since Python shows a text that it has shown before no more
+                warn=lambda text: rank_zero_warn(f"{text} This is step {trainer.global_step}."),
                 mend=partial(reset_statistics, pl_module),
                 guards=self._guard,
                 has_scaler=getattr(trainer.precision_plugin, "scaler", None) is not None,
@@ -172,6 +181,8 @@ class HypergradientLR(Callback):
         for adapted, saved in zip(self._optimizers, self._saved, strict=False):
             self._go_on(adapted, saved)
         self._saved, self._resets, self._is_resumed = [], [], False
+        for optimizer in self._found:
+            self.restart(optimizer)
         self._watch_schedulers(trainer)
         for adapted in self._optimizers:
             if adapted.adaptation.rates.has_unwatched_scheduler():
@@ -231,6 +242,8 @@ class HypergradientLR(Callback):
 
     def restart(self, optimizer: Optimizer) -> None:
         """Begin anew with a scale of 1, since a range test has found the learning rate that is to be set now."""
+        if not self._optimizers:
+            self._found.append(optimizer)
         for adapted in self._optimizers:
             if adapted.adaptation.optimizer is optimizer:
                 adapted.restart()
@@ -244,6 +257,11 @@ class HypergradientLR(Callback):
         # what another rule or another division of the groups has learned is of no use
         self._holds_same = all(saved[name] == self._arguments[name] for name in ("rule", "per_group"))
         self._saved, self._is_resumed = state_dict["progress"], True
+        if not self._holds_same:
+            rank_zero_warn(
+                "HypergradientLR: another rule, or another division of the groups, begins anew, with a scale of 1, at"
+                " the learning rate that the optimizer or its schedule says."
+            )
 
     def _progress(self) -> list[dict[str, Any]]:
         if not self._optimizers:
