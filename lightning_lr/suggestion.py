@@ -144,7 +144,7 @@ def _reasons(reading: _Reading, monitor: str) -> tuple[str, ...]:
     reasons = []
     if reading.fall < 0.2 * abs(reading.level):
         share = 100 * reading.fall / abs(reading.level) if reading.level else 0.0
-        reasons.append(f"{monitor} improved by only {share:.0f} % of its initial value (20 % are asked for)")
+        reasons.append(f"{monitor} improved by only {share:.1f} % of its initial value (20 % are asked for)")
     if reading.fall <= 10 * reading.noise:
         reasons.append(f"the improvement of {monitor} is less than 10 times its noise")
     if reading.edge is None or reading.fall <= 2 * reading.noise:
