@@ -27,6 +27,11 @@ class StepLoss:
         if not losses:
             return None
         # Lightning divides each loss by the micro-batches of a full window; the last window of an epoch may be shorter
-        divided_by = trainer.accumulate_grad_batches if trainer.lightning_module.automatic_optimization else 1
-        mean = losses[0].float() if len(losses) == 1 else torch.stack(losses).float().mean()
+        is_automatic = trainer.lightning_module.automatic_optimization
+        divided_by = trainer.accumulate_grad_batches if is_automatic else 1
+        if len(losses) == 1:
+            # a copy, as Lightning makes in automatic optimization: a compiled model may write its next loss here
+            mean = losses[0].to(torch.float32, copy=not is_automatic)
+        else:
+            mean = torch.stack(losses).float().mean()
         return mean if divided_by == 1 else mean * divided_by

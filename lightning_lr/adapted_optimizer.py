@@ -69,8 +69,7 @@ class AdaptedOptimizer:
         """
         self._seen = self.adaptation.steps
         if self._guards:
-            # a copy, since the next loss may be written to the same place, as compiled models do
-            self._losses.append(None if loss is None else loss.clone())
+            self._losses.append(loss)
         known = self._late.take()  # of the batches before
         for measured, beside in self.adaptation.measured():
             self._put(measured, beside)

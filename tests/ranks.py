@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -100,6 +101,10 @@ def main(case: str, folder: Path, ranks: int) -> None:
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))
+    try:
+        main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))
+    except ValueError:  # the user's own
+        Path(sys.argv[2], "failed").write_text(str(time.time()))
+        raise
     if torch.distributed.is_initialized():
         torch.distributed.destroy_process_group()

@@ -25,6 +25,17 @@ def _step(optimizer: torch.optim.Optimizer, adaptation: Adaptation, gradients: l
     return measured
 
 
+def _adapt(optimizer: torch.optim.Optimizer, adaptation: Adaptation, gradient: float) -> None:
+    """One step with a constant gradient, and what follows from what was measured before it."""
+    for parameter in optimizer.param_groups[0]["params"]:
+        parameter.grad = torch.full_like(parameter, gradient)
+    adaptation.before_step()
+    for sums, beside in adaptation.measured():
+        adaptation.decide(sums.tolist(), beside)
+    optimizer.step()
+    adaptation.after_step()
+
+
 def test_each_group_of_its_own_has_a_short_first_step() -> None:
     """Even if it is not made together with the others."""
     pair = [nn.Parameter(torch.ones(4)), nn.Parameter(torch.ones(4))]
@@ -61,12 +72,7 @@ def test_steps_too_short_to_be_seen_are_too_short() -> None:
     for _ in range(300):
         if parameter.max() < 1:
             break
-        parameter.grad = torch.ones(4)
-        adaptation.before_step()
-        for sums, beside in adaptation.measured():
-            adaptation.decide(sums.tolist(), beside)
-        optimizer.step()
-        adaptation.after_step()
+        _adapt(optimizer, adaptation, 1.0)
     assert 1e-8 < optimizer.param_groups[0]["lr"] < 1e-6
     assert parameter.max() < 1
 
@@ -77,12 +83,7 @@ def test_no_gradient_says_nothing_of_the_rate() -> None:
     adaptation = Adaptation(optimizer, LongHorizon, 20, every=1)
     scales = []
     for step in range(40):
-        parameter.grad = torch.full((4,), float(step < 20))
-        adaptation.before_step()
-        for sums, beside in adaptation.measured():
-            adaptation.decide(sums.tolist(), beside)
-        optimizer.step()
-        adaptation.after_step()
+        _adapt(optimizer, adaptation, float(step < 20))
         scales.append(adaptation.units[0].rule.scale)
     assert scales[19] > scales[10]
     assert set(scales[20:]) == {scales[19]}
@@ -148,12 +149,7 @@ def test_a_schedule_is_one_for_a_horizon_after_it_has_moved(resumes: bool, as_te
             group["lr"] = torch.tensor(step * 1e-6) if as_tensor else step * 1e-6
         elif step in (1, 7) and as_tensor:
             group["lr"].copy_(group["lr"].clone())  # as a rehearsal puts it back
-        parameter.grad = torch.ones(2)
-        adaptation.before_step()
-        for sums, beside in adaptation.measured():
-            adaptation.decide(sums.tolist(), beside)
-        optimizer.step()
-        adaptation.after_step()
+        _adapt(optimizer, adaptation, 1.0)
         if step == 5 and resumes:
             state = adaptation.state(with_vectors=True)
             adaptation = Adaptation(optimizer, Asked, 4)

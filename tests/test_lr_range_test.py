@@ -395,6 +395,8 @@ def test_reasons_are_told_when_unsure() -> None:
 
 
 BAD_ARGUMENTS: dict[str, tuple[dict[str, Any], str]] = {
+    "words for steps": ({"num_steps": "many"}, "num_steps must be a number, got 'many'"),
+    "words for a rate": ({"min_lr": "tiny"}, "min_lr must be a number, got 'tiny'"),
     "min_lr of 0": ({"min_lr": 0.0}, "min_lr"),
     "min_lr above max_lr": ({"min_lr": 1.0, "max_lr": 0.1}, "min_lr"),
     "too few steps": ({"num_steps": 9}, "num_steps"),

@@ -418,6 +418,7 @@ BAD_ARGUMENTS: dict[str, tuple[dict[str, Any], str]] = {
     "steps_per_eval": ({"steps_per_eval": 0}, "steps_per_eval"),
     "no batches": ({"limit_batches": 0}, "limit_batches"),
     "words for batches": ({"limit_batches": "many"}, "limit_batches"),
+    "words for a rate": ({"max_lr": "large"}, "max_lr must be a number, got 'large'"),
     "apply as text": ({"apply": "no"}, "apply must be true or false, got 'no'"),
     "no folder": ({"output_dir": 3}, "output_dir must be the path of a folder, got 3"),
     "a share above 1": ({"limit_batches": 1.5}, "limit_batches"),

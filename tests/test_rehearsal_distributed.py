@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -20,5 +21,6 @@ def test_leaves_no_trace(case: str, ranks: int, tmp_path: Path) -> None:
 def test_an_error_on_one_rank_ends_the_job_at_once(case: str, tmp_path: Path) -> None:
     processes = start("ranks.py", [case, str(tmp_path), str(2)], 2)
     errors = finish(processes, timeout=300)
+    assert time.time() - float((tmp_path / "failed").read_text()) < 30  # seconds since it was raised
     assert all(process.returncode not in (0, None) for process in processes)
     assert "ValueError: the user's own error" in errors[1]

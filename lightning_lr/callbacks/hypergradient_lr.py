@@ -140,7 +140,7 @@ class HypergradientLR(Callback):
                     "HypergradientLR cannot adapt LBFGS, which searches its own step lengths: leave one of them out."
                 )
         self._resets = [OptimizerReset(optimizer) for optimizer in trainer.optimizers]
-        self._found = []
+        self._found = []  # a fit may have broken off before it was taken
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._tracer.start(trainer, self)
@@ -183,6 +183,7 @@ class HypergradientLR(Callback):
         self._saved, self._resets, self._is_resumed = [], [], False
         for optimizer in self._found:
             self.restart(optimizer)
+        self._found = []
         self._watch_schedulers(trainer)
         for adapted in self._optimizers:
             if adapted.adaptation.rates.has_unwatched_scheduler():

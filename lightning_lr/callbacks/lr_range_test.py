@@ -19,7 +19,7 @@ from lightning_lr._sweep import Sweep
 from lightning_lr._trace import LRTracer
 from lightning_lr.bracket import Bracket
 from lightning_lr.callbacks._apply import apply_suggestion, summary
-from lightning_lr.callbacks._arguments import check_flags, folder, plain_arguments, warn_if_changed
+from lightning_lr.callbacks._arguments import check_flags, check_numbers, folder, plain_arguments, warn_if_changed
 from lightning_lr.callbacks._range_test_report import report_range_test
 from lightning_lr.callbacks._search_report import report_search
 from lightning_lr.curve import LRCurve, has_diverged
@@ -132,6 +132,9 @@ class LRRangeTest(Callback):
     ) -> None:
         self._arguments = plain_arguments(locals())
         check_flags(apply=apply)
+        check_numbers(
+            min_lr=min_lr, max_lr=max_lr, num_steps=num_steps, steps_per_lr=steps_per_lr, eval_batches=eval_batches
+        )
         for name, allowed in _CHOICES.items():
             if self._arguments[name] not in allowed:
                 raise ValueError(f"{name} must be one of {', '.join(allowed)}, got {self._arguments[name]!r}.")

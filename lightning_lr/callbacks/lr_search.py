@@ -13,7 +13,7 @@ from lightning_lr._search import Search
 from lightning_lr._trace import LRTracer
 from lightning_lr.bracket import Bracket
 from lightning_lr.callbacks._apply import apply_suggestion, summary
-from lightning_lr.callbacks._arguments import check_flags, folder, plain_arguments, warn_if_changed
+from lightning_lr.callbacks._arguments import check_flags, check_numbers, folder, plain_arguments, warn_if_changed
 from lightning_lr.callbacks._search_report import report_search
 from lightning_lr.callbacks.lr_range_test import LRRangeTest
 from lightning_lr.param_groups import has_momentum, lr_ratios
@@ -89,6 +89,9 @@ class LRSearch(Callback):
     ) -> None:
         self._arguments = plain_arguments(locals())
         check_flags(apply=apply)
+        check_numbers(
+            min_lr=min_lr, max_lr=max_lr, budget=budget, steps_per_eval=steps_per_eval, eval_batches=eval_batches
+        )
         if snapshot not in ("device", "cpu"):
             raise ValueError(f"snapshot must be one of device, cpu, got {snapshot!r}.")
         if monitor_mode not in ("min", "max"):
