@@ -1,6 +1,7 @@
 """What an adaptation costs, against the optimizer's own step, and the memory that it holds.
 
     python -m benchmarks.hypergradient_cost
+    python -m benchmarks.hypergradient_cost --device cuda
 
 Time: `Adaptation.before_step` with a measurement, over a step of the optimizer (foreach), in turn, for models of 1 M to
 100 M parameters in layers of a million. Memory: the tensors that it holds between two steps, in copies of the
@@ -33,8 +34,8 @@ RULES: dict[str, tuple[Callable[[], Rule], float | None]] = {
 }
 
 
-def _optimizer(name: str, millions: int) -> torch.optim.Optimizer:
-    parameters = [torch.nn.Parameter(torch.randn(1000, 1000)) for _ in range(millions)]
+def _optimizer(name: str, millions: int, device: str) -> torch.optim.Optimizer:
+    parameters = [torch.nn.Parameter(torch.randn(1000, 1000, device=device)) for _ in range(millions)]
     optimizer = OPTIMIZERS[name](parameters)
     _new_gradients(optimizer)
     return optimizer
@@ -45,16 +46,16 @@ def _adaptation(optimizer: torch.optim.Optimizer, rule: str) -> Adaptation:
     return Adaptation(optimizer, make, horizon, every=1)
 
 
-def _ratios(name: str, rule: str, millions: int, repeats: int) -> tuple[list[float], float]:
-    optimizer = _optimizer(name, millions)
+def _ratios(name: str, rule: str, millions: int, repeats: int, device: str) -> tuple[list[float], float]:
+    optimizer = _optimizer(name, millions, device)
     adaptation = _adaptation(optimizer, rule)
     ratios, steps = [], []
     for i in range(repeats + 2):
-        start = time.perf_counter()
+        start = _now(device)
         adaptation.before_step()
-        middle = time.perf_counter()
+        middle = _now(device)
         optimizer.step()
-        end = time.perf_counter()
+        end = _now(device)
         adaptation.after_step()
         _new_gradients(optimizer)
         if i > 1:
@@ -63,9 +64,16 @@ def _ratios(name: str, rule: str, millions: int, repeats: int) -> tuple[list[flo
     return ratios, statistics.median(steps)
 
 
-def _held(name: str, rule: str, millions: int) -> float:
+def _now(device: str) -> float:
+    """When the device has done all that it was told."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def _held(name: str, rule: str, millions: int, device: str) -> float:
     """What an adaptation holds between two steps, in copies of the parameters."""
-    optimizer = _optimizer(name, millions)
+    optimizer = _optimizer(name, millions, device)
     optimizer.step()
     before = _bytes_of_tensors()
     adaptation = _adaptation(optimizer, rule)
@@ -87,21 +95,22 @@ def _bytes_of_tensors() -> int:
 def _new_gradients(optimizer: torch.optim.Optimizer) -> None:
     """As a backward pass behind ``zero_grad()`` gives them."""
     for parameter in optimizer.param_groups[0]["params"]:
-        parameter.grad = torch.randn(1000, 1000)
+        parameter.grad = torch.randn_like(parameter)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--millions", type=int, nargs="+", default=[1, 10, 100])
     parser.add_argument("--repeats", type=int, default=10)
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     print(f"{'':28}{'step':>10}   adaptation / step (range)   memory, in copies of the parameters")
     for millions in arguments.millions:
         for name in OPTIMIZERS:
             for rule in RULES:
-                ratios, step = _ratios(name, rule, millions, arguments.repeats)
-                held = _held(name, rule, millions)
+                ratios, step = _ratios(name, rule, millions, arguments.repeats, arguments.device)
+                held = _held(name, rule, millions, arguments.device)
                 spread = f"{statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})"
                 print(f"{f'{millions} M, {name}, {rule}':28} {1e3 * step:8.1f} ms   {spread:26}{held:8.2f}", flush=True)
 

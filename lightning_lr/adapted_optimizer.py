@@ -132,7 +132,7 @@ class AdaptedOptimizer:
             "adaptation": self.adaptation.state(with_vectors),
             "watch": asdict(self._watch),
             "late": self._late.state(),
-            "losses": self._losses_in_numbers(),
+            "losses": [None if loss is None else float(loss) for loss in self._losses],
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -182,11 +182,6 @@ class AdaptedOptimizer:
         high = (loss for loss in losses if self._watch.has_diverged(loss))
         lost = (moved for moved in sums[2::4] if not math.isfinite(moved))
         return next(chain(high, lost), None)
-
-    def _losses_in_numbers(self) -> list[float | None]:
-        known = [loss for loss in self._losses if loss is not None]
-        numbers = iter(torch.stack(known).tolist() if known else [])
-        return [None if loss is None else next(numbers) for loss in self._losses]
 
     def _go_back(self, *, rate_is_to_blame: bool) -> None:
         if self._watch.returns == _MOST_RETURNS:

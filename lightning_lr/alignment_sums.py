@@ -30,6 +30,8 @@ def alignment_sums(pieces: Sequence[Piece], movement: Movement, steps: int, devi
             sums = torch.stack([gradient @ moved, gradient @ gradient, moved @ moved])
             squares[-1] = sums[2]
             total = total + (sums * piece.share).to(device)
+            del gradient  # so that memory for one piece is enough
+        del moved
     # in a second pass, since one gradient that is not finite is enough for the whole step to be left out
     is_good = total[1].isfinite()
     for piece, square in zip(pieces, squares, strict=True):

@@ -15,9 +15,6 @@ from torch import Tensor
 
 from lightning_lr.param_groups import ParamGroup
 
-# Large enough that the launch of a kernel does not count, small enough that what is computed stays in a CPU's cache.
-_MOST_ELEMENTS = 2**20
-
 
 @dataclass(frozen=True, eq=False)
 class Piece:
@@ -35,13 +32,14 @@ class Piece:
     start: int = 0
     stop: int | None = None
 
+    @torch.no_grad()
     def flat(self, tensors: Sequence[Tensor | None]) -> Tensor:
         """One tensor for each parameter, together as a vector, in float32 or wider; zeros where there is none.
 
         It may be a view of a tensor: do not write to it.
         """
         vectors = [
-            torch.zeros_like(_vector(parameter)[self.start : self.stop])
+            torch.zeros_like(_vector(parameter, self.start, self.stop))
             if tensor is None
             else _vector(tensor, self.start, self.stop)
             for parameter, tensor in zip(self.parameters, tensors, strict=True)
@@ -79,6 +77,7 @@ class Piece:
             return [vector]
         return torch.split(vector, [_real(_local(parameter)).numel() for parameter in self.parameters])
 
+    @torch.no_grad()
     def write(self, vector: Tensor) -> None:
         """Set the parameters, in place."""
         for parameter, part in zip(self.parameters, self.split(vector), strict=True):
@@ -87,6 +86,12 @@ class Piece:
                 local.view(-1)[self.start : self.stop].copy_(part)
             else:
                 local.copy_(part.view(local.shape))
+
+
+def _most_elements(device: torch.device) -> int:
+    """Large enough that the launch of a kernel does not count; small enough for the cache of a CPU, or for a part of
+    the memory of an accelerator (128 MiB)."""
+    return 2**20 if device.type == "cpu" else 2**25
 
 
 def pieces(group: ParamGroup, world_size: int = 1, without: Container[Tensor] = ()) -> Iterator[Piece]:
@@ -103,13 +108,14 @@ def pieces(group: ParamGroup, world_size: int = 1, without: Container[Tensor] = 
         if not parameter.requires_grad or parameter.numel() == 0 or parameter in without:
             continue
         share, local = _shards(parameter) / world_size, _real(_local(parameter))
-        if local.numel() > _MOST_ELEMENTS and local.is_contiguous():
-            for start in range(0, local.numel(), _MOST_ELEMENTS):
-                yield Piece(group, (parameter,), share, start, min(start + _MOST_ELEMENTS, local.numel()))
+        most = _most_elements(local.device)
+        if local.numel() > most and local.is_contiguous():
+            for start in range(0, local.numel(), most):
+                yield Piece(group, (parameter,), share, start, min(start + most, local.numel()))
             continue
         kind = parameter.device, parameter.dtype, share
         alike = gathered.setdefault(kind, [])
-        if alike and elements[kind] + local.numel() > _MOST_ELEMENTS:
+        if alike and elements[kind] + local.numel() > most:
             yield Piece(group, tuple(alike), share)
             alike.clear()
         elements[kind] = local.numel() + (elements[kind] if alike else 0)
@@ -118,11 +124,12 @@ def pieces(group: ParamGroup, world_size: int = 1, without: Container[Tensor] = 
         yield Piece(group, tuple(alike), share)
 
 
-def _vector(tensor: Tensor, start: int = 0, stop: int | None = None) -> Tensor:
+def _vector(tensor: Tensor, start: int, stop: int | None) -> Tensor:
     local = _local(tensor)
     if local.is_sparse and stop is not None and local.sparse_dim() == 1 and not local.is_complex():
         return _part_of_sparse(local, start, stop)
-    return _real(local.to_dense() if local.is_sparse else local).reshape(-1)[start:stop]
+    whole = _real(local.to_dense() if local.is_sparse else local).reshape(-1)
+    return whole if stop is None else whole[start:stop]
 
 
 def _part_of_sparse(gradient: Tensor, start: int, stop: int) -> Tensor:
@@ -144,7 +151,7 @@ def _real(tensor: Tensor) -> Tensor:
 
 def _local(tensor: Any) -> Tensor:
     """What this process holds of a tensor: of a DTensor, as sharded models have, its shard."""
-    local: Tensor = (tensor.to_local() if hasattr(tensor, "to_local") else tensor).detach()
+    local: Tensor = tensor.to_local() if hasattr(tensor, "to_local") else tensor
     return local
 
 

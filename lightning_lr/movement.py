@@ -73,9 +73,9 @@ class FromMean:
         if piece not in self._means or measured is None:
             self.begin_anew(piece)
             return
-        mean, values = self._means[piece], piece.values()
+        mean = self._means[piece]
         if measured.steps >= self.horizon:
-            torch.where(measured.is_good, values, mean, out=mean)
+            torch.where(measured.is_good, piece.values(), mean, out=mean)
             return
         distance = measured.square.sqrt()
         reach = self._reach.get(piece, distance)
@@ -83,7 +83,7 @@ class FromMean:
         # at most twice as far, so that a way that blows up outruns it; but what stays away is followed in the end
         grown = torch.where(is_near, torch.where(reach == 0, distance, distance.minimum(2 * reach)), _FARTHEST * reach)
         self._reach[piece] = torch.where(measured.is_good, grown, reach)
-        mean.add_(torch.where(measured.is_good & is_near, values - mean, 0), alpha=measured.steps / self.horizon)
+        mean.lerp_(torch.where(measured.is_good & is_near, piece.values(), mean), measured.steps / self.horizon)
 
     def after_step(self) -> None:
         pass

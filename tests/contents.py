@@ -101,6 +101,7 @@ def random_states() -> dict[str, object]:
         "python": random.getstate(),
         "numpy": repr(np.random.get_state()),  # noqa: NPY002
         "torch": torch.get_rng_state().numpy().tobytes(),
+        "cuda": torch.cuda.get_rng_state().numpy().tobytes() if torch.cuda.is_available() else None,
     }
 
 

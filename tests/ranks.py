@@ -63,6 +63,7 @@ def main(case: str, folder: Path, ranks: int) -> None:
             module,
             val=val_loader,
             trainer=lambda: {
+                "accelerator": "cpu",
                 "devices": ranks,
                 "strategy": DDPStrategy(**options),
                 "accumulate_grad_batches": accumulate,
@@ -92,6 +93,7 @@ def main(case: str, folder: Path, ranks: int) -> None:
     elif case == "fsdp2":
         sharded = ddp(Sharded)
         sharded.trainer = lambda: {
+            "accelerator": "cpu",
             "devices": ranks,
             "strategy": ModelParallelStrategy(ranks, 1, save_distributed_checkpoint=False),
         }

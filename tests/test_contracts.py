@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from accelerator import ACCELERATOR
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.cli import LightningCLI
@@ -62,7 +63,7 @@ def test_yaml_round_trip(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["train.py"])
     config = {"class_path": f"lightning_lr.{name}", "init_args": ARGUMENTS[name]}
-    trainer = {"callbacks": [config], "logger": False, "accelerator": "cpu", "enable_checkpointing": False}
+    trainer = {"callbacks": [config], "logger": False, "accelerator": ACCELERATOR, "enable_checkpointing": False}
     cli = LightningCLI(
         BoringModel, args={"trainer": trainer}, run=False, save_config_callback=None, seed_everything_default=1
     )
@@ -134,7 +135,9 @@ class Record(Callback):
 
 @pytest.mark.parametrize("name", ARGUMENTS)
 def test_two_processes_agree(name: str, tmp_path: Path) -> None:
-    trainer = quiet_trainer(callbacks=[_build(name), Record(tmp_path)], strategy="ddp_fork", devices=2, max_epochs=1)
+    trainer = quiet_trainer(
+        callbacks=[_build(name), Record(tmp_path)], strategy="ddp_fork", accelerator="cpu", devices=2, max_epochs=1
+    )
     trainer.fit(Classifier(), loader(40))
     first, second = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1))
     assert first == second

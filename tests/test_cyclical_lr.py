@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from accelerator import DEVICE
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import BackboneFinetuning, Callback, LearningRateMonitor, StochasticWeightAveraging
@@ -67,8 +68,8 @@ class Overflows(Recorded):
 
 def test_a_step_that_amp_skipped_is_not_one() -> None:
     model = Overflows()
-    scaler = torch.amp.GradScaler("cpu", init_scale=4.0)
-    fit(model, CyclicalLR(0.01, 0.1, 5), plugins=[MixedPrecision("16-mixed", "cpu", scaler=scaler)])
+    scaler = torch.amp.GradScaler(DEVICE, init_scale=4.0)
+    fit(model, CyclicalLR(0.01, 0.1, 5), plugins=[MixedPrecision("16-mixed", DEVICE, scaler=scaler)])
     assert len(model.used) == 32
     assert first(model) == pytest.approx([_closed_form(t, "triangular", 5, 5, 0.01, 0.1) for t in range(32)])
 

@@ -8,6 +8,7 @@ from typing import Any, cast
 import lightning.pytorch.callbacks
 import pytest
 import torch
+from accelerator import DEVICE
 from busy_model import Busy, val_loader
 from lightning.pytorch.callbacks import (
     EarlyStopping,
@@ -70,7 +71,7 @@ class TakesIterator(Busy):
     def training_step(self, dataloader_iter: Any) -> Tensor:  # type: ignore[override]
         self.disturb()
         batch, _, _ = next(dataloader_iter)
-        loss, _, _ = self.loss(batch)
+        loss, _, _ = self.loss([each.to(self.device) for each in batch])
         self.log("loss", loss, batch_size=4)
         return loss
 
@@ -139,8 +140,8 @@ class HasHooks(Busy):
 
 
 def amp(init_scale: float) -> MixedPrecision:
-    scaler = torch.amp.GradScaler("cpu", init_scale=init_scale, growth_interval=3)
-    return MixedPrecision("16-mixed", "cpu", scaler=scaler)
+    scaler = torch.amp.GradScaler(DEVICE, init_scale=init_scale, growth_interval=3)
+    return MixedPrecision("16-mixed", DEVICE, scaler=scaler)
 
 
 def average(averaged: Tensor, current: Tensor, updates: Any) -> Tensor:

@@ -89,7 +89,17 @@ class Paths(Callback):
 def test_one_checkpoint_for_two_processes(tmp_path: Path) -> None:
     cycle = CyclicalLR(0.01, 0.1, 5, snapshot_cycles=True)
     paths = Paths(cycle, tmp_path)
-    fit(Net(), cycle, paths, data=loader(40), strategy="ddp_fork", devices=2, max_epochs=1, default_root_dir=tmp_path)
+    fit(
+        Net(),
+        cycle,
+        paths,
+        data=loader(40),
+        strategy="ddp_fork",
+        accelerator="cpu",
+        devices=2,
+        max_epochs=1,
+        default_root_dir=tmp_path,
+    )
     first, second = ((tmp_path / f"rank{rank}").read_text().splitlines() for rank in (0, 1))
     assert first == second
     assert _steps(first) == [10, 20]

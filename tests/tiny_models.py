@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 import torchmetrics
+from accelerator import ACCELERATOR
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -66,9 +67,9 @@ class Classifier(LightningModule):
 
 
 def quiet_trainer(**kwargs: Any) -> Trainer:
-    """A Trainer on CPU that writes and shows nothing, unless told to."""
+    """A Trainer that writes and shows nothing, unless told to."""
     defaults: dict[str, Any] = {
-        "accelerator": "cpu",
+        "accelerator": ACCELERATOR,
         "devices": 1,
         "max_epochs": 2,
         "logger": False,

@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import pytest
 import torch
+from accelerator import ACCELERATOR
 from busy_model import Busy, loader
 from contents import assert_equal, contents, flatten, is_function, random_states
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer, seed_everything
@@ -31,7 +32,7 @@ EXPECTED_WARNINGS = [
     )
 ]
 QUIET: dict[str, Any] = {
-    "accelerator": "cpu",
+    "accelerator": ACCELERATOR,
     "devices": 1,
     "enable_progress_bar": False,
     "enable_model_summary": False,
