@@ -15,7 +15,7 @@ from lightning_lr.adapted_unit import Unit
 from lightning_lr.alignment_sums import alignment_sums
 from lightning_lr.first_step import shorten_first_step
 from lightning_lr.flat_pieces import pieces
-from lightning_lr.hypergradient import Alignment, Rule
+from lightning_lr.hypergradient import Alignment, Rule, Trend
 from lightning_lr.last_step import LastStep
 from lightning_lr.movement import FromMean, Movement
 from lightning_lr.optimizer_reset import OptimizerReset
@@ -113,8 +113,8 @@ class Adaptation:
         while self._measured:
             yield self._measured.popleft()
 
-    def decide(self, sums: list[float], beside: dict[str, Any]) -> list[bool]:
-        """Adapt, when what was measured is known. Gives whether each unit has a new alignment."""
+    def decide(self, sums: list[float], beside: dict[str, Any], loss: Trend = "level") -> list[bool]:
+        """Adapt, when what was measured and how the loss goes is known. Gives whether each unit has a new alignment."""
         rows = [sums[i : i + 4] for i in range(0, len(sums), 4)]
         self.unknown += any(not math.isfinite(square) for _, square, _, _ in rows)
         steps, news = beside["steps"], []
@@ -122,18 +122,18 @@ class Adaptation:
             rate = rate or on_device
             unit.follow_schedule(rate / scale if scale > 0 else 0.0, steps)
             alignment = Alignment(dot, math.sqrt(square), math.sqrt(moved))
-            news.append(self._decide(unit, alignment, rate, steps))
+            news.append(self._decide(unit, alignment, rate, steps, loss))
         self.write()
         return news
 
-    def _decide(self, unit: Unit, alignment: Alignment, rate: float, steps: int) -> bool:
+    def _decide(self, unit: Unit, alignment: Alignment, rate: float, steps: int, loss: Trend) -> bool:
         if rate > 0 and alignment.gradient_norm > 0 and alignment.movement_norm == 0:
             alignment = _TOO_SHORT
         if not alignment.is_known:
             return False
         unit.alignment = alignment
         if self._adapts:
-            unit.adapt(rate, steps, self._horizon)
+            unit.adapt(rate, steps, self._horizon, loss)
         unit.peak = max(unit.peak, rate)
         if self._mean is not None and rate < _FALLEN * unit.peak:
             unit.peak = rate
@@ -143,13 +143,13 @@ class Adaptation:
 
     def go_back(self, *, rate_is_to_blame: bool = True) -> None:
         """Set the parameters to the mean of the good iterates, with the optimizer as it was in the beginning, and go
-        on with a smaller scale. It stays below half of the one that led astray if the rate is to blame, which a bad
-        batch is not."""
+        on with a smaller scale. The learning rate stays below half of the one that led astray if that is to blame,
+        which a bad batch is not."""
         assert self._mean is not None
         for unit in self.units:
             for piece in unit.pieces:
                 self._mean.go_back(piece)
-            unit.gone_astray(rate_is_to_blame=rate_is_to_blame)
+            unit.gone_astray(float(self.rate_of(unit)), is_to_blame=rate_is_to_blame)
         self._measured.clear()
         self._reset()
         self.write()

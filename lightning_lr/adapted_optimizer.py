@@ -31,6 +31,7 @@ class AdaptedOptimizer:
         reduce: sums a tensor over all processes.
         warn: told what has happened, in a sentence.
         mend: called after training was taken back, to mend what the optimizer does not hold.
+        watches: whether the rule is told of the loss.
         guards: whether to go back when training has diverged.
         has_scaler: whether a GradScaler leaves out steps that are not finite, so that such a loss does no harm.
     """
@@ -43,12 +44,13 @@ class AdaptedOptimizer:
         reduce: Callable[[Tensor], Tensor],
         warn: Callable[[str], None],
         mend: Callable[[], None],
+        watches: bool,
         guards: bool,
         has_scaler: bool = False,
     ) -> None:
         self.adaptation = adaptation
-        self.name, self._reduce, self._warn, self._guards = name, reduce, warn, guards
-        self._has_scaler, self._mend = has_scaler, mend
+        self.name, self._reduce, self._warn, self._mend = name, reduce, warn, mend
+        self._watches, self._guards, self._has_scaler = watches, guards, has_scaler
         self._late = LateValues()
         self._watch = DivergenceWatch()
         self._losses: list[Tensor | None] = []  # of the batches since the last measurement, on the device
@@ -68,18 +70,19 @@ class AdaptedOptimizer:
             loss: of the step, a scalar on the device; None if there is none.
         """
         self._seen = self.adaptation.steps
-        if self._guards:
+        if self._watches:
             self._losses.append(loss)
         known = self._late.take()  # of the batches before
         for measured, beside in self.adaptation.measured():
             self._put(measured, beside)
         for values, beside in known:
             losses, sums = self._split(values, beside["batches"], beside["steps"])
-            sign = self._sign_of_divergence(losses, sums) if self._guards else None
-            if sign is not None:
+            sign = self._sign_of_divergence(losses, sums)
+            if sign is not None and self._guards:
                 self._go_back(rate_is_to_blame=math.isfinite(sign))  # else one bad batch may be
                 return
-            for (name, unit), is_new in zip(self.units(), self.adaptation.decide(sums, beside), strict=False):
+            news = self.adaptation.decide(sums, beside, self._watch.trend)
+            for (name, unit), is_new in zip(self.units(), news, strict=False):
                 if is_new:
                     self._note(name, unit.alignment.cosine)
         self.adaptation.write()  # what a schedule says of the coming step, scaled
@@ -179,7 +182,7 @@ class AdaptedOptimizer:
 
     def _sign_of_divergence(self, losses: list[float | None], sums: list[float]) -> float | None:
         """The loss that shows it, or the movement if the parameters are lost; None if all is well."""
-        high = (loss for loss in losses if self._watch.has_diverged(loss))
+        high = [loss for loss in losses if self._watch.has_diverged(loss)]
         lost = (moved for moved in sums[2::4] if not math.isfinite(moved))
         return next(chain(high, lost), None)
 

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from torch import Tensor
 
 from lightning_lr.flat_pieces import Piece
-from lightning_lr.hypergradient import Alignment, Rule
+from lightning_lr.hypergradient import Alignment, Rule, Situation, Trend
 
 _UNKNOWN = Alignment(0.0, 0.0, 0.0)
 
-_CEILING = 0.5  # of a scale with which training has diverged: it is not tried again
-_SAVED = "own", "steady", "peak", "ceiling", "is_started"
+_CEILING = 0.5  # of a learning rate with which training has diverged: it is not tried again
+_SAVED = "own", "direction", "steady", "steps", "peak", "ceiling", "is_started"
 
 
 @dataclass
@@ -26,9 +26,11 @@ class Unit:
         pieces: where its parameters are.
         known: parameters in these.
         own: the learning rate that the schedule said when it was last seen to move.
+        direction: 1 if it has moved up then, -1 if down.
         steady: steps since then; infinite before it has.
+        steps: that were adapted to.
         peak: highest learning rate since the mean of iterates was begun.
-        ceiling: of the scale.
+        ceiling: of the learning rate.
         alignment: the latest.
         is_started: or the first step is still to come, and is to be short.
     """
@@ -37,7 +39,9 @@ class Unit:
     pieces: list[Piece] = field(default_factory=list)
     known: set[Tensor] = field(default_factory=set)
     own: float = 0.0
+    direction: Literal[-1, 1] = 1
     steady: float = math.inf
+    steps: int = 0
     peak: float = 0.0
     ceiling: float = math.inf
     alignment: Alignment = _UNKNOWN
@@ -54,17 +58,21 @@ class Unit:
             self.steady += steps
         else:
             self.steady = 0 if self.own else math.inf
+            self.direction = 1 if own > self.own else -1
             self.own = own
 
-    def adapt(self, rate: float, steps: int, horizon: float) -> None:
+    def adapt(self, rate: float, steps: int, horizon: float, loss: Trend) -> None:
         """Let the rule take the latest alignment. A schedule that has moved within the horizon counts as one."""
-        self.rule.update(self.alignment, rate, steps, is_scheduled=self.steady < horizon)
-        self.rule.scale = min(self.rule.scale, self.ceiling)
+        self.steps += steps
+        schedule = self.direction if self.steady < horizon else 0
+        self.rule.update(self.alignment, rate, steps, Situation(schedule, loss, self.steps / max(horizon, 1.0)))
+        if self.own > 0:
+            self.rule.scale = min(self.rule.scale, self.ceiling / self.own)
 
-    def gone_astray(self, *, rate_is_to_blame: bool) -> None:
-        """Go on with a smaller scale, since training has diverged."""
-        if rate_is_to_blame:
-            self.ceiling = _CEILING * self.rule.scale
+    def gone_astray(self, rate: float, *, is_to_blame: bool) -> None:
+        """Go on with a smaller scale, since training has diverged with a learning rate."""
+        if is_to_blame:
+            self.ceiling = _CEILING * rate
         self.rule.scale *= 0.3
         self.rule.turns += 3
         self.peak, self.alignment = 0.0, _UNKNOWN

@@ -6,9 +6,12 @@ import math
 from dataclasses import dataclass, field
 from itertools import pairwise
 
+from lightning_lr.hypergradient import Trend
+
 _PATIENCE = 10  # steps that the loss may stay high
 _STUCK = 15  # steps that it has been high, after which the noise of these alone is enough
 _CALM = 100  # steps after which a return is forgotten
+_OF_LATE = 50  # steps after which a low level is forgotten
 
 
 @dataclass
@@ -28,6 +31,7 @@ class DivergenceWatch:
         mean: exponential mean of the losses.
         level: a slower one: a few low losses are no level that was reached.
         lowest: level.
+        low: the lowest level of late.
         variance: of the noise, from the differences of successive losses.
         latest: losses.
         high: steps since the mean has been high.
@@ -39,6 +43,7 @@ class DivergenceWatch:
     mean: float = 0.0
     level: float = 0.0
     lowest: float = math.inf
+    low: float = math.inf
     variance: float = 0.0
     latest: list[float] = field(default_factory=list)
     high: int = 0
@@ -60,10 +65,11 @@ class DivergenceWatch:
         if not math.isfinite(loss):
             return True
         if self.start is None:
-            self.start = self.mean = self.level = self.lowest = loss
+            self.start = self.mean = self.level = self.lowest = self.low = loss
         self.mean += 0.2 * (loss - self.mean)
         self.level += 0.1 * (loss - self.level)
         self.lowest = min(self.lowest, self.level)
+        self.low = min(self.level, self.low + (self.level - self.low) / _OF_LATE)
         self.latest = [*self.latest[-_STUCK:], loss]
         way = self.start - self.lowest
         edge = self.lowest + 0.7 * way
@@ -77,6 +83,27 @@ class DivergenceWatch:
         if self.high >= _STUCK and way > 4 * max(self._noise_now(), 0.2 * noise):
             return True
         return self.high >= _PATIENCE and (way > 3 * noise or self.mean - self.start > 10 * noise > 0)
+
+    @property
+    def trend(self) -> Trend:
+        """Of the loss. It has risen if its level is more than a standard deviation of the noise above the lowest one
+        of late, which is three below the start at least; it falls if the mean is half of one below the level, and that
+        is more than 0.15 of all that was gained.
+
+        >>> watch, trends = DivergenceWatch(), []
+        >>> for loss in (4.0, 3.0, 2.0, 1.0, *[1.0] * 20, *[3.0] * 4):
+        ...     assert not watch.has_diverged(loss)
+        ...     trends.append(watch.trend)
+        >>> trends[4], trends[20], trends[-1]
+        ('falls', 'level', 'has risen')
+        """
+        if self.start is None:
+            return "level"
+        noise = math.sqrt(self.variance)
+        if self.level > self.low + noise and self.start - self.low > 3 * noise:
+            return "has risen"
+        is_falling = self.level - self.mean > max(0.5 * noise, 0.15 * (self.start - self.mean))
+        return "falls" if is_falling else "level"
 
     def taken_back(self) -> None:
         """Training was taken back to where it was good."""

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Literal, NamedTuple, Protocol, get_args
 
 RuleName = Literal["long_horizon", "multiplicative", "additive"]
+Trend = Literal["level", "falls", "has risen"]
 
 
 class Alignment(NamedTuple):
@@ -46,6 +47,23 @@ class Alignment(NamedTuple):
         return max(-1.0, min(1.0, cosine)) if math.isfinite(cosine) else -1.0
 
 
+class Situation(NamedTuple):
+    """What goes on beside an alignment.
+
+    Attributes:
+        schedule: how a schedule has moved the learning rate last: 1 up, -1 down; 0 if it has not within the horizon.
+        loss: whether it falls fast or has risen of late, beyond its noise.
+        horizons: that training has gone on for.
+    """
+
+    schedule: Literal[-1, 0, 1] = 0
+    loss: Trend = "level"
+    horizons: float = 0.0
+
+
+_CONSTANT = Situation()
+
+
 class Rule(Protocol):
     """What adapts a scale.
 
@@ -57,14 +75,14 @@ class Rule(Protocol):
     scale: float
     turns: int
 
-    def update(self, alignment: Alignment, rate: float, steps: int, is_scheduled: bool = False) -> None:
+    def update(self, alignment: Alignment, rate: float, steps: int, situation: Situation = _CONSTANT) -> None:
         """Take one alignment.
 
         Args:
             alignment: of a gradient to the steps before it.
             rate: learning rate of the latest of these steps.
             steps: that were made since the last alignment.
-            is_scheduled: whether a schedule has moved the learning rate lately.
+            situation: of training.
         """
 
 
@@ -72,8 +90,8 @@ class Rule(Protocol):
 class LongHorizon:
     """The default: looks back over the whole way from a mean of the iterates, not only over the last step.
 
-    With c the cosine of the alignment and 0.01 (0.02 on top of a schedule), m its mean, K the number of times that m
-    has changed its sign, and n the steps since the last alignment::
+    With c the cosine of the alignment and 0.01, m its mean, K the number of times that m has changed its sign, and n
+    the steps since the last alignment::
 
         m ← 0.8 m + 0.2 c
         log scale ← log scale + clip(0.7 √n c / (1 + K/10), -0.5, 0.1 √n)
@@ -82,8 +100,16 @@ class LongHorizon:
     when the direction turns, so that a rate that is decades away is reached with 23 steps for each of them, and one
     that is right stays. It rises no faster, since momentum needs some ten steps to show what a rate does. The 0.01
     makes up for what noise does still: an iterate that it has driven away from the mean is drawn back, so that at the
-    best constant rates the cosine lies a little below 0; and further below at the best height of a schedule, which
-    will take that noise away. Both were measured on small tasks, see ``benchmarks/hypergradient.py``.
+    best constant rates the cosine lies a little below 0.
+
+    On top of a schedule the best height is another: one that falls will take the noise away, so that more of it can be
+    borne, and one that rises will itself raise the rate. So the 0.01 is 0.7 standard deviations of the cosines while
+    the schedule falls, and 0 while it rises. The loss has a say too, since near the edge of divergence the cosine tells
+    good rates from those that are three times too high too late: the scale does not rise while the loss falls fast
+    (and the cosine is below 0.5), and shrinks by 0.06 √n while it has risen of late. And the gain falls with time, to
+    half after four horizons, since there is less and less to be won.
+
+    All of this was measured on small tasks, see ``benchmarks/hypergradient.py``.
 
     References:
         Harry Kesten, "Accelerated Stochastic Approximation", 1958 (the gain).
@@ -93,15 +119,34 @@ class LongHorizon:
     scale: float = 1.0
     turns: int = 0
     mean: float = 0.0
+    latest: float | None = None
+    variance: float = 0.0
 
-    def update(self, alignment: Alignment, rate: float, steps: int, is_scheduled: bool = False) -> None:  # noqa: ARG002
-        cosine = alignment.cosine + (0.02 if is_scheduled else 0.01)
+    def update(self, alignment: Alignment, rate: float, steps: int, situation: Situation = _CONSTANT) -> None:  # noqa: ARG002
+        cosine = alignment.cosine + self._target(alignment.cosine, situation)
         before = self.mean
         self.mean = 0.8 * before + 0.2 * cosine if before else cosine
         self.turns += before * self.mean < 0
         root = math.sqrt(steps)
         step = 0.7 * root * cosine / (1 + self.turns / 10)
-        self.scale *= math.exp(max(-0.5, min(0.1 * root, step)))
+        highest = 0.1 * root
+        if situation.schedule:
+            step *= max(0.05, 1 - situation.horizons / 8)
+            if situation.loss == "falls" and alignment.cosine < 0.5:  # else the way is all but straight
+                highest = 0.0
+            elif situation.loss == "has risen":
+                highest = -0.06 * root
+        self.scale *= math.exp(max(-0.5, min(highest, step)))
+
+    def _target(self, cosine: float, situation: Situation) -> float:
+        """How far below 0 the cosine is to be; takes note of its noise, from the differences of successive ones."""
+        before, self.latest = self.latest, cosine
+        if before is not None:
+            self.variance += 0.05 * ((cosine - before) ** 2 / 2 - self.variance)
+        if situation.schedule == 0:
+            return 0.01
+        bears_noise = situation.schedule < 0 and situation.loss != "has risen"
+        return 0.7 * math.sqrt(self.variance) if bears_noise else 0.0
 
 
 @dataclass
@@ -121,7 +166,7 @@ class Multiplicative:
     turns: int = 0
     before: float = 0.0
 
-    def update(self, alignment: Alignment, rate: float, steps: int, is_scheduled: bool = False) -> None:  # noqa: ARG002
+    def update(self, alignment: Alignment, rate: float, steps: int, situation: Situation = _CONSTANT) -> None:  # noqa: ARG002
         cosine = alignment.cosine
         self.turns += self.before * cosine < 0
         self.before = cosine or self.before
@@ -147,7 +192,7 @@ class Additive:
     turns: int = 0
     before: float = 0.0
 
-    def update(self, alignment: Alignment, rate: float, steps: int, is_scheduled: bool = False) -> None:  # noqa: ARG002
+    def update(self, alignment: Alignment, rate: float, steps: int, situation: Situation = _CONSTANT) -> None:  # noqa: ARG002
         if rate == 0 or not math.isfinite(alignment.dot):
             return
         self.turns += self.before * alignment.dot < 0

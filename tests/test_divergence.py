@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -97,6 +98,43 @@ def test_a_loss_that_blows_up_does_not_pass_for_noise(after: list[float]) -> Non
     found = _first([*falling, *after])
     assert found is not None
     assert 101 < found <= 101 + 15
+
+
+def _trends(losses: Any) -> list[str]:
+    watch = DivergenceWatch()
+    trends: list[str] = []
+    for loss in losses:
+        watch.has_diverged(float(loss))
+        trends.append(watch.trend)
+    return trends
+
+
+def test_a_loss_falls_while_it_gains_much_of_all_that_was_gained() -> None:
+    noise = 0.02 * np.random.default_rng(0).standard_normal(300)
+    steps = np.arange(100)
+    fast = _trends([*(2.3 + noise[:100]), *(2.3 * np.exp(-steps / 15) + noise[100:200]), *(0.003 + noise[200:])])
+    assert fast[50:100].count("falls") <= 2
+    assert fast[105:120].count("falls") >= 13
+    assert fast[200:].count("falls") <= 2
+    # one that falls for as long as this is no news, however little noise there is
+    assert "falls" not in _trends(2 - steps / 100)[40:]
+
+
+def test_a_loss_has_risen_until_it_is_forgotten() -> None:
+    random = np.random.default_rng(0)
+    falling, noise = 2 * np.exp(-np.arange(200) / 20), 0.05 * random.standard_normal(500)
+    assert "has risen" not in _trends(falling + noise[:200])
+    trends = _trends([*(falling + noise[:200]), *(0.3 + noise[200:])])
+    assert trends[200:210].count("has risen") >= 5
+    assert trends[205:240] == ["has risen"] * 35
+    assert trends[400:].count("has risen") <= 20
+
+
+def test_a_lucky_first_loss_is_no_level_to_rise_from() -> None:
+    for seed in range(20):
+        losses = 2 + 0.1 * np.random.default_rng(seed).standard_normal(300)
+        losses[0] = 1.7
+        assert "has risen" not in _trends(losses)
 
 
 def test_returns_are_counted_until_it_is_calm() -> None:

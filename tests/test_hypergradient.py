@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lightning_lr.flat_pieces import pieces
-from lightning_lr.hypergradient import Additive, Alignment, LongHorizon, Multiplicative, Rule
+from lightning_lr.hypergradient import Additive, Alignment, LongHorizon, Multiplicative, Rule, Situation
 from lightning_lr.last_step import LastStep
 
 
@@ -39,11 +40,42 @@ def test_long_horizon_by_hand() -> None:
     assert rule.scale == pytest.approx(before * math.exp(0.2))
 
 
-def test_long_horizon_bears_more_noise_on_top_of_a_schedule() -> None:
-    for is_scheduled, step in ((False, -0.005), (True, 0.005)):
-        rule = LongHorizon()
-        rule.update(_aligned(-0.015), 0.1, 1, is_scheduled)
-        assert rule.scale == pytest.approx(math.exp(0.7 * step))
+def _on_a_schedule(cosines: list[float], situation: Situation, steps: int = 1) -> float:
+    """The step of the log scale that the last of some cosines gives, the others taken without a schedule."""
+    rule = LongHorizon()
+    for cosine in cosines[:-1]:
+        rule.update(_aligned(cosine), 0.1, 1)
+    rule.scale, rule.turns = 1.0, 0
+    rule.update(_aligned(cosines[-1]), 0.1, steps, situation)
+    return math.log(rule.scale) * (1 + rule.turns / 10) / 0.7
+
+
+def test_long_horizon_bears_noise_while_a_schedule_falls() -> None:
+    cosines = [0.05, -0.05, 0.05, -0.05]
+    variance = 0.0
+    for before, after in pairwise(cosines):
+        variance += 0.05 * ((after - before) ** 2 / 2 - variance)
+    noise = math.sqrt(variance)
+    assert _on_a_schedule(cosines, Situation()) == pytest.approx(0.01 - 0.05)
+    assert _on_a_schedule(cosines, Situation(schedule=-1)) == pytest.approx(0.7 * noise - 0.05)
+    assert _on_a_schedule(cosines, Situation(schedule=1)) == pytest.approx(-0.05)
+
+
+def test_long_horizon_on_a_schedule_goes_by_the_loss() -> None:
+    for falls, risen in ((Situation(up, "falls"), Situation(up, "has risen")) for up in (1, -1)):
+        assert _on_a_schedule([0.49], falls) == 0
+        assert _on_a_schedule([0.5], falls) == pytest.approx(0.1 / 0.7)  # the most that there is
+        assert _on_a_schedule([-0.1], falls) == pytest.approx(-0.1)
+        assert _on_a_schedule([0.5], risen, steps=4) == pytest.approx(-0.12 / 0.7)
+        assert _on_a_schedule([-0.2], risen) == pytest.approx(-0.2)
+    for loss in ("falls", "has risen"):  # without a schedule it has no say
+        assert _on_a_schedule([0.03], Situation(0, loss)) == pytest.approx(0.04)
+
+
+def test_long_horizon_on_a_schedule_learns_less_with_time() -> None:
+    for horizons, gain in ((0, 1), (4, 0.5), (6, 0.25), (100, 0.05)):
+        assert _on_a_schedule([0.1], Situation(1, "level", horizons)) == pytest.approx(0.1 * gain)
+        assert _on_a_schedule([0.1], Situation(0, "level", horizons)) == pytest.approx(0.11)
 
 
 @given(st.lists(st.floats(-1, 1), min_size=1, max_size=200))

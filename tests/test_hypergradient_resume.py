@@ -24,7 +24,7 @@ pytestmark = [
 
 def _callbacks(rule: str, folder: Path, **kwargs: Any) -> list[Callback]:
     keep = callbacks.ModelCheckpoint(folder, "{step}", every_n_train_steps=1, save_top_k=-1)
-    return [CyclicalLR(0.001, 0.01, 5), RULES[rule](every=2, **kwargs), keep]
+    return [CyclicalLR(0.0001, 0.001, 5), RULES[rule](every=2, **kwargs), keep]
 
 
 @pytest.mark.parametrize("optimizer", ["SGD", "plain SGD", "Adam", "RMSprop"])

@@ -66,8 +66,9 @@ class HypergradientLR(Callback):
             if every step is measured, 51 with 5, 163 with 50.
         adapt: false to observe only: the alignment is logged, and at the end of each epoch a sentence says whether the
             learning rate was too low, about right or too high. ``"auto"`` is then each 5th step from the start.
-        guard: of ``"long_horizon"``: go back when training has diverged, see `DivergenceWatch`, with 0.3 of the scale,
-            which from then on stays below half of what it was, unless a loss that is not finite was the sign. After
+        guard: of ``"long_horizon"``: go back when training has diverged, see `DivergenceWatch`, with 0.3 of the scale;
+            the learning rate stays below half of what it was from then on, unless a loss that is not finite was the
+            sign. After
             three times with less than 100 steps in between there is an error. The running statistics of BatchNorm begin
             anew. The other rules have no guard, nor has ``adapt=False``.
         save_anchor: whether checkpoints hold what is as large as the parameters: the mean, or plain SGD's last
@@ -171,6 +172,7 @@ class HypergradientLR(Callback):
                 # with the step, since Python shows a text that it has shown before no more
                 warn=lambda text: rank_zero_warn(f"{text} This is step {trainer.global_step}."),
                 mend=partial(reset_statistics, pl_module),
+                watches=self._is_long and self._adapt,
                 guards=self._guard,
                 has_scaler=getattr(trainer.precision_plugin, "scaler", None) is not None,
             )
