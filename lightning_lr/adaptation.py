@@ -149,7 +149,9 @@ class Adaptation:
         for unit in self.units:
             for piece in unit.pieces:
                 self._mean.go_back(piece)
-            unit.gone_astray(float(self.rate_of(unit)), is_to_blame=rate_is_to_blame)
+            # not what the groups hold: a schedule may have set the coming step already, unscaled
+            own = max(value for i, value in enumerate(self.rates.own()) if self._unit_of(i) is unit)
+            unit.gone_astray(own * unit.rule.scale, is_to_blame=rate_is_to_blame)
         self._measured.clear()
         self._reset()
         self.write()

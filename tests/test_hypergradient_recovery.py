@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 import torch
 from adapting import Breaks, mean_loss, unit
+from lightning.pytorch import Callback
 from recorded import Recorded, first, fit
 from tiny_models import Classifier, loader
 from torch import Tensor
 
-from lightning_lr import HypergradientLR
+from lightning_lr import CyclicalLR, HypergradientLR
 from lightning_lr.late_values import LateValues
 
 pytestmark = pytest.mark.filterwarnings("ignore:Attribute 'factor' removed from hparams")
@@ -98,6 +99,21 @@ def test_the_first_sign_tells_what_is_to_blame(every: int, last: float) -> None:
     with pytest.warns(UserWarning, match="training with SGD has diverged"):
         fit(model, adapts, data=loader(62), max_epochs=1)
     assert unit(adapts)["ceiling"] < math.inf
+
+
+@pytest.mark.parametrize("adapts_first", [True, False])
+def test_half_of_the_rate_that_was_used_is_the_most_from_then_on(adapts_first: bool) -> None:
+    """Whatever the groups hold then: a schedule that comes first has set the coming step already."""
+    torch.manual_seed(0)
+    model = Breaks(lambda step: 1.0 if step < 80 else 50.0, keeps_norm=True, lr=1e-5)
+    adapts, cycle = HypergradientLR(horizon=20, every=1), CyclicalLR(1e-5, 2e-5, 10)
+    order: list[Callback] = [adapts, cycle] if adapts_first else [cycle, adapts]
+    with pytest.warns(UserWarning, match="training with SGD has diverged"):
+        fit(model, *order, data=loader(100), max_epochs=1)
+    rates = first(model)
+    back = next(t for t in range(80, 100) if rates[t] < 0.4 * rates[t - 1])
+    assert rates[back - 1] > 1e-3
+    assert unit(adapts)["ceiling"] == pytest.approx(0.5 * rates[back - 1], rel=0.2)
 
 
 def test_losses_are_watched_where_the_next_is_written_to_the_same_place() -> None:
