@@ -105,7 +105,7 @@ class Adaptation:
         for unit in self.units:
             if not unit.is_started and unit.has_gradients:
                 self._shorten_first_step(unit)
-        self._used = [(self.rate_of(unit), unit.rule.scale) for unit in self.units]
+        self._used = [(self.rate_of(unit), self.rates.scales[i]) for i, unit in enumerate(self.units)]
 
     def measured(self) -> Iterator[tuple[Tensor, dict[str, Any]]]:
         """The sums that each `before_step` since the last time has measured, shape [4 · units], to be summed over
@@ -149,9 +149,7 @@ class Adaptation:
         for unit in self.units:
             for piece in unit.pieces:
                 self._mean.go_back(piece)
-            # not what the groups hold: a schedule may have set the coming step already, unscaled
-            own = max(value for i, value in enumerate(self.rates.own()) if self._unit_of(i) is unit)
-            unit.gone_astray(own * unit.rule.scale, is_to_blame=rate_is_to_blame)
+            unit.gone_astray(self._own_of(unit), is_to_blame=rate_is_to_blame)
         self._measured.clear()
         self._reset()
         self.write()
@@ -165,6 +163,7 @@ class Adaptation:
         if self._mean is not None:
             self._mean.forget()
         self._measured.clear()
+        self._used = []
         self.write()
 
     def write(self) -> None:
@@ -173,7 +172,11 @@ class Adaptation:
         if len(self.rates.scales) > self._covered:
             self._cover()
         for i in range(self._covered):
-            self.rates.scales[i] = self._unit_of(i).rule.scale
+            unit = self._unit_of(i)
+            self.rates.scales[i] = unit.rule.scale
+            if unit.ceiling < math.inf:  # a schedule may have risen since the scale was found
+                is_on_device = isinstance(self.optimizer.param_groups[i]["lr"], Tensor)
+                self.rates.scales[i] = unit.scale_below_ceiling(unit.own if is_on_device else self._own_of(unit))
         self.rates.write()
 
     def state(self, with_vectors: bool) -> dict[str, Any]:
@@ -228,12 +231,27 @@ class Adaptation:
         for i, group in enumerate(self.optimizer.param_groups):
             if i == len(self.units) and (self._per_group or i == 0):
                 self.units.append(Unit(self._make_rule(), is_started=self._mean is None or not self._adapts))
-                self.units[i].rule.scale, self.units[i].ceiling = self.units[0].rule.scale, self.units[0].ceiling
+                self.units[i].rule.scale = self.units[0].rule.scale
             unit = self._unit_of(i)
+            if i >= self._covered > 0:
+                self._join(unit, i)
             if any(parameter.requires_grad and parameter not in unit.known for parameter in group["params"]):
                 unit.pieces += pieces(group, self._world_size, unit.known)
                 unit.known.update(parameter for parameter in group["params"] if parameter.requires_grad)
         self._covered = len(self.optimizer.param_groups)
+
+    def _join(self, unit: Unit, i: int) -> None:
+        """Let what is known of learning rates hold for a group that was added, with one of its own."""
+        own = self.rates.own()
+        if self._per_group:
+            unit.ceiling = self.units[0].ceiling * own[i] / own[0] if own[0] > 0 else math.inf
+        elif own[i] > (highest := max(own[:i])) > 0:
+            unit.grow(factor := own[i] / highest)
+            self._used = [(rate * factor, scale) for rate, scale in self._used]
+
+    def _own_of(self, unit: Unit) -> float:
+        """The highest learning rate that a schedule says for a unit's groups. Waits for the device if it is there."""
+        return max(own for i, own in enumerate(self.rates.own()) if self._unit_of(i) is unit)
 
     def rate_of(self, unit: Unit) -> float | Tensor:
         """The highest learning rate of a unit's groups."""

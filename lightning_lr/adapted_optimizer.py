@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from itertools import chain
 from typing import Any
 
 import torch
@@ -78,10 +77,11 @@ class AdaptedOptimizer:
         for values, beside in known:
             losses, sums = self._split(values, beside["batches"], beside["steps"])
             sign = self._sign_of_divergence(losses, sums)
-            if sign is not None and self._guards:
+            if sign is not None:
                 self._go_back(rate_is_to_blame=math.isfinite(sign))  # else one bad batch may be
                 return
-            news = self.adaptation.decide(sums, beside, self._watch.trend)
+            trend = "level" if all(loss is None for loss in losses) else self._watch.trend
+            news = self.adaptation.decide(sums, beside, trend)
             for (name, unit), is_new in zip(self.units(), news, strict=False):
                 if is_new:
                     self._note(name, unit.alignment.cosine)
@@ -181,10 +181,12 @@ class AdaptedOptimizer:
         return losses, sums
 
     def _sign_of_divergence(self, losses: list[float | None], sums: list[float]) -> float | None:
-        """The loss that shows it, or the movement if the parameters are lost; None if all is well."""
-        high = [loss for loss in losses if self._watch.has_diverged(loss)]
+        """The loss that shows it, or the movement if the parameters are lost; None if all is well, or nobody asks."""
+        for loss in losses:
+            if self._watch.has_diverged(loss) and self._guards:
+                return loss
         lost = (moved for moved in sums[2::4] if not math.isfinite(moved))
-        return next(chain(high, lost), None)
+        return next(lost, None) if self._guards else None
 
     def _go_back(self, *, rate_is_to_blame: bool) -> None:
         if self._watch.returns == _MOST_RETURNS:

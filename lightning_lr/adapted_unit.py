@@ -14,7 +14,8 @@ from lightning_lr.hypergradient import Alignment, Rule, Situation, Trend
 _UNKNOWN = Alignment(0.0, 0.0, 0.0)
 
 _CEILING = 0.5  # of a learning rate with which training has diverged: it is not tried again
-_SAVED = "own", "direction", "steady", "steps", "peak", "ceiling", "is_started"
+_OF_LATE = 0.98  # a step, by which the highest learning rate of a schedule is forgotten
+_SAVED = "own", "highest", "direction", "steady", "steps", "peak", "ceiling", "is_started"
 
 
 @dataclass
@@ -26,6 +27,7 @@ class Unit:
         pieces: where its parameters are.
         known: parameters in these.
         own: the learning rate that the schedule said when it was last seen to move.
+        highest: of these learning rates, of late.
         direction: 1 if it has moved up then, -1 if down.
         steady: steps since then; infinite before it has.
         steps: that were adapted to.
@@ -39,6 +41,7 @@ class Unit:
     pieces: list[Piece] = field(default_factory=list)
     known: set[Tensor] = field(default_factory=set)
     own: float = 0.0
+    highest: float = 0.0
     direction: Literal[-1, 1] = 1
     steady: float = math.inf
     steps: int = 0
@@ -60,21 +63,35 @@ class Unit:
             self.steady = 0 if self.own else math.inf
             self.direction = 1 if own > self.own else -1
             self.own = own
+        self.highest = max(self.own, self.highest * _OF_LATE**steps)
 
     def adapt(self, rate: float, steps: int, horizon: float, loss: Trend) -> None:
         """Let the rule take the latest alignment. A schedule that has moved within the horizon counts as one."""
         self.steps += steps
         schedule = self.direction if self.steady < horizon else 0
         self.rule.update(self.alignment, rate, steps, Situation(schedule, loss, self.steps / max(horizon, 1.0)))
-        if self.own > 0:
-            self.rule.scale = min(self.rule.scale, self.ceiling / self.own)
+        self.rule.scale = self.scale_below_ceiling(self.own)
 
-    def gone_astray(self, rate: float, *, is_to_blame: bool) -> None:
-        """Go on with a smaller scale, since training has diverged with a learning rate."""
-        if is_to_blame:
-            self.ceiling = _CEILING * rate
+    def scale_below_ceiling(self, own: float) -> float:
+        """The scale, or what the ceiling leaves of it where a schedule says a learning rate."""
+        return min(self.rule.scale, self.ceiling / own) if own > 0 else self.rule.scale
+
+    def grow(self, factor: float) -> None:
+        """Take in groups with a learning rate that is higher by a factor, which is not the schedule's work."""
+        self.own, self.highest, self.peak = self.own * factor, self.highest * factor, self.peak * factor
+        self.ceiling *= factor
+
+    def gone_astray(self, own: float, *, is_to_blame: bool) -> None:
+        """Go on with a smaller scale, since training has diverged, where a schedule says a learning rate now.
+
+        The rate that led astray is the highest of late: training has been astray for some steps when it shows.
+        """
+        highest = max(own, self.highest)
+        if is_to_blame and highest > 0:
+            self.ceiling = _CEILING * self.rule.scale * highest
         self.rule.scale *= 0.3
         self.rule.turns += 3
+        self.rule.forget()
         self.peak, self.alignment = 0.0, _UNKNOWN
 
     def state(self) -> dict[str, Any]:

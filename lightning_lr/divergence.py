@@ -1,4 +1,4 @@
-"""Whether training has diverged, from its loss."""
+"""Whether training has diverged, and where it is going, from its loss."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lightning_lr.hypergradient import Trend
 _PATIENCE = 10  # steps that the loss may stay high
 _STUCK = 15  # steps that it has been high, after which the noise of these alone is enough
 _CALM = 100  # steps after which a return is forgotten
-_OF_LATE = 50  # steps after which a low level is forgotten
+_OF_LATE = 20  # steps after which a low level is forgotten: sooner than a rise is, as noise
 
 
 @dataclass
@@ -86,9 +86,9 @@ class DivergenceWatch:
 
     @property
     def trend(self) -> Trend:
-        """Of the loss. It has risen if its level is more than a standard deviation of the noise above the lowest one
-        of late, which is three below the start at least; it falls if the mean is half of one below the level, and that
-        is more than 0.15 of all that was gained.
+        """Of the loss. It has risen if its level is more than a standard deviation of the noise, and 0.01 of the way
+        from the start, above the lowest one of late, which is three of these below the start at least; it falls if the
+        mean is half of one below the level, and that is more than 0.15 of all that was gained.
 
         >>> watch, trends = DivergenceWatch(), []
         >>> for loss in (4.0, 3.0, 2.0, 1.0, *[1.0] * 20, *[3.0] * 4):
@@ -100,7 +100,8 @@ class DivergenceWatch:
         if self.start is None:
             return "level"
         noise = math.sqrt(self.variance)
-        if self.level > self.low + noise and self.start - self.low > 3 * noise:
+        way = self.start - self.low
+        if self.level - self.low > max(noise, 0.01 * way) and way > 3 * noise:
             return "has risen"
         is_falling = self.level - self.mean > max(0.5 * noise, 0.15 * (self.start - self.mean))
         return "falls" if is_falling else "level"

@@ -85,6 +85,9 @@ class Rule(Protocol):
             situation: of training.
         """
 
+    def forget(self) -> None:
+        """Forget the alignments so far, but not what came of them, since training was taken back."""
+
 
 @dataclass
 class LongHorizon:
@@ -103,11 +106,13 @@ class LongHorizon:
     best constant rates the cosine lies a little below 0.
 
     On top of a schedule the best height is another: one that falls will take the noise away, so that more of it can be
-    borne, and one that rises will itself raise the rate. So the 0.01 is 0.7 standard deviations of the cosines while
-    the schedule falls, and 0 while it rises. The loss has a say too, since near the edge of divergence the cosine tells
-    good rates from those that are three times too high too late: the scale does not rise while the loss falls fast
-    (and the cosine is below 0.5), and shrinks by 0.06 √n while it has risen of late. And the gain falls with time, to
-    half after four horizons, since there is less and less to be won.
+    borne, and one that rises will itself raise the rate. So in place of the 0.01 there stands 0.7 σ, at most 0.05,
+    while the schedule falls, and 0 while it rises; σ is the noise of the cosines, whose square is a mean of halved
+    squares of the differences of successive ones, begun at 0 and with a weight of 0.05. The loss has a say too, since
+    near the edge of divergence the cosine tells good rates from those that are three times too high too late: the
+    scale does not rise while the loss falls fast and the cosine is below 0.5; and while the loss has risen of late, 0
+    stands in place of the 0.01, and the scale shrinks by 0.06 √n at least. And the gain falls with time as well, to
+    half after four horizons and to a twentieth in the end, since there is less and less to be won.
 
     All of this was measured on small tasks, see ``benchmarks/hypergradient.py``.
 
@@ -123,7 +128,9 @@ class LongHorizon:
     variance: float = 0.0
 
     def update(self, alignment: Alignment, rate: float, steps: int, situation: Situation = _CONSTANT) -> None:  # noqa: ARG002
-        cosine = alignment.cosine + self._target(alignment.cosine, situation)
+        if math.isfinite(alignment.dot):
+            self._note(alignment.cosine)
+        cosine = alignment.cosine + self._borne(situation)
         before = self.mean
         self.mean = 0.8 * before + 0.2 * cosine if before else cosine
         self.turns += before * self.mean < 0
@@ -138,15 +145,21 @@ class LongHorizon:
                 highest = -0.06 * root
         self.scale *= math.exp(max(-0.5, min(highest, step)))
 
-    def _target(self, cosine: float, situation: Situation) -> float:
-        """How far below 0 the cosine is to be; takes note of its noise, from the differences of successive ones."""
+    def forget(self) -> None:
+        self.mean, self.latest, self.variance = 0.0, None, 0.0
+
+    def _note(self, cosine: float) -> None:
         before, self.latest = self.latest, cosine
         if before is not None:
             self.variance += 0.05 * ((cosine - before) ** 2 / 2 - self.variance)
+
+    def _borne(self, situation: Situation) -> float:
+        """How far below 0 the cosine is to be."""
         if situation.schedule == 0:
             return 0.01
-        bears_noise = situation.schedule < 0 and situation.loss != "has risen"
-        return 0.7 * math.sqrt(self.variance) if bears_noise else 0.0
+        if situation.schedule > 0 or situation.loss == "has risen":
+            return 0.0
+        return min(0.05, 0.7 * math.sqrt(self.variance))
 
 
 @dataclass
@@ -171,6 +184,9 @@ class Multiplicative:
         self.turns += self.before * cosine < 0
         self.before = cosine or self.before
         self.scale *= 1 + self.beta * cosine
+
+    def forget(self) -> None:
+        self.before = 0.0
 
 
 @dataclass
@@ -200,6 +216,9 @@ class Additive:
         # d = α u, so ⟨g, u⟩ = dot / α; and α = scale · schedule, so the step of the scale is that of α by the schedule
         relative = self.beta * alignment.dot / rate**2
         self.scale *= max(0.5, 1 + relative)
+
+    def forget(self) -> None:
+        self.before = 0.0
 
 
 def rule_maker(name: RuleName, beta: float | None) -> Callable[[], Rule]:

@@ -126,6 +126,8 @@ class FromMean:
         reach = {(parameters[i], start): reach for i, start, reach in state["reach"]}
         for piece in parts:
             if all(parameter in means for parameter in piece.parameters):
-                self._means[piece] = piece.flat([means[parameter] for parameter in piece.parameters]).clone()
+                self._means[piece] = piece.flat([means[parameter] for parameter in piece.parameters]).to(
+                    piece.values().dtype, copy=True
+                )
                 if (key := (piece.parameters[0], piece.start)) in reach:
                     self._reach[piece] = self._means[piece].new_tensor(reach[key])

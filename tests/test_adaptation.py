@@ -133,6 +133,63 @@ def test_a_rate_that_led_astray_is_not_tried_again() -> None:
     assert descend(resumed, 60, own=2.5e-7) == pytest.approx(2 * led_astray)
 
 
+def _go_on(adaptation: Adaptation, steps: int) -> None:
+    """Along a slope, where the scale rises without end."""
+    for _ in range(steps):
+        adaptation.write()
+        _adapt(adaptation.optimizer, adaptation, 1.0)
+
+
+def test_a_rate_that_led_astray_is_not_tried_again_when_a_schedule_is_back_at_it() -> None:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.ones(2))], 1e-6)
+    adaptation, group = Adaptation(optimizer, LongHorizon, 20, every=1), optimizer.param_groups[0]
+    _go_on(adaptation, 20)
+    astray = group["lr"]
+    adaptation.go_back()
+    group["lr"] = 1e-8
+    _go_on(adaptation, 100)
+    assert group["lr"] == pytest.approx(0.5 * astray, rel=0.2)
+    group["lr"] = 1e-6  # a warm restart
+    adaptation.before_step()
+    assert group["lr"] == pytest.approx(0.5 * astray, rel=0.2)
+
+
+def test_a_rate_of_zero_is_not_to_blame() -> None:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.ones(2))], 0.0)
+    adaptation = Adaptation(optimizer, LongHorizon, 20, every=1)
+    _go_on(adaptation, 3)
+    adaptation.go_back()
+    assert adaptation.units[0].ceiling == math.inf
+
+
+@pytest.mark.parametrize("per_group", [False, True])
+def test_what_is_known_of_rates_holds_for_a_group_that_comes_later(per_group: bool) -> None:
+    """With a rate a hundred times as high, which has not led astray, nor is it a schedule."""
+    optimizer = torch.optim.SGD([nn.Parameter(torch.ones(2))], 1e-6)
+    adaptation = Adaptation(optimizer, LongHorizon, 20, per_group=per_group, every=1)
+    _go_on(adaptation, 20)
+    adaptation.go_back()
+    _go_on(adaptation, 30)
+    before = optimizer.param_groups[0]["lr"]
+    optimizer.add_param_group({"params": [nn.Parameter(torch.ones(2))], "lr": 100 * before})
+    adaptation.write()
+    old, new = (group["lr"] for group in optimizer.param_groups)
+    assert old == pytest.approx(before)
+    assert new == pytest.approx(100 * before)
+    _go_on(adaptation, 3)
+    assert all(unit.steady == math.inf for unit in adaptation.units)
+
+
+def test_a_restart_is_no_schedule() -> None:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.ones(2))], 1e-6)
+    adaptation = Adaptation(optimizer, LongHorizon, 20, every=1)
+    _go_on(adaptation, 10)
+    optimizer.param_groups[0]["lr"] = 1e-3  # found by a range test
+    adaptation.restart()
+    _go_on(adaptation, 5)
+    assert adaptation.units[0].steady == math.inf
+
+
 @pytest.mark.parametrize("as_tensor", [False, True], ids=["float", "tensor"])
 @pytest.mark.parametrize("resumes", [False, True])
 def test_a_schedule_is_one_for_a_horizon_after_it_has_moved(resumes: bool, as_tensor: bool) -> None:

@@ -86,7 +86,7 @@ def test_no_step_waits_for_the_device(rule: str, name: str, tmp_path: Any) -> No
 
 
 def test_late_values_are_those_of_their_step() -> None:
-    late, total = LateValues(), torch.zeros(3, device="cuda")
+    late = LateValues()
     large = torch.randn(4096, 4096, device="cuda")
     for i in range(5):
         large = large @ large / 64  # keeps the device busy

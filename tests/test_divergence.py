@@ -126,8 +126,11 @@ def test_a_loss_has_risen_until_it_is_forgotten() -> None:
     assert "has risen" not in _trends(falling + noise[:200])
     trends = _trends([*(falling + noise[:200]), *(0.3 + noise[200:])])
     assert trends[200:210].count("has risen") >= 5
-    assert trends[205:240] == ["has risen"] * 35
-    assert trends[400:].count("has risen") <= 20
+    assert trends[205:225] == ["has risen"] * 20
+    assert trends[300:].count("has risen") <= 20
+    # though there is no noise left that could hide it
+    quiet = _trends([*(falling + 0.1), *[0.5] * 1000])
+    assert 10 < quiet.count("has risen") < 100
 
 
 def test_a_lucky_first_loss_is_no_level_to_rise_from() -> None:

@@ -61,6 +61,24 @@ def test_long_horizon_bears_noise_while_a_schedule_falls() -> None:
     assert _on_a_schedule(cosines, Situation(schedule=1)) == pytest.approx(-0.05)
 
 
+def test_long_horizon_bears_so_much_noise_and_no_more() -> None:
+    loud = LongHorizon(variance=1.0)
+    loud.update(_aligned(-0.04), 0.1, 1, Situation(schedule=-1))
+    assert loud.scale == pytest.approx(math.exp(0.7 * 0.01))
+
+
+def test_what_is_not_finite_is_no_noise_and_a_return_forgets_it() -> None:
+    rule = LongHorizon()
+    for alignment in (_aligned(0.1), Alignment(math.nan, 1.0, math.inf), _aligned(0.1)):
+        rule.update(alignment, 0.1, 1)
+    assert rule.variance == 0
+    rule.update(_aligned(0.5), 0.1, 1)
+    assert rule.variance > 0
+    scale, turns = rule.scale, rule.turns
+    rule.forget()
+    assert rule == LongHorizon(scale, turns)
+
+
 def test_long_horizon_on_a_schedule_goes_by_the_loss() -> None:
     for falls, risen in ((Situation(up, "falls"), Situation(up, "has risen")) for up in (1, -1)):
         assert _on_a_schedule([0.49], falls) == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from tiny_models import Classifier, loader
 from torch import Tensor
 
 from lightning_lr import CyclicalLR, HypergradientLR
+from lightning_lr.hypergradient import LongHorizon
 from lightning_lr.late_values import LateValues
 
 pytestmark = pytest.mark.filterwarnings("ignore:Attribute 'factor' removed from hparams")
@@ -114,6 +116,57 @@ def test_half_of_the_rate_that_was_used_is_the_most_from_then_on(adapts_first: b
     back = next(t for t in range(80, 100) if rates[t] < 0.4 * rates[t - 1])
     assert rates[back - 1] > 1e-3
     assert unit(adapts)["ceiling"] == pytest.approx(0.5 * rates[back - 1], rel=0.2)
+
+
+class Manual(Breaks):
+    """Says nothing of its loss from step 70 on."""
+
+    def __init__(self, factor: Callable[[int], float]) -> None:
+        super().__init__(factor)
+        self.automatic_optimization = False
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Any:
+        optimizer: Any = self.optimizers()
+        loss = super().training_step(batch, batch_idx)
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        optimizer.step()
+        return loss if self.steps < 70 else None
+
+
+@pytest.mark.filterwarnings("ignore:HypergradientLR. training with SGD has diverged")
+@pytest.mark.parametrize("kind", [Breaks, Manual])
+@pytest.mark.parametrize("guard", [True, False])
+def test_the_rule_is_told_how_the_loss_goes(guard: bool, kind: type[Breaks], monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a guard and without; not where it is not known."""
+    told: list[str] = []
+    update = LongHorizon.update
+
+    def record(rule: LongHorizon, *args: Any) -> None:
+        told.append(args[3].loss)
+        update(rule, *args)
+
+    monkeypatch.setattr(LongHorizon, "update", record)
+    torch.manual_seed(0)
+    fit(
+        kind(lambda step: 1.0 if step < 60 else 8.0), HypergradientLR(horizon=20, every=1, guard=guard), data=loader(50)
+    )
+    assert "falls" in told[:40]
+    assert "has risen" not in told[:55]
+    assert "has risen" in told[58:66]
+    assert (set(told[72:]) == {"level"}) == (kind is Manual)
+
+
+@pytest.mark.parametrize("every", [1, 100])
+def test_gives_up_however_sparse_the_measurements(every: int) -> None:
+    """The losses behind a bad one do not pass for calm."""
+    torch.manual_seed(0)
+    model = Breaks(lambda step: 1.0 if step < 10 else math.nan)
+    with (
+        pytest.raises(RuntimeError, match="3 times in a row"),
+        pytest.warns(UserWarning, match="training with SGD has diverged"),
+    ):
+        fit(model, HypergradientLR(horizon=20, every=every), data=loader(600), max_epochs=1)
 
 
 def test_losses_are_watched_where_the_next_is_written_to_the_same_place() -> None:

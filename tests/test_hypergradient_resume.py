@@ -24,7 +24,7 @@ pytestmark = [
 
 def _callbacks(rule: str, folder: Path, **kwargs: Any) -> list[Callback]:
     keep = callbacks.ModelCheckpoint(folder, "{step}", every_n_train_steps=1, save_top_k=-1)
-    return [CyclicalLR(0.0001, 0.001, 5), RULES[rule](every=2, **kwargs), keep]
+    return [CyclicalLR(0.001, 0.01, 5), RULES[rule](every=2, **kwargs), keep]
 
 
 @pytest.mark.parametrize("optimizer", ["SGD", "plain SGD", "Adam", "RMSprop"])
@@ -46,6 +46,7 @@ def test_resume_is_exact(rule: str, optimizer: str, tmp_path: Path) -> None:
         ends = [each.state_dict()["progress"][0] for each in (uninterrupted, adapts)]
         assert ends[0]["watch"] == ends[1]["watch"]
         assert ends[0]["losses"] == ends[1]["losses"]
+        assert ends[0]["adaptation"]["units"] == ends[1]["adaptation"]["units"]
 
 
 def test_resume_without_the_anchor_goes_on_with_scale_and_turns(tmp_path: Path) -> None:
