@@ -26,6 +26,7 @@ Every = int | Literal["auto"]
 _SETTLED_TURNS = 8
 _SPARSE_STEPS = 5
 _FALLEN = 0.3  # of the highest learning rate since the mean was begun, which then is of another time
+_GROWTH = 0.1 + 1e-9  # of the log of a learning rate: as of the rule, but for rounding
 _MOST_VOID_STEPS = 10  # that lead nowhere, before the first one that does not
 
 _TOO_SHORT = Alignment(1.0, 1.0, 1.0)  # of steps so short that the parameters stay as they are
@@ -67,6 +68,7 @@ class Adaptation:
         self.units: list[Unit] = []
         self.steps = 0  # that were begun
         self.unknown = 0  # measurements whose gradients were not finite
+        self.holds_mean = False  # the iterates are not to be trusted: the mean, to which one can go back, stays
         self._make_rule, self._adapts, self._per_group, self._every = make_rule, adapts, per_group, every
         self._reset = OptimizerReset(optimizer) if reset is None else reset
         self._world_size, self._reduce = world_size, reduce
@@ -88,7 +90,7 @@ class Adaptation:
         Args:
             loss_scale: by which the gradients are still multiplied, in mixed precision; None if by nothing.
         """
-        self.write()
+        self.settle()
         self.steps += 1
         self._since += 1
         if self._since >= self._spacing() or not self._used:
@@ -106,6 +108,9 @@ class Adaptation:
             if not unit.is_started and unit.has_gradients:
                 self._shorten_first_step(unit)
         self._used = [(self.rate_of(unit), self.rates.scales[i]) for i, unit in enumerate(self.units)]
+        if self._mean is not None and self._adapts:
+            for unit, (rate, _) in zip(self.units, self._used, strict=True):
+                unit.proven = 0.0 if _is_on_device(rate) else max(unit.proven, float(rate))
 
     def measured(self) -> Iterator[tuple[Tensor, dict[str, Any]]]:
         """The sums that each `before_step` since the last time has measured, shape [4 · units], to be summed over
@@ -150,6 +155,7 @@ class Adaptation:
             for piece in unit.pieces:
                 self._mean.go_back(piece)
             unit.gone_astray(self._own_of(unit), is_to_blame=rate_is_to_blame)
+        self.holds_mean = False
         self._measured.clear()
         self._reset()
         self.write()
@@ -164,19 +170,25 @@ class Adaptation:
             self._mean.forget()
         self._measured.clear()
         self._used = []
+        self.holds_mean = False
         self.write()
+
+    def settle(self) -> None:
+        """Set the learning rates of the coming step, when the schedule is known to have set its own."""
+        self.write()
+        for i, unit in enumerate(self.units):
+            unit.rule.scale = self.rates.scales[i]
 
     def write(self) -> None:
         """Set the learning rates of the coming step."""
         self.rates.take()
         if len(self.rates.scales) > self._covered:
             self._cover()
+        growth = math.exp(_GROWTH * math.sqrt(self._spacing())) if self.units else 1.0
         for i in range(self._covered):
             unit = self._unit_of(i)
-            self.rates.scales[i] = unit.rule.scale
-            if unit.ceiling < math.inf:  # a schedule may have risen since the scale was found
-                is_on_device = isinstance(self.optimizer.param_groups[i]["lr"], Tensor)
-                self.rates.scales[i] = unit.scale_below_ceiling(unit.own if is_on_device else self._own_of(unit))
+            own = unit.own if _is_on_device(self.optimizer.param_groups[i]["lr"]) else self._own_of(unit)
+            self.rates.scales[i] = unit.scale_on(own, growth)
         self.rates.write()
 
     def state(self, with_vectors: bool) -> dict[str, Any]:
@@ -270,7 +282,7 @@ class Adaptation:
 
     def _sums(self, unit: Unit, rate: float | Tensor, loss_scale: Tensor | None) -> Tensor:
         """``⟨g, d⟩``, ``‖g‖²``, ``‖d‖²`` over a unit, and its learning rate if that is a tensor; shape [4]."""
-        sums = alignment_sums(unit.pieces, self._movement, self._since, self._device)
+        sums = alignment_sums(unit.pieces, self._movement, self._since, self._device, is_trusted=not self.holds_mean)
         if loss_scale is not None:
             sums = sums / torch.stack([loss_scale, loss_scale**2, torch.ones_like(loss_scale)]).to(sums)
         known = (rate / self._world_size).to(sums) if isinstance(rate, Tensor) else sums.new_zeros(())
@@ -293,3 +305,8 @@ class Adaptation:
                 f"HypergradientLR: the first {self._void} steps of {type(self.optimizer).__name__} have all led to"
                 " parameters that are not finite: look for gradients that are not."
             )
+
+
+def _is_on_device(rate: float | Tensor) -> bool:
+    """Whether a learning rate cannot be read without a wait."""
+    return isinstance(rate, Tensor) and rate.device.type != "cpu"

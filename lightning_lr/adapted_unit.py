@@ -15,7 +15,7 @@ _UNKNOWN = Alignment(0.0, 0.0, 0.0)
 
 _CEILING = 0.5  # of a learning rate with which training has diverged: it is not tried again
 _OF_LATE = 0.98  # a step, by which the highest learning rate of a schedule is forgotten
-_SAVED = "own", "highest", "direction", "steady", "steps", "peak", "ceiling", "is_started"
+_SAVED = "own", "highest", "direction", "steady", "steps", "peak", "proven", "ceiling", "is_started"
 
 
 @dataclass
@@ -32,6 +32,7 @@ class Unit:
         steady: steps since then; infinite before it has.
         steps: that were adapted to.
         peak: highest learning rate since the mean of iterates was begun.
+        proven: highest learning rate that training has stood so far; 0 if not known.
         ceiling: of the learning rate.
         alignment: the latest.
         is_started: or the first step is still to come, and is to be short.
@@ -46,6 +47,7 @@ class Unit:
     steady: float = math.inf
     steps: int = 0
     peak: float = 0.0
+    proven: float = 0.0
     ceiling: float = math.inf
     alignment: Alignment = _UNKNOWN
     is_started: bool = True
@@ -70,16 +72,19 @@ class Unit:
         self.steps += steps
         schedule = self.direction if self.steady < horizon else 0
         self.rule.update(self.alignment, rate, steps, Situation(schedule, loss, self.steps / max(horizon, 1.0)))
-        self.rule.scale = self.scale_below_ceiling(self.own)
+        if self.own > 0:
+            self.rule.scale = min(self.rule.scale, self.ceiling / self.own)
 
-    def scale_below_ceiling(self, own: float) -> float:
-        """The scale, or what the ceiling leaves of it where a schedule says a learning rate."""
-        return min(self.rule.scale, self.ceiling / own) if own > 0 else self.rule.scale
+    def scale_on(self, own: float, growth: float) -> float:
+        """The scale where a schedule says a learning rate: below the ceiling, and no more than a factor beyond what
+        training has stood, so that a schedule does not get there faster than the rule may."""
+        most = min(self.ceiling, self.proven * growth or math.inf)
+        return min(self.rule.scale, most / own) if own > 0 else self.rule.scale
 
     def grow(self, factor: float) -> None:
         """Take in groups with a learning rate that is higher by a factor, which is not the schedule's work."""
         self.own, self.highest, self.peak = self.own * factor, self.highest * factor, self.peak * factor
-        self.ceiling *= factor
+        self.proven, self.ceiling = self.proven * factor, self.ceiling * factor
 
     def gone_astray(self, own: float, *, is_to_blame: bool) -> None:
         """Go on with a smaller scale, since training has diverged, where a schedule says a learning rate now.
@@ -90,6 +95,7 @@ class Unit:
         if is_to_blame and highest > 0:
             self.ceiling = _CEILING * self.rule.scale * highest
         self.rule.scale *= 0.3
+        self.proven = self.rule.scale * own
         self.rule.turns += 3
         self.rule.forget()
         self.peak, self.alignment = 0.0, _UNKNOWN

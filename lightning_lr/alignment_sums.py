@@ -11,7 +11,9 @@ from lightning_lr.flat_pieces import Piece
 from lightning_lr.movement import Measured, Movement
 
 
-def alignment_sums(pieces: Sequence[Piece], movement: Movement, steps: int, device: torch.device) -> Tensor:
+def alignment_sums(
+    pieces: Sequence[Piece], movement: Movement, steps: int, device: torch.device, *, is_trusted: bool = True
+) -> Tensor:
     """This process's part of ``⟨g, d⟩``, ``‖g‖²`` and ``‖d‖²``, shape [3]; the movement takes note of the pieces.
 
     Args:
@@ -19,6 +21,7 @@ def alignment_sums(pieces: Sequence[Piece], movement: Movement, steps: int, devi
         movement: which knows d; where it does not, a piece adds nothing.
         steps: since it was asked the last time.
         device: to sum on.
+        is_trusted: whether the movement may follow the iterates.
     """
     total = torch.zeros(3, device=device)
     squares: list[Tensor | None] = []
@@ -33,7 +36,7 @@ def alignment_sums(pieces: Sequence[Piece], movement: Movement, steps: int, devi
             del gradient  # so that memory for one piece is enough
         del moved
     # in a second pass, since one gradient that is not finite is enough for the whole step to be left out
-    is_good = total[1].isfinite()
+    is_good = total[1].isfinite() & is_trusted
     for piece, square in zip(pieces, squares, strict=True):
         measured = None if square is None else Measured(square, is_good.to(square.device), steps)
         movement.before_step(piece, measured)

@@ -34,6 +34,8 @@ class DivergenceWatch:
         low: the lowest level of late.
         variance: of the noise, from the differences of successive losses.
         latest: losses.
+        is_far: whether the loss is as far above where it began as it had come below, or it is ten deviations of the
+            noise above, until it is back.
         high: steps since the mean has been high.
         calm: steps since training was taken back.
         returns: how many times it was, with less than 100 of these in between.
@@ -46,6 +48,7 @@ class DivergenceWatch:
     low: float = math.inf
     variance: float = 0.0
     latest: list[float] = field(default_factory=list)
+    is_far: bool = False
     high: int = 0
     calm: int = 0
     returns: int = 0
@@ -73,6 +76,9 @@ class DivergenceWatch:
         self.latest = [*self.latest[-_STUCK:], loss]
         way = self.start - self.lowest
         edge = self.lowest + 0.7 * way
+        noise = math.sqrt(self.variance)  # before this loss
+        is_news = way > noise or loss - self.start > 10 * noise > 0
+        self.is_far = loss > self.start + way and (self.is_far or is_news)
         self.high = self.high + 1 if self.mean > edge else 0
         if self.high == 0 or len(self.latest) <= _STUCK:  # else what blows up would pass for noise
             square = (loss - self.latest[-2]) ** 2 / 2 if len(self.latest) > 1 else 0.0

@@ -106,7 +106,7 @@ class LongHorizon:
     best constant rates the cosine lies a little below 0.
 
     On top of a schedule the best height is another: one that falls will take the noise away, so that more of it can be
-    borne, and one that rises will itself raise the rate. So in place of the 0.01 there stands 0.7 σ, at most 0.05,
+    borne, and one that rises will itself raise the rate. So in place of the 0.01 there stands 0.7 σ, at most 0.1,
     while the schedule falls, and 0 while it rises; σ is the noise of the cosines, whose square is a mean of halved
     squares of the differences of successive ones, begun at 0 and with a weight of 0.05. The loss has a say too, since
     near the edge of divergence the cosine tells good rates from those that are three times too high too late: the
@@ -159,7 +159,7 @@ class LongHorizon:
             return 0.01
         if situation.schedule > 0 or situation.loss == "has risen":
             return 0.0
-        return min(0.05, 0.7 * math.sqrt(self.variance))
+        return min(0.1, 0.7 * math.sqrt(self.variance))
 
 
 @dataclass

@@ -22,7 +22,7 @@ class Measured(NamedTuple):
 
     Attributes:
         square: ``‖d‖²`` of its movement, a scalar.
-        is_good: whether all gradients are finite, a scalar; else the step may be left out.
+        is_good: whether all gradients are finite and the iterates are trusted, a scalar; else the step is left out.
         steps: since it was measured the last time.
     """
 

@@ -41,9 +41,10 @@ class HypergradientLR(Callback):
     The rule ``"long_horizon"`` measures, before a step, the cosine between the gradient and the way back to a mean of
     the iterates so far, which keeps one copy of the parameters, in float32 or wider. While it is positive the steps
     were too short, and the scale rises; on top of a schedule the direction of that and of the loss have a say, see
-    `LongHorizon` for the formula. The first step is made so short that any
-    learning rate to begin with will do, from 1e-7 to 10. When training diverges all the same, the parameters go back to
-    that mean of good iterates and training goes on with a smaller scale.
+    `lightning_lr.hypergradient.LongHorizon` for the formula. The first step is made so short that any learning rate to
+    begin with will do, from 1e-7 to 10; and a warm-up or a restart takes the rate beyond the highest one so far no
+    faster than the rule may (unless it is a tensor on a device, which is known too late). When training diverges all
+    the same, the parameters go back to that mean of good iterates and training goes on with a smaller scale.
 
     ``"multiplicative"`` and ``"additive"`` are the rules of the paper. They look back one step, need no memory with
     Adam and with momentum, and are there to compare: noise shrinks their learning rate.
@@ -67,10 +68,11 @@ class HypergradientLR(Callback):
             if every step is measured, 51 with 5, 163 with 50.
         adapt: false to observe only: the alignment is logged, and at the end of each epoch a sentence says whether the
             learning rate was too low, about right or too high. ``"auto"`` is then each 5th step from the start.
-        guard: of ``"long_horizon"``: go back when training has diverged, see `DivergenceWatch`, with 0.3 of the scale;
-            from then on the learning rate stays below half of what it was, unless a loss that is not finite was the
-            sign. After three times with less than 100 steps in between there is an error. The running statistics of
-            BatchNorm begin anew. The other rules have no guard, nor has ``adapt=False``.
+        guard: of ``"long_horizon"``: go back when training has diverged, see
+            `lightning_lr.divergence.DivergenceWatch`, with 0.3 of the scale; from then on the learning rate stays below
+            half of what it was, unless a loss that is not finite was the sign. After three times with less than 100
+            steps in between there is an error. The running statistics of BatchNorm begin anew. The other rules have no
+            guard, nor has ``adapt=False``.
         save_anchor: whether checkpoints hold what is as large as the parameters: the mean, or plain SGD's last
             gradients. Without it a resumed run begins a new mean, as it does for sharded parameters (FSDP2).
 
