@@ -107,7 +107,7 @@ class Adaptation:
         for unit in self.units:
             if not unit.is_started and unit.has_gradients:
                 self._shorten_first_step(unit)
-        self._used = [(self.rate_of(unit), self.rates.scales[i]) for i, unit in enumerate(self.units)]
+        self._used = [(self._rate_of(unit), self.rates.scales[i]) for i, unit in enumerate(self.units)]
         if self._mean is not None and self._adapts:
             for unit, (rate, _) in zip(self.units, self._used, strict=True):
                 unit.proven = 0.0 if _is_on_device(rate) else max(unit.proven, float(rate))
@@ -265,7 +265,11 @@ class Adaptation:
         """The highest learning rate that a schedule says for a unit's groups. Waits for the device if it is there."""
         return max(own for i, own in enumerate(self.rates.own()) if self._unit_of(i) is unit)
 
-    def rate_of(self, unit: Unit) -> float | Tensor:
+    def last_rates(self) -> list[float]:
+        """The highest learning rate of each unit's groups in the last step, or in the first if that is to come."""
+        return [float(rate) for rate, _ in self._used] or [float(self._rate_of(unit)) for unit in self.units]
+
+    def _rate_of(self, unit: Unit) -> float | Tensor:
         """The highest learning rate of a unit's groups."""
         rates = [group["lr"] for i, group in enumerate(self.optimizer.param_groups) if self._unit_of(i) is unit]
         if not any(isinstance(rate, Tensor) for rate in rates):

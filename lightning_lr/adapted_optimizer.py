@@ -97,10 +97,9 @@ class AdaptedOptimizer:
 
     def summary(self) -> str:
         """Where the learning rates have come to, in a sentence."""
-        rate_of = self.adaptation.rate_of
         places = [
-            f"{float(rate_of(unit)):.3g} for {name} (scale {unit.rule.scale:.3g}, {unit.rule.turns} turns)"
-            for name, unit in self.units()
+            f"{rate:.3g} for {name} (scale {unit.rule.scale:.3g}, {unit.rule.turns} turns)"
+            for (name, unit), rate in zip(self.units(), self.adaptation.last_rates(), strict=False)
         ]
         return f"the learning rate has come to {', '.join(places)}."
 

@@ -165,6 +165,21 @@ def test_a_schedule_goes_no_faster_beyond_what_training_has_stood_than_the_rule_
     assert rates[8] <= 1e-6 * math.exp(0.4 + 1e-6)
 
 
+def test_the_mean_stays_where_iterates_are_not_trusted() -> None:
+    ends = []
+    for trusted, not_trusted in ((10, 0), (10, 10), (20, 0)):
+        parameter = nn.Parameter(torch.ones(2))
+        optimizer = torch.optim.SGD([parameter], 0.01)
+        adaptation = Adaptation(optimizer, LongHorizon, 20, every=1)
+        for step in range(trusted + not_trusted):
+            adaptation.holds_mean = step >= trusted
+            _adapt(optimizer, adaptation, 1.0)
+        adaptation.go_back()
+        assert not adaptation.holds_mean
+        ends.append(parameter.tolist())
+    assert ends[0] == ends[1] > ends[2]
+
+
 def test_a_rate_of_zero_is_not_to_blame() -> None:
     optimizer = torch.optim.SGD([nn.Parameter(torch.ones(2))], 0.0)
     adaptation = Adaptation(optimizer, LongHorizon, 20, every=1)

@@ -140,6 +140,23 @@ def test_a_lucky_first_loss_is_no_level_to_rise_from() -> None:
         assert "has risen" not in _trends(losses)
 
 
+def test_a_loss_is_far_until_it_is_back() -> None:
+    watch, far = DivergenceWatch(), []
+    random = np.random.default_rng(0)
+    falling = 2 * np.exp(-np.arange(40) / 20) + 0.02 * random.standard_normal(40)
+    for loss in (*falling, 3.0, 3.5, 4.0, 5.0, 3.5, 3.0, 1.0):  # it has come from 2 to 0.5
+        watch.has_diverged(float(loss))
+        far.append(watch.is_far)
+    assert far == [False] * 41 + [False, True, True, False, False, False]
+    # where nothing was gained, ten deviations of the noise count
+    watch = DivergenceWatch()
+    for loss in (*(2 + 0.1 * random.standard_normal(60)), 2.5, 4.0, 1e3, 1e6):
+        watch.has_diverged(float(loss))
+        far.append(watch.is_far)
+    assert not any(far[47:-3])
+    assert all(far[-3:])
+
+
 def test_returns_are_counted_until_it_is_calm() -> None:
     watch = DivergenceWatch()
     for expected in (1, 2):

@@ -424,11 +424,18 @@ def test_says_when_no_gradient_is_finite(caplog: pytest.LogCaptureFixture) -> No
 
 
 def test_says_where_the_rate_has_come_to(caplog: pytest.LogCaptureFixture) -> None:
-    model = Recorded()
+    """That of the last step, not of one that will not come."""
+
+    class Ends(Recorded):
+        def configure_optimizers(self) -> Any:
+            optimizer = super().configure_optimizers()
+            scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 40)
+            return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
+
+    model = Ends()
     with caplog.at_level("INFO", logger="lightning.pytorch"):
         fit(model, HypergradientLR())
-    assert "the learning rate has come to 0." in caplog.text
-    assert "for SGD (scale " in caplog.text
+    assert f"the learning rate has come to {first(model)[-1]:.3g} for SGD (scale " in caplog.text
 
 
 # --- errors
