@@ -151,10 +151,10 @@ class Adaptation:
         on with a smaller scale. The learning rate stays below half of the one that led astray if that is to blame,
         which a bad batch is not."""
         assert self._mean is not None
-        for unit in self.units:
+        for unit, own in zip(self.units, self._own(), strict=True):
             for piece in unit.pieces:
                 self._mean.go_back(piece)
-            unit.gone_astray(self._own_of(unit), is_to_blame=rate_is_to_blame)
+            unit.gone_astray(own, is_to_blame=rate_is_to_blame)
         self.holds_mean = False
         self._measured.clear()
         self._reset()
@@ -185,10 +185,9 @@ class Adaptation:
         if len(self.rates.scales) > self._covered:
             self._cover()
         growth = math.exp(_GROWTH * math.sqrt(self._spacing())) if self.units else 1.0
+        scales = [unit.scale_on(own, growth) for unit, own in zip(self.units, self._own(), strict=True)]
         for i in range(self._covered):
-            unit = self._unit_of(i)
-            own = unit.own if _is_on_device(self.optimizer.param_groups[i]["lr"]) else self._own_of(unit)
-            self.rates.scales[i] = unit.scale_on(own, growth)
+            self.rates.scales[i] = scales[i if self._per_group else 0]
         self.rates.write()
 
     def state(self, with_vectors: bool) -> dict[str, Any]:
@@ -261,9 +260,13 @@ class Adaptation:
             unit.grow(factor := own[i] / highest)
             self._used = [(rate * factor, scale) for rate, scale in self._used]
 
-    def _own_of(self, unit: Unit) -> float:
-        """The highest learning rate that a schedule says for a unit's groups. Waits for the device if it is there."""
-        return max(own for i, own in enumerate(self.rates.own()) if self._unit_of(i) is unit)
+    def _own(self) -> list[float]:
+        """The highest learning rate that a schedule says for each unit's groups; the latest known if it is on a device,
+        which is not waited for."""
+        if any(_is_on_device(group["lr"]) for group in self.optimizer.param_groups):
+            return [unit.own for unit in self.units]
+        own = self.rates.own()
+        return own if self._per_group else [max(own)]
 
     def last_rates(self) -> list[float]:
         """The highest learning rate of each unit's groups in the last step, or in the first if that is to come."""
