@@ -106,13 +106,13 @@ class LongHorizon:
     best constant rates the cosine lies a little below 0.
 
     On top of a schedule the best height is another: one that falls will take the noise away, so that more of it can be
-    borne, and one that rises will itself raise the rate. So in place of the 0.01 there stands 0.7 σ, at most 0.1,
-    while the schedule falls, and 0 while it rises; σ is the noise of the cosines, whose square is a mean of halved
-    squares of the differences of successive ones, begun at 0 and with a weight of 0.05. The loss has a say too, since
-    near the edge of divergence the cosine tells good rates from those that are three times too high too late: the
-    scale does not rise while the loss falls fast and the cosine is below 0.5; and while the loss has risen of late, 0
-    stands in place of the 0.01, and the scale shrinks by 0.06 √n at least. And the gain falls with time as well, to
-    half after four horizons and to a twentieth in the end, since there is less and less to be won.
+    borne, and one that rises will itself raise the rate. So in place of the 0.01 there stands 0.7 σ while the schedule
+    falls, and 0 while it rises; σ is the noise of the cosines, whose square is a mean of halved squares of the
+    differences of successive ones, begun at 0 and with a weight of 0.05. The loss has a say too, since near the edge of
+    divergence the cosine tells good rates from those that are three times too high too late: the scale does not rise
+    while the loss falls fast and the cosine is below 0.5; and while the loss has risen of late, 0 stands in place of
+    the 0.01, and the scale shrinks by 0.06 √n at least. And the gain falls with time as well, to half after four
+    horizons and to a twentieth in the end, since there is less and less to be won.
 
     All of this was measured on small tasks, see ``benchmarks/hypergradient.py``.
 
@@ -159,7 +159,7 @@ class LongHorizon:
             return 0.01
         if situation.schedule > 0 or situation.loss == "has risen":
             return 0.0
-        return min(0.1, 0.7 * math.sqrt(self.variance))
+        return 0.7 * math.sqrt(self.variance)
 
 
 @dataclass

@@ -61,12 +61,6 @@ def test_long_horizon_bears_noise_while_a_schedule_falls() -> None:
     assert _on_a_schedule(cosines, Situation(schedule=1)) == pytest.approx(-0.05)
 
 
-def test_long_horizon_bears_so_much_noise_and_no_more() -> None:
-    loud = LongHorizon(variance=1.0)
-    loud.update(_aligned(-0.04), 0.1, 1, Situation(schedule=-1))
-    assert loud.scale == pytest.approx(math.exp(0.7 * 0.06))
-
-
 def test_what_is_not_finite_is_no_noise_and_a_return_forgets_it() -> None:
     rule = LongHorizon()
     for alignment in (_aligned(0.1), Alignment(math.nan, 1.0, math.inf), _aligned(0.1)):
