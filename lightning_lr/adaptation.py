@@ -154,7 +154,7 @@ class Adaptation:
         for unit, own in zip(self.units, self._own(), strict=True):
             for piece in unit.pieces:
                 self._mean.go_back(piece)
-            unit.gone_astray(own, is_to_blame=rate_is_to_blame)
+            unit.gone_astray(own, self._make_rule(), is_to_blame=rate_is_to_blame)
         self.holds_mean = False
         self._measured.clear()
         self._reset()

@@ -77,7 +77,7 @@ class AdaptedOptimizer:
         for values, beside in known:
             losses, sums = self._split(values, beside["batches"], beside["steps"])
             sign = self._sign_of_divergence(losses, sums)
-            self.adaptation.holds_mean = self._watch.is_far
+            self.adaptation.holds_mean = self._guards and self._watch.is_far
             if sign is not None:
                 self._go_back(rate_is_to_blame=math.isfinite(sign))  # else one bad batch may be
                 return
@@ -142,7 +142,7 @@ class AdaptedOptimizer:
         """Go on from what `state` gave, behind the checkpoint that it was in."""
         self.adaptation.load_state(state["adaptation"])
         self._watch = DivergenceWatch(**state["watch"])
-        self.adaptation.holds_mean = self._watch.is_far
+        self.adaptation.holds_mean = self._guards and self._watch.is_far
         self._late.load_state(state["late"])
         self._losses = [None if loss is None else torch.tensor(loss) for loss in state["losses"]]
 

@@ -86,18 +86,17 @@ class Unit:
         self.own, self.highest, self.peak = self.own * factor, self.highest * factor, self.peak * factor
         self.proven, self.ceiling = self.proven * factor, self.ceiling * factor
 
-    def gone_astray(self, own: float, *, is_to_blame: bool) -> None:
-        """Go on with a smaller scale, since training has diverged, where a schedule says a learning rate now.
+    def gone_astray(self, own: float, rule: Rule, *, is_to_blame: bool) -> None:
+        """Go on with a smaller scale and a new rule, since training has diverged, where a schedule says a rate now.
 
         The rate that led astray is the highest of late: training has been astray for some steps when it shows.
         """
         highest = max(own, self.highest)
         if is_to_blame and highest > 0:
             self.ceiling = _CEILING * self.rule.scale * highest
-        self.rule.scale *= 0.3
+        rule.scale, rule.turns = 0.3 * self.rule.scale, self.rule.turns + 3
+        self.rule = rule
         self.proven = self.rule.scale * own
-        self.rule.turns += 3
-        self.rule.forget()
         self.peak, self.alignment = 0.0, _UNKNOWN
 
     def state(self) -> dict[str, Any]:

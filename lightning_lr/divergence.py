@@ -34,7 +34,7 @@ class DivergenceWatch:
         low: the lowest level of late.
         variance: of the noise, from the differences of successive losses.
         latest: losses.
-        is_far: whether the loss is as far above where it began as it had come below, or it is ten deviations of the
+        far: steps since the loss is as far above where it began as it had come below, or it is ten deviations of the
             noise above, until it is back.
         high: steps since the mean has been high.
         calm: steps since training was taken back.
@@ -48,7 +48,7 @@ class DivergenceWatch:
     low: float = math.inf
     variance: float = 0.0
     latest: list[float] = field(default_factory=list)
-    is_far: bool = False
+    far: int = 0
     high: int = 0
     calm: int = 0
     returns: int = 0
@@ -78,7 +78,7 @@ class DivergenceWatch:
         edge = self.lowest + 0.7 * way
         noise = math.sqrt(self.variance)  # before this loss
         is_news = way > noise or loss - self.start > 10 * noise > 0
-        self.is_far = loss > self.start + way and (self.is_far or is_news)
+        self.far = self.far + 1 if loss > self.start + way and (self.far or is_news) else 0
         self.high = self.high + 1 if self.mean > edge else 0
         if self.high == 0 or len(self.latest) <= _STUCK:  # else what blows up would pass for noise
             square = (loss - self.latest[-2]) ** 2 / 2 if len(self.latest) > 1 else 0.0
@@ -89,6 +89,12 @@ class DivergenceWatch:
         if self.high >= _STUCK and way > 4 * max(self._noise_now(), 0.2 * noise):
             return True
         return self.high >= _PATIENCE and (way > 3 * noise or self.mean - self.start > 10 * noise > 0)
+
+    @property
+    def is_far(self) -> bool:
+        """Whether the loss has gone so far that the iterates are not to be trusted. What stays there is no explosion,
+        which would have been seen by then."""
+        return 0 < self.far <= 2 * _STUCK
 
     @property
     def trend(self) -> Trend:

@@ -85,9 +85,6 @@ class Rule(Protocol):
             situation: of training.
         """
 
-    def forget(self) -> None:
-        """Forget the alignments so far, but not what came of them, since training was taken back."""
-
 
 @dataclass
 class LongHorizon:
@@ -145,9 +142,6 @@ class LongHorizon:
                 highest = -0.06 * root
         self.scale *= math.exp(max(-0.5, min(highest, step)))
 
-    def forget(self) -> None:
-        self.mean, self.latest, self.variance = 0.0, None, 0.0
-
     def _note(self, cosine: float) -> None:
         before, self.latest = self.latest, cosine
         if before is not None:
@@ -185,9 +179,6 @@ class Multiplicative:
         self.before = cosine or self.before
         self.scale *= 1 + self.beta * cosine
 
-    def forget(self) -> None:
-        self.before = 0.0
-
 
 @dataclass
 class Additive:
@@ -216,9 +207,6 @@ class Additive:
         # d = α u, so ⟨g, u⟩ = dot / α; and α = scale · schedule, so the step of the scale is that of α by the schedule
         relative = self.beta * alignment.dot / rate**2
         self.scale *= max(0.5, 1 + relative)
-
-    def forget(self) -> None:
-        self.before = 0.0
 
 
 def rule_maker(name: RuleName, beta: float | None) -> Callable[[], Rule]:

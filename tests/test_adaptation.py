@@ -144,7 +144,11 @@ def test_a_rate_that_led_astray_is_not_tried_again_when_a_schedule_is_back_at_it
     adaptation, group = Adaptation(optimizer, LongHorizon, 20, every=1), optimizer.param_groups[0]
     _go_on(adaptation, 20)
     astray = group["lr"]
+    turns = adaptation.units[0].rule.turns
     adaptation.go_back()
+    assert adaptation.units[0].rule == LongHorizon(
+        0.3 * astray / 1e-6, turns + 3
+    )  # its noise was that of the way astray
     group["lr"] = 1e-8
     _go_on(adaptation, 100)
     assert group["lr"] == pytest.approx(0.5 * astray, rel=0.2)

@@ -118,6 +118,13 @@ def test_half_of_the_rate_that_was_used_is_the_most_from_then_on(adapts_first: b
     assert unit(adapts)["ceiling"] == pytest.approx(0.5 * rates[back - 1], rel=0.2)
 
 
+def step_by_hand(module: Classifier, loss: Tensor) -> None:
+    optimizer: Any = module.optimizers()
+    optimizer.zero_grad()
+    module.manual_backward(loss)
+    optimizer.step()
+
+
 class Manual(Breaks):
     """Says nothing of its loss from step 70 on."""
 
@@ -126,11 +133,8 @@ class Manual(Breaks):
         self.automatic_optimization = False
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Any:
-        optimizer: Any = self.optimizers()
         loss = super().training_step(batch, batch_idx)
-        optimizer.zero_grad()
-        self.manual_backward(loss)
-        optimizer.step()
+        step_by_hand(self, loss)
         return loss if self.steps < 70 else None
 
 
@@ -180,11 +184,8 @@ def test_losses_are_watched_where_the_next_is_written_to_the_same_place() -> Non
             self.place = torch.zeros(())
 
         def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Any:
-            optimizer: Any = self.optimizers()
             loss = super().training_step(batch, batch_idx)
-            optimizer.zero_grad()
-            self.manual_backward(loss)
-            optimizer.step()
+            step_by_hand(self, loss)
             return self.place.copy_(loss.detach())
 
     model, adapts = SamePlace(), HypergradientLR(horizon=20, every=5)
