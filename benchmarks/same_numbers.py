@@ -1,0 +1,378 @@
+"""Whether a change of the code has changed any number: every callback in short runs, compared bit for bit.
+
+    python -m benchmarks.same_numbers record before.json    # on the code as it was
+    python -m benchmarks.same_numbers compare before.json   # on the changed code; exits with 1 if a number differs
+
+Recorded are the learning rates of all groups and the loss at each optimizer step, all that was logged, and the final
+weights. Only the public names of the package are used, so that both versions can run it. The same machine and the same
+versions of torch and Lightning must be used for both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import logging
+import math
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
+from lightning.pytorch.callbacks import BackboneFinetuning, GradientAccumulationScheduler
+from lightning.pytorch.loggers.logger import Logger
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import CosineAnnealingLR, StepLR
+from torch.utils.data import DataLoader, TensorDataset
+
+from lightning_lr import (
+    CyclicalLR,
+    HypergradientLR,
+    LRRangeTest,
+    LRSearch,
+    LRTrace,
+    OneCycleLR,
+    WarmupStableDecayLR,
+)
+
+Numbers = dict[str, list[str]]  # by name, each number written exactly
+
+
+class Recording(Logger):
+    """Keeps everything that is logged."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.numbers: Numbers = {}
+
+    @property
+    def name(self) -> str:
+        return "recording"
+
+    @property
+    def version(self) -> int:
+        return 0
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        for key, value in metrics.items():
+            self.numbers.setdefault(f"logged {key}", []).append(f"{step} {float(value).hex()}")
+
+    def log_hyperparams(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+
+class StepRecorder(Callback):
+    """Keeps the learning rates that each step used, and its loss."""
+
+    def __init__(self, numbers: Numbers) -> None:
+        self._numbers = numbers
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._handles = [optimizer.register_step_pre_hook(self._note) for optimizer in trainer.optimizers]
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, outputs: Any, *args: Any) -> None:
+        loss = outputs["loss"] if isinstance(outputs, Mapping) else math.nan
+        self._numbers.setdefault("losses", []).append(float(loss).hex())
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        for handle in self._handles:
+            handle.remove()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._numbers.setdefault("exception", []).append(f"{type(exception).__name__}: {exception}")
+        self.on_train_end(trainer, pl_module)
+
+    def _note(self, optimizer: torch.optim.Optimizer, args: Any, kwargs: Any) -> None:
+        rates = " ".join(float(group["lr"]).hex() for group in optimizer.param_groups)
+        others = " ".join(str(group.get(key)) for group in optimizer.param_groups for key in ("momentum", "betas"))
+        self._numbers.setdefault("rates", []).append(f"{rates} {others}")
+
+
+class SavesAndStops(Callback):
+    """Saves a checkpoint after a number of optimizer steps, and ends the run behind it."""
+
+    def __init__(self, step: int, path: Path) -> None:
+        self._step, self._path = step, path
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+        if trainer.global_step == self._step:
+            trainer.save_checkpoint(self._path)
+            trainer.should_stop = True
+
+
+class Net(LightningModule):
+    """A classifier of Gaussian clusters, with dropout and BatchNorm."""
+
+    def __init__(
+        self,
+        optimizer: str = "SGD",
+        lr: float = 0.01,
+        groups: bool = False,
+        scheduler: str | None = None,
+        noise: float = 1.0,
+        **options: Any,
+    ) -> None:
+        super().__init__()
+        self.lr = lr
+        self.kind, self.groups, self.scheduler, self.noise, self.options = optimizer, groups, scheduler, noise, options
+        self.backbone = nn.Sequential(nn.Linear(6, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.1))
+        self.head = nn.Linear(16, 3)
+
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+        loss = nn.functional.cross_entropy(self.head(self.backbone(batch[0])), batch[1])
+        self.log("train_loss", loss)
+        return loss
+
+    def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
+        self.log("val_acc", (self.head(self.backbone(batch[0])).argmax(1) == batch[1]).float().mean())
+
+    def train_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
+        return clusters(256, 0, self.noise)
+
+    def val_dataloader(self) -> DataLoader[tuple[Tensor, ...]]:
+        return clusters(64, 1, self.noise)
+
+    def configure_optimizers(self) -> Any:
+        parameters: list[Any] = [{"params": list(self.parameters())}]
+        if self.groups:
+            parameters = [
+                {"params": list(self.backbone.parameters()), "lr": self.lr / 4, "name": "backbone"},
+                {"params": list(self.head.parameters()), "name": "head"},
+            ]
+        optimizer = getattr(torch.optim, self.kind)(parameters, lr=self.lr, **self.options)
+        if self.scheduler == "step":
+            return [optimizer], [StepLR(optimizer, 1, 0.5)]
+        if self.scheduler == "cosine":
+            return [optimizer], [{"scheduler": CosineAnnealingLR(optimizer, 96), "interval": "step"}]
+        return optimizer
+
+
+class TwoOptimizers(Net):
+    """Manual optimization, the second optimizer at every other batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+        optimizers: Any = self.optimizers()
+        first, second = optimizers
+        loss = nn.functional.cross_entropy(self.head(self.backbone(batch[0])), batch[1])
+        first.zero_grad()
+        second.zero_grad()
+        self.manual_backward(loss)
+        first.step()
+        if batch_idx % 2:
+            second.step()
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        return [
+            torch.optim.Adam(self.backbone.parameters(), 0.01),
+            torch.optim.SGD(self.head.parameters(), 0.05, momentum=0.9),
+        ]
+
+
+class Diverges(Net):
+    """Its loss is not finite at step 40, and from step 90 on its inputs are others, on which it has learned nothing."""
+
+    def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
+        inputs, labels = batch
+        if self.global_step == 40:
+            inputs = inputs * math.nan
+        return super().training_step([-inputs if self.global_step >= 90 else inputs, labels], batch_idx)
+
+
+class Finetuned(Net):
+    """Begins with its head alone, as ``BackboneFinetuning`` wants it."""
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.SGD([p for p in self.parameters() if p.requires_grad], self.lr, momentum=0.9)
+
+
+def clusters(number: int, seed: int, noise: float) -> DataLoader[tuple[Tensor, ...]]:
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.randint(3, (number,), generator=generator)
+    centres = 2 * torch.randn(3, 6, generator=torch.Generator().manual_seed(99))
+    inputs = centres[labels] + noise * torch.randn(number, 6, generator=generator)
+    return DataLoader(TensorDataset(inputs, labels), 8, shuffle=seed == 0)
+
+
+def train(model: Net, *callbacks: Callback, resume_at: int | None = None, **options: Any) -> Numbers:
+    """Train a model, perhaps in two runs, of which the second goes on from the checkpoint of the first."""
+    logger = Recording()
+    numbers = logger.numbers
+
+    def fit(*more: Callback, checkpoint: Path | None = None) -> None:
+        defaults: dict[str, Any] = {"accelerator": "cpu", "devices": 1, "max_epochs": 3, "log_every_n_steps": 1}
+        defaults |= {"enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
+        recorder = StepRecorder(numbers)
+        trainer = Trainer(**{**defaults, **options}, callbacks=[*callbacks, *more, recorder], logger=logger)
+        trainer.fit(model, ckpt_path=None if checkpoint is None else str(checkpoint))
+
+    if resume_at is None:
+        fit()
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            checkpoint = Path(folder) / "run.ckpt"
+            fit(SavesAndStops(resume_at, checkpoint))
+            fit(checkpoint=checkpoint)
+    for callback in callbacks:
+        if result := getattr(callback, "result", None):
+            numbers[f"{type(callback).__name__} found"] = [
+                *(float(each).hex() for each in (result.lr, result.base_lr, result.max_lr, result.one_cycle_max_lr)),
+                f"{result.confident} {result.reasons}",
+            ]
+    weights = torch.cat([value.double().flatten() for value in model.state_dict().values()])
+    numbers["weights"] = [hashlib.sha256(weights.numpy().tobytes()).hexdigest()]
+    return numbers
+
+
+def distributed() -> Numbers:
+    """Two processes under DDP, of which this is the first."""
+    return train(
+        Net("Adam"), LRRangeTest(num_steps=60), CyclicalLR(step_size=6), HypergradientLR(), devices=2, strategy="ddp"
+    )
+
+
+def _of_two_processes() -> Numbers:
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "numbers.json"
+        command = [sys.executable, "-m", "benchmarks.same_numbers", "distributed", str(file)]
+        subprocess.run(command, check=True, timeout=300)
+        loaded: Numbers = json.loads(file.read_text())
+        return loaded
+
+
+RUNS: dict[str, Callable[[], Numbers]] = {
+    "trace, steps of torch": lambda: train(Net(scheduler="step"), LRTrace()),
+    "range test": lambda: train(Net(momentum=0.9), LRRangeTest()),
+    "range test and search": lambda: train(Net("Adam", noise=30.0), LRRangeTest(num_steps=40)),
+    "range test of the accuracy, groups": lambda: train(
+        Net("Adam", groups=True),
+        LRRangeTest(lrs=[1e-5 * 2**i for i in range(18)], monitor="val_acc", monitor_mode="max", steps_per_lr=4),
+    ),
+    "range test twice, accumulation": lambda: train(
+        Net(), LRRangeTest(num_steps=30, at_epochs=[0, 2], if_unsure="warn"), GradientAccumulationScheduler({0: 2})
+    ),
+    "range test, triangular2": lambda: train(
+        Net(momentum=0.9), LRRangeTest(), CyclicalLR(step_size="0.5ep", mode="triangular2")
+    ),
+    "range test, one cycle in three phases": lambda: train(Net(), LRRangeTest(), OneCycleLR(three_phase=True)),
+    "exp_range, momentum, weight decay, groups": lambda: train(
+        Net("AdamW", groups=True),
+        CyclicalLR(
+            [0.001, 0.01],
+            [0.01, 0.1],
+            step_size=5,
+            step_size_down=9,
+            mode="exp_range",
+            decay=0.1,
+            wave="cosine",
+            warmup=4,
+            momentum=(0.85, 0.95),
+            weight_decay=(0.01, 0.1),
+        ),
+    ),
+    "growing cycles, fitted": lambda: train(
+        Net(),
+        CyclicalLR(0.01, 0.1, step_size=4, cycle_mult=1.5, fit_cycles=True),
+        GradientAccumulationScheduler({0: 3}),
+    ),
+    "warm-up, stable, decay": lambda: train(Net("Adam"), WarmupStableDecayLR(0.02)),
+    "search": lambda: train(Net("Adam"), LRSearch(1e-4, 1.0, budget=900, limit_batches=20)),
+    "search of the accuracy, cycles": lambda: train(
+        Net(momentum=0.9),
+        LRSearch(1e-3, 1.0, monitor="val_acc", monitor_mode="max", limit_batches=20),
+        CyclicalLR(step_size=8),
+    ),
+    "adaptation, SGD from 1e-4": lambda: train(Net(lr=1e-4), HypergradientLR(), max_epochs=6),
+    "adaptation of groups, Adam from 10": lambda: train(
+        Net("Adam", lr=10.0, groups=True), HypergradientLR(per_group=True), max_epochs=6
+    ),
+    "adaptation, taken back twice": lambda: train(Diverges(momentum=0.95), HypergradientLR(horizon=20), max_epochs=6),
+    "adaptation, multiplicative, Nesterov": lambda: train(
+        Net(momentum=0.9, nesterov=True, weight_decay=0.01), HypergradientLR("multiplicative")
+    ),
+    "adaptation, additive, AdamW, each third step": lambda: train(
+        Net("AdamW"), HypergradientLR("additive", beta=1e-6, every=3)
+    ),
+    "adaptation on a cosine": lambda: train(
+        Net("Adam", lr=1e-3, scheduler="cosine"), HypergradientLR(horizon="1ep"), max_epochs=3
+    ),
+    "adaptation on cycles, after a range test": lambda: train(
+        Net(momentum=0.9), LRRangeTest(), CyclicalLR(step_size=10), HypergradientLR(), max_epochs=5
+    ),
+    "adaptation, watched only": lambda: train(Net(), HypergradientLR(adapt=False)),
+    "two optimizers": lambda: train(
+        TwoOptimizers(),
+        CyclicalLR(1e-3, 1e-2, step_size=5, optimizer=0),
+        CyclicalLR(1e-2, 1e-1, step_size=3, optimizer=1),
+        HypergradientLR(),
+    ),
+    "finetuning": lambda: train(
+        Finetuned(),
+        BackboneFinetuning(unfreeze_backbone_at_epoch=1),
+        CyclicalLR(0.01, 0.1, step_size=7),
+        HypergradientLR(),
+    ),
+    "resumed within an epoch": lambda: train(
+        Net("Adam", groups=True),
+        LRRangeTest(num_steps=60),
+        CyclicalLR(step_size="0.3run", mode="triangular2"),
+        HypergradientLR(per_group=True),
+        resume_at=45,
+        max_epochs=5,
+    ),
+    "one cycle, resumed": lambda: train(Net(), OneCycleLR(0.1), resume_at=50),
+    "two processes": _of_two_processes,
+}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("command", choices=["record", "compare", "distributed"])
+    parser.add_argument("file", type=Path)
+    given = parser.parse_args()
+    warnings.simplefilter("ignore")
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    torch.set_num_threads(1)
+    if given.command == "distributed":
+        seed_everything(7, verbose=False)
+        numbers = distributed()
+        if torch.distributed.get_rank() == 0:
+            given.file.write_text(json.dumps(numbers))
+        torch.distributed.destroy_process_group()
+        return
+    now = {}
+    for name, run in RUNS.items():
+        print(name, flush=True)
+        seed_everything(7, verbose=False)  # before the model is built
+        now[name] = run()
+    if given.command == "record":
+        given.file.write_text(json.dumps(now))
+        return
+    before: dict[str, Numbers] = json.loads(given.file.read_text())
+    differences = [
+        f"{name}: {key} differs from position {_first_difference(numbers.get(key, []), now[name].get(key, []))}"
+        for name, numbers in before.items()
+        for key in sorted({*numbers, *now[name]})
+        if numbers.get(key) != now[name].get(key)
+    ]
+    count = sum(len(values) for numbers in before.values() for values in numbers.values())
+    print("\n".join(differences) or f"All {count} numbers of {len(before)} runs are the same.")
+    sys.exit(bool(differences))
+
+
+def _first_difference(one: list[str], other: list[str]) -> int:
+    return next((i for i, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
+
+
+if __name__ == "__main__":
+    main()
