@@ -19,8 +19,8 @@ from functools import partial
 
 import torch
 
-from lightning_lr.adaptation import Adaptation
-from lightning_lr.hypergradient import LongHorizon, Multiplicative, Rule
+from lightning_lr.adaptation.controller import Adaptation
+from lightning_lr.adaptation.rules import LongHorizon, Multiplicative, Rule
 
 MILLION = 1_000_000
 OPTIMIZERS: dict[str, Callable[[list[torch.nn.Parameter]], torch.optim.Optimizer]] = {

@@ -34,7 +34,7 @@ import torch
 
 from benchmarks.tasks import OPTIMIZERS, Batch, Task, autoencoder, characters, digits, least_squares, residual, train
 from lightning_lr import LRRangeTest, LRSearch
-from lightning_lr.verdicts import score
+from lightning_lr.search.verdicts import score
 
 TASKS: dict[str, Callable[[], Task]] = {
     "digits": digits,

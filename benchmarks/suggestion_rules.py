@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmarks.rival_rules import RIVALS, Array
 from lightning_lr import LRCurve, suggest
-from lightning_lr.suggestion import RULES, Rule
+from lightning_lr.range_test.suggestion import RULES, Rule
 
 TESTS = ("exp100", "exp200", "exp400", "exp100n", "pl100")
 DEFAULT = Path(__file__).resolve().parents[2] / "shared" / "data" / "range_test_curves.npz"

@@ -8,10 +8,10 @@ from lightning_lr.callbacks.lr_search import LRSearch
 from lightning_lr.callbacks.lr_trace import LRTrace
 from lightning_lr.callbacks.one_cycle_lr import OneCycleLR
 from lightning_lr.callbacks.warmup_stable_decay_lr import WarmupStableDecayLR
-from lightning_lr.curve import LRCurve
-from lightning_lr.search_result import SearchResult
-from lightning_lr.snapshot_ensemble import ensemble
-from lightning_lr.suggestion import Suggestion, suggest
+from lightning_lr.range_test.curve import LRCurve
+from lightning_lr.range_test.suggestion import Suggestion, suggest
+from lightning_lr.schedules.snapshot_ensemble import ensemble
+from lightning_lr.search.result import SearchResult
 
 __version__ = "0.1.0"
 

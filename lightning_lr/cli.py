@@ -11,7 +11,7 @@ import yaml
 from lightning.pytorch import Callback
 
 from lightning_lr.callbacks._scheduled_lr import ScheduledLR
-from lightning_lr.suggestion import Suggestion
+from lightning_lr.range_test.suggestion import Suggestion
 
 _STEPS_OF_AN_EPOCH = 100  # drawn where nobody said how many there are
 

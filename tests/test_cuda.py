@@ -7,16 +7,17 @@ from typing import Any
 
 import pytest
 import torch
-from adapting import RULES, unit
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import CSVLogger
-from recorded import Recorded, fit
-from tiny_models import Classifier
 from torch import Tensor
 from torch.optim import Optimizer
 
-from lightning_lr import CyclicalLR, HypergradientLR, LRRangeTest, _step_loss
-from lightning_lr.late_values import LateValues
+from lightning_lr import CyclicalLR, HypergradientLR, LRRangeTest
+from lightning_lr.adaptation.async_reads import LateValues
+from lightning_lr.trainer import step_loss
+from tests.helpers.adapting import RULES, unit
+from tests.helpers.recorded import Recorded, fit
+from tests.helpers.tiny_models import Classifier
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 
@@ -123,13 +124,13 @@ class Compiled(Recorded):
 @pytest.mark.parametrize("is_automatic", [True, False])
 def test_losses_that_a_compiled_model_writes_to_one_place(is_automatic: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Tensor | None] = []
-    take = _step_loss.StepLoss.take
+    take = step_loss.StepLoss.take
 
     def kept(self: Any, trainer: Trainer) -> Tensor | None:
         seen.append(take(self, trainer))
         return seen[-1]
 
-    monkeypatch.setattr(_step_loss.StepLoss, "take", kept)
+    monkeypatch.setattr(step_loss.StepLoss, "take", kept)
     model = Compiled(is_automatic)
     fit(model, HypergradientLR(horizon=20, every=5), accelerator="gpu")
     assert torch.stack([loss for loss in seen if loss is not None]).tolist() == model.losses

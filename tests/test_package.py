@@ -1,9 +1,10 @@
-"""The package as it is installed: names, version, typing marker, layers."""
+"""The package as it is installed: names, version, typing marker, and which part may import which."""
 
 from __future__ import annotations
 
 import ast
 import importlib.metadata
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,30 +12,37 @@ import pytest
 import lightning_lr
 
 PACKAGE = Path(lightning_lr.__file__).parent
-LIGHTNING_SIDE = {
-    "_rehearsal",
-    "_fit_loop_aside",
-    "_loaders_aside",
-    "_search",
-    "_sweep",
-    "_trace",
-    "_progress",
-    "_step_loss",
-    "_cycle_losses",
-    "snapshot_ensemble",
-    "cli",
+FILES = sorted(PACKAGE.rglob("*.py"))
+
+# Each part with those that it may import. Nothing imports upwards, and only the last three know Lightning.
+MAY_IMPORT = {
+    "figure_style": set[str](),
+    "optimizers": set[str](),
+    "range_test": {"figure_style"},
+    "schedules": {"figure_style", "optimizers", "range_test"},
+    "adaptation": {"optimizers"},
+    "search": {"figure_style", "range_test"},
+    "integrations": {"search"},
+    "trainer": {"figure_style", "optimizers", "range_test", "schedules", "search"},
+    "callbacks": {"adaptation", "optimizers", "range_test", "schedules", "search", "trainer"},
+    "cli": {"callbacks", "range_test"},
 }
+KNOW_LIGHTNING = {"trainer", "callbacks", "cli"}
 
 
-def _imports(path: Path) -> set[str]:
-    """Modules that a file imports when it is imported itself."""
-    found = set()
-    for node in ast.parse(path.read_text()).body:
+def part_of(path: Path) -> str:
+    """The package or the module below ``lightning_lr`` that a file belongs to."""
+    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+
+
+def imports_of(path: Path, *, within_functions: bool) -> Iterator[str]:
+    """The modules that a file imports: when it is imported itself, or also later, within functions."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree) if within_functions else tree.body:
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            found.add(node.module or "")
-    return found
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def test_version_is_that_of_the_distribution() -> None:
@@ -50,17 +58,41 @@ def test_is_marked_as_typed() -> None:
     assert (PACKAGE / "py.typed").is_file()
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.glob("*.py")), ids=lambda path: path.stem)
-def test_maths_knows_nothing_of_lightning_nor_draws_on_import(path: Path) -> None:
-    imports = _imports(path)
-    assert not any(name.startswith("matplotlib") for name in imports)
-    if path.stem not in LIGHTNING_SIDE | {"__init__", "__main__"}:
-        assert not any(name.split(".")[0] in ("lightning", "pytorch_lightning") for name in imports)
-        assert not any(f"lightning_lr.{name}" in imports for name in LIGHTNING_SIDE | {"callbacks"})
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_point_downwards(path: Path) -> None:
+    part = part_of(path)
+    if part.startswith("_"):  # the package's own __init__ and __main__ import from everywhere
+        return
+    imported = [name.split(".") for name in imports_of(path, within_functions=True)]
+    parts = {names[1] for names in imported if names[0] == "lightning_lr" and len(names) > 1}
+    assert parts <= MAY_IMPORT[part] | {part}
+    if part not in KNOW_LIGHTNING:
+        assert not {names[0] for names in imported} & {"lightning", "pytorch_lightning"}
+
+
+def test_no_two_modules_import_each_other() -> None:
+    names = {".".join(("lightning_lr", *path.relative_to(PACKAGE).with_suffix("").parts)): path for path in FILES}
+    graph = {
+        name: {other for each in imports_of(path, within_functions=True) for other in (each, each.rpartition(".")[0])}
+        & set(names)
+        for name, path in names.items()
+    }
+
+    def reaches(start: str, end: str, seen: set[str]) -> bool:
+        seen.add(start)
+        return any(other == end or (other not in seen and reaches(other, end, seen)) for other in graph[start])
+
+    assert [name for name in graph if reaches(name, name, set())] == []
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_importing_does_not_import_matplotlib(path: Path) -> None:
+    assert not any(name.startswith("matplotlib") for name in imports_of(path, within_functions=False))
 
 
 def test_only_the_rehearsal_replaces_parts_of_the_trainer() -> None:
     """Elsewhere no private loop or connector is imported."""
-    for path in PACKAGE.rglob("*.py"):
-        if path.stem not in ("_rehearsal", "_fit_loop_aside"):
-            assert not any(".loops" in name or ".connectors" in name for name in _imports(path)), path
+    for path in FILES:
+        if path.stem not in ("rehearsal", "fit_loop"):
+            imports = imports_of(path, within_functions=True)
+            assert not any(".loops" in name or ".connectors" in name for name in imports), path

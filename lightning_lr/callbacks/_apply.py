@@ -8,9 +8,9 @@ from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from lightning_lr.callbacks._scheduled_lr import ScheduledLR
 from lightning_lr.callbacks.hypergradient_lr import HypergradientLR
-from lightning_lr.param_groups import lr_ratios, optimizer_names, set_lr
-from lightning_lr.scheduler_rates import set_scheduler_lrs
-from lightning_lr.suggestion import Suggestion
+from lightning_lr.optimizers.param_groups import lr_ratios, optimizer_names, set_lr
+from lightning_lr.optimizers.torch_schedulers import set_scheduler_lrs
+from lightning_lr.range_test.suggestion import Suggestion
 
 _ATTRIBUTES = ("lr", "learning_rate")  # as Lightning's own tools name them
 

@@ -14,18 +14,18 @@ from lightning.pytorch.callbacks import BaseFinetuning, StochasticWeightAveragin
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch.optim import Optimizer
 
-from lightning_lr._trace import LRTracer
-from lightning_lr.bounds import Bounds
 from lightning_lr.callbacks._arguments import warn_if_changed
-from lightning_lr.callbacks._run_lengths import steps_per_epoch, steps_per_run
-from lightning_lr.course import Course
-from lightning_lr.durations import Duration
-from lightning_lr.param_groups import lr_ratios, optimizer_names
-from lightning_lr.preview import Preview, preview
-from lightning_lr.scheduled_groups import Range, ScheduledGroups, against, checked_range
-from lightning_lr.schedules import Schedule
-from lightning_lr.step_counter import StepCounter
-from lightning_lr.suggestion import Suggestion
+from lightning_lr.optimizers.param_groups import lr_ratios, optimizer_names
+from lightning_lr.optimizers.step_counter import StepCounter
+from lightning_lr.range_test.suggestion import Suggestion
+from lightning_lr.schedules.base import Schedule
+from lightning_lr.schedules.bounds import Bounds
+from lightning_lr.schedules.durations import Duration
+from lightning_lr.schedules.preview import Preview, preview
+from lightning_lr.schedules.tracker import Course
+from lightning_lr.schedules.writer import Range, ScheduledGroups, against, checked_range
+from lightning_lr.trainer.lr_tracer import LRTracer
+from lightning_lr.trainer.run_lengths import steps_per_epoch, steps_per_run
 
 # of every batch: Lightning's call of one takes longer than a step of the schedule
 _HOOKS_WITHOUT_USE = ("on_before_zero_grad", "on_before_backward", "on_after_backward", "on_before_optimizer_step")

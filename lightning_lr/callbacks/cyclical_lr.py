@@ -11,13 +11,13 @@ from typing import Any, get_args
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningModule, Trainer
 
-from lightning_lr._cycle_losses import CycleLosses
-from lightning_lr.bounds import Bounds
 from lightning_lr.callbacks._arguments import check_flags, check_numbers, imported, plain_arguments
 from lightning_lr.callbacks._scheduled_lr import ScheduledLR
-from lightning_lr.cycles import Cycles, Mode, ScaleMode
-from lightning_lr.schedules import Place, Wave
-from lightning_lr.suggestion import Suggestion
+from lightning_lr.range_test.suggestion import Suggestion
+from lightning_lr.schedules.base import Place, Wave
+from lightning_lr.schedules.bounds import Bounds
+from lightning_lr.schedules.cyclical import Cycles, Mode, ScaleMode
+from lightning_lr.trainer.cycle_losses import CycleLosses
 
 
 class CyclicalLR(ScheduledLR):

@@ -15,18 +15,18 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 from torch.optim import LBFGS, Optimizer
 
-from lightning_lr import _trace
-from lightning_lr._step_loss import StepLoss
-from lightning_lr.adaptation import Adaptation
-from lightning_lr.adapted_optimizer import AdaptedOptimizer
+from lightning_lr.adaptation.adapted_optimizer import AdaptedOptimizer
+from lightning_lr.adaptation.controller import Adaptation
+from lightning_lr.adaptation.reset import OptimizerReset, reset_statistics
+from lightning_lr.adaptation.rules import RuleName, rule_maker
 from lightning_lr.callbacks._arguments import check_flags, plain_arguments, warn_if_changed
-from lightning_lr.callbacks._run_lengths import steps_per_epoch, steps_per_run
 from lightning_lr.callbacks._scheduled_lr import ScheduledLR
-from lightning_lr.durations import Duration
-from lightning_lr.hypergradient import RuleName, rule_maker
-from lightning_lr.optimizer_reset import OptimizerReset
-from lightning_lr.param_groups import lr_ratios, optimizer_names
-from lightning_lr.running_statistics import reset_statistics
+from lightning_lr.optimizers.param_groups import lr_ratios, optimizer_names
+from lightning_lr.schedules.durations import Duration
+from lightning_lr.trainer import loggers
+from lightning_lr.trainer.lr_tracer import LRTracer
+from lightning_lr.trainer.run_lengths import steps_per_epoch, steps_per_run
+from lightning_lr.trainer.step_loss import StepLoss
 
 _HORIZON = 200  # steps, where the length of the run is not known
 
@@ -41,7 +41,7 @@ class HypergradientLR(Callback):
     The rule ``"long_horizon"`` measures, before a step, the cosine between the gradient and the way back to a mean of
     the iterates so far, which keeps one copy of the parameters, in float32 or wider. While it is positive the steps
     were too short, and the scale rises; on top of a schedule the direction of that and of the loss have a say, see
-    `lightning_lr.hypergradient.LongHorizon` for the formula. The first step is made so short that any learning rate to
+    `lightning_lr.adaptation.rules.LongHorizon` for the formula. The first step is made so short that any learning rate to
     begin with will do, from 1e-7 to 10; and a warm-up or a restart takes the rate beyond the highest one so far no
     faster than the rule may (unless it is a tensor on a device, which is known too late). When training diverges all
     the same, the parameters go back to that mean of good iterates and training goes on with a smaller scale.
@@ -69,7 +69,7 @@ class HypergradientLR(Callback):
         adapt: false to observe only: the alignment is logged, and at the end of each epoch a sentence says whether the
             learning rate was too low, about right or too high. ``"auto"`` is then each 5th step from the start.
         guard: of ``"long_horizon"``: go back when training has diverged, see
-            `lightning_lr.divergence.DivergenceWatch`, with 0.3 of the scale; from then on the learning rate stays below
+            `lightning_lr.adaptation.divergence.DivergenceWatch`, with 0.3 of the scale; from then on the learning rate stays below
             half of what it was, unless a loss that is not finite was the sign. After three times with less than 100
             steps in between there is an error. The running statistics of BatchNorm begin anew. The other rules have no
             guard, nor has ``adapt=False``.
@@ -133,7 +133,7 @@ class HypergradientLR(Callback):
         self._resets: list[OptimizerReset] = []
         self._finetunes = False
         self._loss = StepLoss()
-        self._tracer = _trace.LRTracer()
+        self._tracer = LRTracer()
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         lr_ratios(trainer.optimizers)  # raises where there is no learning rate to adapt
@@ -232,8 +232,8 @@ class HypergradientLR(Callback):
             return
         for text in (text for adapted in self._optimizers for text in adapted.verdicts()):
             rank_zero_info(f"HypergradientLR: {text}")
-            for writer in _trace.tensorboard_writers(trainer):
-                writer.add_text("hypergradient/verdict", text, _trace.current_step(trainer))
+            for writer in loggers.tensorboard_writers(trainer):
+                writer.add_text("hypergradient/verdict", text, loggers.current_step(trainer))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._adapt:

@@ -12,21 +12,21 @@ import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
-from lightning_lr._progress import progress
-from lightning_lr._rehearsal import Rehearsal
-from lightning_lr._search import Search
-from lightning_lr._sweep import Sweep
-from lightning_lr._trace import LRTracer
-from lightning_lr.bracket import Bracket
 from lightning_lr.callbacks._apply import apply_suggestion, summary
 from lightning_lr.callbacks._arguments import check_flags, check_numbers, folder, plain_arguments, warn_if_changed
-from lightning_lr.callbacks._range_test_report import report_range_test
-from lightning_lr.callbacks._search_report import report_search
-from lightning_lr.curve import LRCurve, has_diverged
-from lightning_lr.param_groups import has_momentum, lr_ratios
-from lightning_lr.search_result import SearchResult, search_result
-from lightning_lr.suggestion import RULES, Rule, Suggestion, suggest
-from lightning_lr.sweeps import sweep_lrs
+from lightning_lr.optimizers.param_groups import has_momentum, lr_ratios
+from lightning_lr.range_test.curve import LRCurve, has_diverged
+from lightning_lr.range_test.suggestion import RULES, Rule, Suggestion, suggest
+from lightning_lr.range_test.sweep_lrs import sweep_lrs
+from lightning_lr.search.bracket import Bracket
+from lightning_lr.search.result import SearchResult, search_result
+from lightning_lr.trainer.lr_tracer import LRTracer
+from lightning_lr.trainer.progress_bar import progress
+from lightning_lr.trainer.range_test_report import report_range_test
+from lightning_lr.trainer.rehearsal import Rehearsal
+from lightning_lr.trainer.search_report import report_search
+from lightning_lr.trainer.sweep import Sweep
+from lightning_lr.trainer.trials import Search
 
 _CHOICES: dict[str, tuple[str, ...]] = {
     "monitor_mode": ("min", "max"),

@@ -9,15 +9,15 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
-from lightning_lr._search import Search
-from lightning_lr._trace import LRTracer
-from lightning_lr.bracket import Bracket
 from lightning_lr.callbacks._apply import apply_suggestion, summary
 from lightning_lr.callbacks._arguments import check_flags, check_numbers, folder, plain_arguments, warn_if_changed
-from lightning_lr.callbacks._search_report import report_search
 from lightning_lr.callbacks.lr_range_test import LRRangeTest
-from lightning_lr.param_groups import has_momentum, lr_ratios
-from lightning_lr.search_result import SearchResult, search_result
+from lightning_lr.optimizers.param_groups import has_momentum, lr_ratios
+from lightning_lr.search.bracket import Bracket
+from lightning_lr.search.result import SearchResult, search_result
+from lightning_lr.trainer.lr_tracer import LRTracer
+from lightning_lr.trainer.search_report import report_search
+from lightning_lr.trainer.trials import Search
 
 # Arguments that a search under way can do without: it goes on if they are changed.
 _OF_THE_RESULT = {"apply", "output_dir", "snapshot"}
@@ -27,7 +27,7 @@ class LRSearch(Callback):
     """Searches a learning rate from coarse to fine, aside from the run, and starts the run with the one it finds.
 
     Every half decade of the range is tried for 50 optimizer steps, the best four for 200, then the neighbours of the
-    best one (see `lightning_lr.bracket`). All trials start from the same state, train on the same batches in the same
+    best one (see `lightning_lr.search.bracket`). All trials start from the same state, train on the same batches in the same
     order, and end early when they diverge or cannot catch up. Then everything is put back: the run that follows is bit
     for bit the run that would have been, with the learning rate that was found, and the bounds of a `CyclicalLR` (or
     another schedule of ours) that has none.

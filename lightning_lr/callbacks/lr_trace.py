@@ -6,7 +6,7 @@ from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from lightning_lr._trace import LRTracer
+from lightning_lr.trainer.lr_tracer import LRTracer
 
 
 class LRTrace(Callback):

@@ -6,12 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
-from lightning_lr.bounds import Bound, Bounds
 from lightning_lr.callbacks._arguments import check_flags, check_numbers, plain_arguments
 from lightning_lr.callbacks._scheduled_lr import ScheduledLR
-from lightning_lr.one_cycle import OneCycle
-from lightning_lr.schedules import Wave
-from lightning_lr.suggestion import Suggestion
+from lightning_lr.range_test.suggestion import Suggestion
+from lightning_lr.schedules.base import Wave
+from lightning_lr.schedules.bounds import Bound, Bounds
+from lightning_lr.schedules.one_cycle import OneCycle
 
 
 class OneCycleLR(ScheduledLR):

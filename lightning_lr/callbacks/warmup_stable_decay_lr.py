@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
-from lightning_lr.bounds import Bounds
 from lightning_lr.callbacks._arguments import plain_arguments
 from lightning_lr.callbacks._scheduled_lr import ScheduledLR
-from lightning_lr.durations import Duration
-from lightning_lr.suggestion import Suggestion
-from lightning_lr.warmup_stable_decay import WarmupStableDecay
+from lightning_lr.range_test.suggestion import Suggestion
+from lightning_lr.schedules.bounds import Bounds
+from lightning_lr.schedules.durations import Duration
+from lightning_lr.schedules.warmup_stable_decay import WarmupStableDecay
 
 
 class WarmupStableDecayLR(ScheduledLR):

@@ -46,7 +46,7 @@ import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from lightning_lr.bracket import Bracket, Trial
+from lightning_lr.search.bracket import Bracket, Trial
 
 _ATTRIBUTE = "bracket"
 _SECONDS_BETWEEN_LOOKS = 0.1

@@ -24,8 +24,8 @@ import numpy as np
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 
-from lightning_lr.bracket import Bracket, Trial
-from lightning_lr.verdicts import score
+from lightning_lr.search.bracket import Bracket, Trial
+from lightning_lr.search.verdicts import score
 
 
 def run_bracket(

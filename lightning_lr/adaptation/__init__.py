@@ -1,0 +1,1 @@
+"""The adaptation of learning rates while training, by the hypergradient."""

@@ -1,0 +1,1 @@
+"""Optimizers of torch: their parameter groups, learning rates, steps and schedulers."""

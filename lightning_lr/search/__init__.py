@@ -1,0 +1,1 @@
+"""The search from coarse to fine: which learning rates are tried, and what becomes of each."""

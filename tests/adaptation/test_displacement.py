@@ -1,0 +1,292 @@
+"""The movement of the last step, against finite differences of the loss; and the mean of iterates."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from lightning_lr.adaptation.controller import Adaptation
+from lightning_lr.adaptation.displacement import FromMean, Measured, Movement
+from lightning_lr.adaptation.flat_params import Piece, pieces
+from lightning_lr.adaptation.last_step import LastStep
+from lightning_lr.adaptation.rules import Multiplicative
+
+
+class Lion(torch.optim.Optimizer):
+    """An optimizer of another make (Chen et al., "Symbolic Discovery of Optimization Algorithms", 2023)."""
+
+    def __init__(self, params: Any, lr: float, weight_decay: float = 0.0) -> None:
+        super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is None:
+                    continue
+                mean = self.state[parameter].setdefault("mean", torch.zeros_like(parameter))
+                update = (0.9 * mean + 0.1 * parameter.grad).sign()
+                parameter.mul_(1 - group["lr"] * group["weight_decay"]).add_(update, alpha=-group["lr"])
+                mean.mul_(0.99).add_(parameter.grad, alpha=0.01)
+
+
+optim = torch.optim
+OPTIMIZERS: dict[str, Callable[[Any, float], torch.optim.Optimizer]] = {
+    "SGD": lambda p, lr: optim.SGD(p, lr),
+    "SGD, weight decay": lambda p, lr: optim.SGD(p, lr, weight_decay=0.3),
+    "SGD, maximize": lambda p, lr: optim.SGD(p, lr, weight_decay=0.3, maximize=True),
+    "momentum": lambda p, lr: optim.SGD(p, lr, 0.9),
+    "momentum, dampening, weight decay": lambda p, lr: optim.SGD(p, lr, 0.9, 0.4, weight_decay=0.3),
+    "momentum, maximize": lambda p, lr: optim.SGD(p, lr, 0.9, maximize=True),
+    "Nesterov": lambda p, lr: optim.SGD(p, lr, 0.9, nesterov=True),
+    "Nesterov, weight decay": lambda p, lr: optim.SGD(p, lr, 0.9, nesterov=True, weight_decay=0.3),
+    "Nesterov, maximize": lambda p, lr: optim.SGD(p, lr, 0.9, nesterov=True, weight_decay=0.3, maximize=True),
+    "Adam": lambda p, lr: optim.Adam(p, lr),
+    "Adam, weight decay": lambda p, lr: optim.Adam(p, lr, weight_decay=0.3),
+    "Adam, maximize": lambda p, lr: optim.Adam(p, lr, maximize=True),
+    "amsgrad": lambda p, lr: optim.Adam(p, lr, (0.9, 0.5), amsgrad=True),
+    "AdamW": lambda p, lr: optim.AdamW(p, lr, weight_decay=0.3),
+    "AdamW, amsgrad, maximize": lambda p, lr: optim.AdamW(p, lr, weight_decay=0.3, amsgrad=True, maximize=True),
+    "Adam, fused": lambda p, lr: optim.Adam(p, lr, fused=True),
+    "RMSprop": lambda p, lr: optim.RMSprop(p, lr),
+    "Adagrad": lambda p, lr: optim.Adagrad(p, lr),
+    "NAdam": lambda p, lr: optim.NAdam(p, lr),
+    "RAdam": lambda p, lr: optim.RAdam(p, lr),
+    "Lion": lambda p, lr: Lion(p, lr, weight_decay=0.3),
+}
+
+
+def _movement(optimizer: torch.optim.Optimizer) -> Movement:
+    return LastStep(optimizer) if type(optimizer) in LastStep.KINDS else FromMean(1)
+
+
+def _network() -> nn.Sequential:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(3, 4), nn.Tanh(), nn.Linear(4, 1)).double()
+
+
+def _loss(network: nn.Module, t: int) -> Tensor:
+    generator = torch.Generator().manual_seed(t)
+    x = torch.randn(16, 3, generator=generator, dtype=torch.float64)
+    loss: Tensor = (network(x).squeeze() - x.sum(1).sin()).pow(2).mean()
+    return loss
+
+
+def _backward(network: nn.Module, t: int, in_place: bool = False) -> None:
+    network.zero_grad(set_to_none=not in_place)
+    _loss(network, t).backward()  # type: ignore[no-untyped-call]
+
+
+def _pieces(optimizer: torch.optim.Optimizer) -> list[Piece]:
+    return [piece for group in optimizer.param_groups for piece in pieces(group)]
+
+
+def _note(movement: Movement, parts: Iterable[Piece]) -> Tensor | None:
+    """⟨g, d⟩ as the adaptation sums it, and what it tells the movement."""
+    dots: list[Tensor] = []
+    for piece in parts:
+        moved = movement.of(piece)
+        if moved is not None:
+            dots.append(piece.gradients() @ moved)
+        movement.before_step(piece, _measured(moved))
+    return torch.stack(dots).sum() if dots else None
+
+
+def _measured(moved: Tensor | None, is_good: bool = True) -> Measured | None:
+    return None if moved is None else Measured(moved @ moved, torch.tensor(is_good), 1)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_derivative_of_the_loss_by_the_learning_rate(name: str) -> None:
+    """-⟨g_t, u_t-1⟩ is what central differences of one real step give, in the middle of training."""
+    lr = 0.05
+    network = _network()
+    optimizer = OPTIMIZERS[name](network.parameters(), lr)
+    movement, parts = _movement(optimizer), _pieces(optimizer)
+    for t in range(4):
+        _backward(network, t)
+        _note(movement, parts)
+        if t == 3:
+            break
+        optimizer.step()
+        movement.after_step()
+
+    def after(rate: float) -> float:
+        trial = copy.deepcopy(network)
+        again = OPTIMIZERS[name](trial.parameters(), lr)
+        again.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+        _backward(trial, 3)
+        again.param_groups[0]["lr"] = rate
+        again.step()
+        return _loss(trial, 4).item()
+
+    # RAdam rectifies from step 6 on, RMSprop's sums lie at 1e-8: the step is linear in lr for all of them
+    step = 1e-4
+    expected = (after(lr - 2 * step) - 8 * after(lr - step) + 8 * after(lr + step) - after(lr + 2 * step)) / (12 * step)
+    optimizer.step()
+    movement.after_step()
+    _backward(network, 4)
+    dot = _note(movement, parts)
+    assert dot is not None
+    sign = -1 if "maximize" in name else 1  # gradients are given of what is minimised
+    assert -sign * dot.item() / lr == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("nesterov", [False, True])
+def test_gradients_that_are_written_over_are_copied(nesterov: bool) -> None:
+    """``zero_grad(set_to_none=False)``, and buckets of DDP: one dot is lost, and none is wrong."""
+    rates: dict[bool, list[float]] = {}
+    for in_place in (False, True):
+        network = _network()
+        optimizer = optim.SGD(network.parameters(), 0.05, 0.9 * nesterov, nesterov=nesterov)
+        movement, parts = LastStep(optimizer), _pieces(optimizer)
+        rates[in_place] = []
+        for t in range(6):
+            _backward(network, t, in_place)
+            dot = _note(movement, parts)
+            rates[in_place].append(0.0 if dot is None else dot.item())
+            optimizer.step()
+            movement.after_step()
+    assert rates[True][1] == 0.0
+    assert rates[True][2:] == pytest.approx(rates[False][2:], rel=1e-12)
+
+
+def test_parameters_without_a_gradient_have_not_moved() -> None:
+    network = _network()
+    optimizer = optim.AdamW(network.parameters(), 0.05, weight_decay=0.3)
+    movement, parts = LastStep(optimizer), _pieces(optimizer)
+    first = network[0].weight
+    for t in range(3):
+        _backward(network, t)
+        if t == 2:
+            first.grad = None
+        before = [parameter.detach().clone() for parameter in network.parameters()]
+        optimizer.step()
+        movement.after_step()
+    (piece,) = parts
+    moved = movement.of(piece)
+    assert moved is not None
+    for parameter, was, part in zip(network.parameters(), before, piece.split(moved), strict=True):
+        torch.testing.assert_close(part.view_as(parameter), was - parameter.detach(), rtol=1e-9, atol=1e-14)
+    assert not piece.split(moved)[0].any()
+
+
+def test_hyperparameters_are_those_that_the_step_used() -> None:
+    """Cycles change them before the next one."""
+    network = _network()
+    optimizer = optim.AdamW(network.parameters(), 0.05, weight_decay=0.3)
+    movement, parts = LastStep(optimizer), _pieces(optimizer)
+    for t in range(3):
+        _backward(network, t)
+        before = parts[0].values().clone()
+        optimizer.step()
+        movement.after_step()
+        optimizer.param_groups[0].update(betas=(0.5, 0.9), weight_decay=0.1, lr=0.02)
+        if t < 2:
+            optimizer.param_groups[0].update(betas=(0.9, 0.999), weight_decay=0.3, lr=0.05)
+    moved = movement.of(parts[0])
+    assert moved is not None
+    torch.testing.assert_close(moved, before - parts[0].values(), rtol=1e-9, atol=1e-14)
+
+
+def test_a_step_that_leaves_nothing_of_where_it_began_is_not_known() -> None:
+    """α λ = 1: decoupled weight decay takes all of θ away."""
+    network = _network()
+    optimizer = optim.AdamW(network.parameters(), 10.0, weight_decay=0.1)
+    movement, parts = LastStep(optimizer), _pieces(optimizer)
+    _backward(network, 0)
+    optimizer.step()
+    movement.after_step()
+    assert movement.of(parts[0]) is None
+
+
+def test_mean_of_iterates_by_hand() -> None:
+    theta = nn.Parameter(torch.tensor([0.0], dtype=torch.float64))
+    movement, (piece,) = FromMean(4), pieces({"params": [theta]})
+    iterates, mean = [0.0, 1.0, 3.0, -2.0, 5.0], 0.0
+    for i, value in enumerate(iterates):
+        with torch.no_grad():
+            theta.fill_(value)
+        moved = movement.of(piece)
+        if i:
+            assert moved is not None
+            assert moved.item() == pytest.approx(mean - value)
+        movement.before_step(piece, _measured(moved))
+        mean += (value - mean) / 4
+    movement.go_back(piece)
+    assert theta.item() == pytest.approx(mean)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), 1e30])
+def test_a_lost_iterate_is_left_out_of_the_mean(bad: float) -> None:
+    theta = nn.Parameter(torch.zeros(3))
+    movement, (piece,) = FromMean(4), pieces({"params": [theta]})
+    for value in (0.0, 1.0, bad, bad):
+        with torch.no_grad():
+            theta.fill_(1.0)
+            theta[0] = value
+        movement.before_step(piece, _measured(movement.of(piece)))
+    movement.go_back(piece)
+    assert theta.detach().abs().max() <= 1.0
+
+
+def test_a_mean_follows_parameters_that_really_go_far() -> None:
+    """It is not lost for good when they have left for another place."""
+    theta = nn.Parameter(torch.zeros(1))
+    movement, (piece,) = FromMean(4), pieces({"params": [theta]})
+    for value in (0.0, 1e-3, *[1e3] * 40):
+        with torch.no_grad():
+            theta.fill_(value)
+        movement.before_step(piece, _measured(movement.of(piece)))
+    movement.go_back(piece)
+    assert theta.item() == pytest.approx(1e3, rel=0.01)
+
+
+def test_state_goes_on_exactly() -> None:
+    """Of both kinds of movement."""
+    for make in (lambda o: FromMean(5), LastStep):  # noqa: ARG005
+        network = _network()
+        optimizer = optim.SGD(network.parameters(), 0.05)
+        movement, parts = make(optimizer), _pieces(optimizer)
+        resumed = make(optimizer)
+        parameters = list(network.parameters())
+        for t in range(8):
+            _backward(network, t)
+            if t == 5:
+                resumed.load_state(movement.state({p: i for i, p in enumerate(parameters)}), parameters, parts)
+            dot = _note(movement, parts)
+            if t >= 5:
+                again = _note(resumed, parts)
+                assert dot is not None
+                assert again is not None
+                assert torch.equal(dot, again)
+            optimizer.step()
+            movement.after_step()
+            resumed.after_step()
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "RMSprop"])
+def test_sparse_measurements_look_back_one_step_all_the_same(name: str) -> None:
+    """Each third alignment of a run that measures every third step is that of one that measures every step."""
+    alignments = {}
+    for every in (1, 3):
+        network = _network()
+        optimizer = OPTIMIZERS[name](network.parameters(), 0.05)
+        adaptation = Adaptation(optimizer, lambda: Multiplicative(0.1), None, adapts=False, every=every)
+        seen = {}
+        for t in range(12):
+            _backward(network, t)
+            adaptation.before_step()
+            for sums, _ in adaptation.measured():
+                seen[t] = sums.tolist()
+            optimizer.step()
+            adaptation.after_step()
+        alignments[every] = seen
+    assert list(alignments[3]) == [0, 3, 6, 9]
+    for t in (3, 6, 9):
+        assert alignments[3][t] == pytest.approx(alignments[1][t], rel=1e-9)

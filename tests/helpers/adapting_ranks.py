@@ -1,0 +1,135 @@
+"""One rank of runs that adapt: `test_hypergradient_distributed.py` starts it once for each rank."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
+from torch.distributed.fsdp import fully_shard
+
+from lightning_lr import HypergradientLR
+from tests.helpers.recorded import Recorded
+from tests.helpers.tiny_models import loader
+
+
+class Network(Recorded):
+    """Nothing in it depends on what a process has by itself."""
+
+    def __init__(self, shards: bool, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.shards = shards
+        self.backbone = torch.nn.Sequential(torch.nn.Linear(6, 16), torch.nn.Tanh())
+
+    def configure_model(self) -> None:
+        if self.shards and self.device_mesh is not None:
+            mesh = self.device_mesh["data_parallel"]
+            fully_shard(self.backbone, mesh=mesh)
+            fully_shard(self.head, mesh=mesh)
+
+
+class Quiet(Network):
+    """Gives its loss on the first rank alone in every second step, as manual optimization may."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(False, **kwargs)
+        self.automatic_optimization = False
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        optimizer: Any = self.optimizers()
+        loss = super().training_step(batch, batch_idx)
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        optimizer.step()
+        return loss if batch_idx % 2 or self.global_rank == 0 else None
+
+
+def mean_losses(every: int) -> list[float]:
+    """The watch's mean of the losses, which is the same on every rank, and what it should be."""
+    seed_everything(3, verbose=False)
+    network, callback = Quiet(lr=1e-4), HypergradientLR(horizon=20, every=every)
+    trainer = _trainer(DDPStrategy(), callback, 2)
+    trainer.fit(network, loader(40))
+    watch = callback.state_dict()["progress"][0]["watch"]
+    of_ranks = trainer.strategy.all_gather(torch.tensor(network.losses))
+    losses = torch.where(torch.arange(40) % 2 == 1, of_ranks.mean(0), of_ranks[0])  # an epoch has 20 batches
+    expected = losses[0].item()
+    for loss in losses[: watch["calm"]].tolist():  # the latest wait for the next measurement
+        expected += 0.2 * (loss - expected)
+    mean = torch.tensor(watch["mean"])
+    assert torch.equal(trainer.strategy.all_gather(mean), torch.stack([mean, mean]))
+    return [watch["mean"], expected, float(watch["calm"])]
+
+
+def rates(strategy: Strategy, shards: bool, rule: dict[str, Any], **model: Any) -> list[float]:
+    """The learning rate of each of 40 steps, which is the same on every rank."""
+    seed_everything(3, verbose=False)
+    network = Network(shards, lr=1e-4, **model)
+    trainer = _trainer(strategy, HypergradientLR(**rule), 2)
+    trainer.fit(network, loader(40))
+    return _used(trainer, network, 40)
+
+
+def resumed_rates(folder: Path, rule: dict[str, Any]) -> list[float]:
+    """The last 20 of 40 steps with a sharded model, resumed from a checkpoint in the middle."""
+    for epochs, path in ((1, None), (2, folder / "half.ckpt")):
+        seed_everything(3, verbose=False)
+        network = Network(True, lr=1e-4)
+        trainer = _trainer(
+            ModelParallelStrategy(2, 1, save_distributed_checkpoint=False), HypergradientLR(**rule), epochs
+        )
+        trainer.fit(network, loader(40), ckpt_path=path)
+        trainer.save_checkpoint(folder / "half.ckpt")
+    return _used(trainer, network, 21)[1:]  # one step, with a learning rate of 0, is torch's, to make the state
+
+
+def _trainer(strategy: Strategy, callback: HypergradientLR, epochs: int) -> Trainer:
+    return Trainer(
+        accelerator="cpu",
+        devices=2,
+        strategy=strategy,
+        max_epochs=epochs,
+        callbacks=[callback],
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+def _used(trainer: Trainer, network: Network, steps: int) -> list[float]:
+    used = torch.tensor([step[0] for step in network.used], dtype=torch.float64)
+    assert torch.equal(trainer.strategy.reduce(used.clone(), reduce_op="mean"), used)
+    assert len(used) == steps
+    return used.tolist()
+
+
+def main(folder: Path) -> None:
+    long: dict[str, Any] = {"horizon": 20}
+    short: dict[str, Any] = {"rule": "multiplicative", "beta": 0.02}
+    buckets: dict[str, Any] = {"gradient_as_bucket_view": True}
+    found = {
+        "long, ddp": rates(DDPStrategy(), False, long),
+        "long, fsdp2": rates(ModelParallelStrategy(2, 1, save_distributed_checkpoint=False), True, long),
+        "long, fsdp2 resumed": resumed_rates(folder, long),
+        "short, fsdp2 resumed": resumed_rates(folder, short),
+        "short, ddp": rates(DDPStrategy(), False, short, momentum=0.0),
+        "mean losses": mean_losses(1),
+        "mean losses, sparse": mean_losses(5),
+        "short, buckets": rates(DDPStrategy(**buckets), False, short, momentum=0.0),
+    }
+    if torch.distributed.get_rank() == 0:
+        (folder / "rates.json").write_text(json.dumps(found))
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    main(Path(sys.argv[1]))
+    torch.distributed.destroy_process_group()

@@ -1,0 +1,112 @@
+"""One rank of a distributed run: `test_rehearsal_distributed.py` starts it once for each rank."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
+from torch import Tensor
+from torch.distributed.fsdp import FSDPModule, fully_shard
+
+from lightning_lr import LRSearch
+from tests.helpers.busy_model import Busy, val_loader
+from tests.helpers.with_and_without import Rehearse, Run, check
+
+LOSSES: list[Tensor] = []  # of this rank, where no snapshot reaches
+
+
+class KeepsLosses(Busy):
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        loss = super().training_step(batch, batch_idx)
+        LOSSES.append(loss.detach())
+        return loss
+
+
+class Sharded(Busy):
+    def configure_model(self) -> None:
+        assert self.device_mesh is not None
+        for module in (self.net[0], self.net[4], self.net):
+            fully_shard(module, mesh=self.device_mesh["data_parallel"])
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.Adam(self.net.parameters(), lr=0.01)
+
+
+class Failing(Busy):
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        if self.global_rank == 1 and self.count == 5:
+            raise ValueError("the user's own error")
+        return super().training_step(batch, batch_idx)
+
+
+class RehearseSharded(Rehearse):
+    """After a validation FSDP2's parameters are gathered; a rehearsal leaves them sharded, as any step does."""
+
+    def rehearse(self, trainer: Trainer) -> None:
+        for module in trainer.lightning_module.modules():
+            if isinstance(module, FSDPModule):
+                module.reshard()
+        super().rehearse(trainer)
+
+
+def main(case: str, folder: Path, ranks: int) -> None:
+    def ddp(module: Callable[[], Busy] = Busy, accumulate: int = 1, **options: Any) -> Run:
+        return Run(
+            module,
+            val=val_loader,
+            trainer=lambda: {
+                "accelerator": "cpu",
+                "devices": ranks,
+                "strategy": DDPStrategy(**options),
+                "accumulate_grad_batches": accumulate,
+            },
+            rehearse={"at_epochs": (0, 1), "rewinds": 1},
+        )
+
+    if case == "fails":
+        check(folder, ddp(Failing))
+    elif case == "search fails":
+        trainer, fit = ddp(Failing).build(folder, LRSearch(1e-3, 0.1))
+        trainer.fit(**fit)
+    elif case == "ddp":
+        check(folder / "ddp", ddp(lambda: Busy("adam", "step")))
+        check(folder / "accumulation", ddp(accumulate=3))
+        check(folder / "buckets", ddp(bucket_cap_mb=0.0001, gradient_as_bucket_view=True))
+        check(folder / "unused", ddp(find_unused_parameters=True))
+    elif case == "mean":
+        rehearse = Rehearse(lrs=[0.1, 0.2, 0.3])
+        trainer, fit = ddp(KeepsLosses).build(folder, rehearse)
+        trainer.fit(**fit)
+        losses = torch.stack(LOSSES[:3])
+        means = trainer.strategy.reduce(losses.clone(), reduce_op="mean")
+        assert isinstance(means, Tensor)
+        assert not torch.equal(means, losses)
+        torch.testing.assert_close(torch.tensor(rehearse.values[0]), means)
+    elif case == "fsdp2":
+        sharded = ddp(Sharded)
+        sharded.trainer = lambda: {
+            "accelerator": "cpu",
+            "devices": ranks,
+            "strategy": ModelParallelStrategy(ranks, 1, save_distributed_checkpoint=False),
+        }
+        check(folder, sharded, RehearseSharded)
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore")
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    try:
+        main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))
+    except ValueError:  # the user's own
+        Path(sys.argv[2], "failed").write_text(str(time.time()))
+        raise
+    if torch.distributed.is_initialized():
+        torch.distributed.destroy_process_group()

@@ -1,0 +1,41 @@
+"""A model that keeps what each optimizer step used, and the run that trains it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch.callbacks import Callback
+
+from tests.helpers.tiny_models import Classifier, loader, quiet_trainer
+
+
+class Recorded(Classifier):
+    """Keeps the hyperparameters that each optimizer step used, read inside of torch's step."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.used: list[list[float]] = []  # learning rates of the groups
+        self.groups: list[list[dict[str, Any]]] = []  # all but their parameters
+
+    def configure_optimizers(self) -> Any:
+        optimizer = super().configure_optimizers()
+        optimizer.register_step_pre_hook(lambda opt, *_: self.record(opt))
+        return optimizer
+
+    def record(self, optimizer: Any) -> None:
+        self.used.append([float(group["lr"]) for group in optimizer.param_groups])
+        self.groups.append([{k: v for k, v in group.items() if k != "params"} for group in optimizer.param_groups])
+
+
+def fit(model: Any, *callbacks: Callback, data: Any = None, ckpt_path: Any = None, **kwargs: Any) -> Trainer:
+    """Forty steps in two epochs, unless told otherwise."""
+    trainer = quiet_trainer(callbacks=list(callbacks), **kwargs)
+    seed_everything(3, verbose=False)
+    trainer.fit(model, loader() if data is None else data, ckpt_path=ckpt_path)
+    return trainer
+
+
+def first(model: Recorded) -> list[float]:
+    """The learning rate of the first group at each step."""
+    return [rates[0] for rates in model.used]

@@ -1,0 +1,81 @@
+"""Small modules, data and Trainers that several test files train with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torchmetrics
+from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from tests.helpers.accelerator import ACCELERATOR
+
+CLASSES = 3
+
+
+def loader(batches: int = 20, batch_size: int = 8, seed: int = 0, **kwargs: Any) -> DataLoader[tuple[Tensor, ...]]:
+    """Gaussian clusters, one a class: easy to learn, with some noise from batch to batch."""
+    generator = torch.Generator().manual_seed(seed)
+    y = torch.randint(CLASSES, (batches * batch_size,), generator=generator)
+    centres = 2 * torch.randn(CLASSES, 6, generator=torch.Generator().manual_seed(99))
+    x = centres[y] + torch.randn(len(y), 6, generator=generator)
+    return DataLoader(TensorDataset(x, y), batch_size, **kwargs)
+
+
+class Classifier(LightningModule):
+    """Dropout, BatchNorm, a metric, two parameter groups on request."""
+
+    def __init__(
+        self,
+        lr: float = 0.01,
+        optimizer: str = "SGD",
+        momentum: float = 0.9,
+        backbone_ratio: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        self.backbone = nn.Sequential(nn.Linear(6, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.1))
+        self.head = nn.Linear(16, CLASSES)
+        self.accuracy = torchmetrics.classification.MulticlassAccuracy(CLASSES, average="micro")
+        self.losses: list[float] = []
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        x, y = batch
+        loss = nn.functional.cross_entropy(self.head(self.backbone(x)), y)
+        self.losses.append(loss.item())
+        self.log("train_loss", loss)
+        return loss
+
+    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        x, y = batch
+        self.accuracy(self.head(self.backbone(x)), y)
+        self.log("val_acc", self.accuracy)
+
+    def configure_optimizers(self) -> Any:
+        hparams = self.hparams
+        groups: list[dict[str, Any]] = [{"params": list(self.parameters())}]
+        if hparams["backbone_ratio"] is not None:
+            groups = [
+                {"params": list(self.backbone.parameters()), "lr": hparams["lr"] * hparams["backbone_ratio"]},
+                {"params": list(self.head.parameters())},
+            ]
+        if hparams["optimizer"] == "SGD":
+            return torch.optim.SGD(groups, hparams["lr"], hparams["momentum"])
+        optimizer: type[torch.optim.Optimizer] = getattr(torch.optim, hparams["optimizer"])
+        return optimizer(groups, hparams["lr"])
+
+
+def quiet_trainer(**kwargs: Any) -> Trainer:
+    """A Trainer that writes and shows nothing, unless told to."""
+    defaults: dict[str, Any] = {
+        "accelerator": ACCELERATOR,
+        "devices": 1,
+        "max_epochs": 2,
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+    }
+    return Trainer(**{**defaults, **kwargs})

@@ -1,0 +1,150 @@
+"""Scaled learning rates: schedulers see their own values, the groups hold the scaled ones."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+import torch
+from tests.optimizers.test_torch_schedulers import CYCLES, PLAIN
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from lightning_lr.optimizers.param_groups import get_lr
+from lightning_lr.optimizers.scaled_lrs import ScaledRates
+
+ALL: dict[str, Any] = {
+    **PLAIN,
+    **CYCLES,
+    "ReduceLROnPlateau": lambda o, _: ReduceLROnPlateau(o, patience=1, min_lr=0.01, cooldown=1),
+}
+SCALES = [1.0, 3.0, 0.02, 0.5, 0.5, 7.0] * 3
+
+
+def _optimizer(as_tensor: bool) -> torch.optim.Optimizer:
+    rates: list[Any] = [0.05, 0.5]
+    groups = [
+        {
+            "params": [torch.nn.Parameter(torch.ones(1))],
+            "lr": torch.tensor(lr, dtype=torch.float64) if as_tensor else lr,
+        }
+        for lr in rates
+    ]
+    return torch.optim.Adam(groups, capturable=as_tensor, foreach=False)
+
+
+def _step(optimizer: torch.optim.Optimizer, scheduler: Any) -> None:
+    optimizer.step()
+    scheduler.step(*[1.0] * isinstance(scheduler, ReduceLROnPlateau))
+
+
+@pytest.mark.parametrize("as_tensor", [False, True], ids=["float", "tensor"])
+@pytest.mark.parametrize("name", ALL)
+def test_every_scheduler_goes_by_its_own_values(name: str, as_tensor: bool) -> None:
+    apart = _optimizer(as_tensor)
+    alone = ALL[name](apart, 1.0)
+    optimizer = _optimizer(as_tensor)
+    scheduler = ALL[name](optimizer, 1.0)
+    held = [group["lr"] for group in optimizer.param_groups]
+    rates = ScaledRates(optimizer)
+    rates.watch(scheduler)
+    state_before = scheduler.state_dict().keys()
+    for scale in SCALES:
+        rates.take()
+        rates.scales = [scale, 2 * scale]
+        rates.write()
+        expected = [get_lr(group) for group in apart.param_groups]
+        assert rates.own() == pytest.approx(expected, rel=1e-12)
+        used = [get_lr(group) for group in optimizer.param_groups]
+        assert used == pytest.approx([expected[0] * scale, expected[1] * 2 * scale], rel=1e-12)
+        _step(apart, alone)
+        _step(optimizer, scheduler)
+        # by the time that anything can look, the value of the coming step is scaled
+        coming = [get_lr(group) for group in apart.param_groups]
+        held_now = [get_lr(group) for group in optimizer.param_groups]
+        assert held_now == pytest.approx([coming[0] * scale, coming[1] * 2 * scale], rel=1e-12)
+    last = [[float(lr) for lr in each.get_last_lr()] for each in (scheduler, alone)]
+    assert last[0] == pytest.approx(last[1], rel=1e-12)
+    assert scheduler.state_dict().keys() == state_before
+    if as_tensor:
+        assert all(group["lr"] is lr for group, lr in zip(optimizer.param_groups, held, strict=True))
+    kind = type(alone)
+    assert isinstance(scheduler, kind)
+    rates.let_go()
+    assert type(scheduler) is kind
+
+
+def test_what_others_write_is_their_own_value() -> None:
+    for as_tensor in (False, True):
+        optimizer = _optimizer(as_tensor)
+        rates = ScaledRates(optimizer)
+        rates.scales = [0.5, 0.5]
+        rates.write()
+        group = optimizer.param_groups[0]
+        if as_tensor:
+            group["lr"].fill_(0.03)
+        else:
+            group["lr"] = float("0.03")
+        rates.take()
+        rates.write()
+        assert rates.own() == pytest.approx([0.03, 0.5])
+        assert get_lr(group) == pytest.approx(0.015)
+        rates.take()
+        rates.write()
+        assert rates.own() == pytest.approx([0.03, 0.5])  # what it wrote itself is not taken
+
+
+def test_what_a_rehearsal_puts_back_is_not_taken() -> None:
+    """A tensor holds again what was written to it, under another version. A float is the same object again."""
+    for as_tensor in (False, True):
+        optimizer = _optimizer(as_tensor)
+        rates = ScaledRates(optimizer)
+        rates.scales = [0.3, 0.3]
+        rates.write()
+        group = optimizer.param_groups[0]
+        before = group["lr"].clone() if as_tensor else group["lr"]
+        if as_tensor:
+            group["lr"].fill_(7.0)
+            group["lr"].copy_(before)
+        else:
+            group["lr"] = 7.0
+            group["lr"] = before
+        rates.take()
+        assert rates.own() == pytest.approx([0.05, 0.5])
+
+
+def test_a_group_that_is_given_no_rate_has_that_of_the_optimizer() -> None:
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], 0.4)
+    rates = ScaledRates(optimizer)
+    rates.scales = [0.5]
+    rates.write()
+    optimizer.add_param_group({"params": [torch.nn.Parameter(torch.ones(1))]})
+    rates.take()
+    rates.write()
+    assert [group["lr"] for group in optimizer.param_groups] == [0.2, 0.2]
+
+
+def test_what_goes_by_the_groups_is_scaled_already() -> None:
+    optimizer = _optimizer(False)
+    rates = ScaledRates(optimizer)
+    rates.scales = [0.5, 0.5]
+    rates.write()
+    optimizer.param_groups[1]["lr"] *= 0.1
+    optimizer.add_param_group({"params": [torch.nn.Parameter(torch.ones(1))], "lr": 0.0125})
+    rates.take(are_scaled=True)
+    rates.write()
+    assert rates.own() == pytest.approx([0.05, 0.05, 0.025])
+    assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.025, 0.025, 0.0125])
+
+
+def test_goes_on_from_own_values() -> None:
+    optimizer = _optimizer(True)
+    rates = ScaledRates(optimizer)
+    rates.scales = [0.5, 2.0]
+    rates.write()
+    again = _optimizer(True)
+    again.load_state_dict(copy.deepcopy(optimizer.state_dict()))
+    resumed = ScaledRates(again, rates.own())
+    resumed.scales = [0.5, 2.0]
+    resumed.write()
+    assert [get_lr(group) for group in again.param_groups] == [get_lr(group) for group in optimizer.param_groups]

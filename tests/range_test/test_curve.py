@@ -1,0 +1,103 @@
+"""`LRCurve` against naive smoothing, its files, and the rule that ends a sweep."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lightning_lr import LRCurve
+from lightning_lr.range_test.curve import Array, has_diverged, num_initial, smooth
+
+LRS = np.geomspace(1e-7, 10, 100)
+
+
+def _naive_smooth(values: list[float]) -> list[float]:
+    sigma = max(1.0, 0.03 * len(values))
+    smoothed = []
+    for i in range(len(values)):
+        window = [j for j in range(len(values)) if abs(j - i) <= int(3 * sigma + 0.5)]
+        weights = [math.exp(-((j - i) ** 2) / (2 * sigma**2)) for j in window]
+        smoothed.append(sum(w * values[j] for w, j in zip(weights, window, strict=True)) / sum(weights))
+    return smoothed
+
+
+@pytest.mark.parametrize("count", [1, 3, 10, 40, 200])
+def test_smooth_is_the_renormalised_gaussian_mean(count: int) -> None:
+    values = np.random.default_rng(0).normal(size=count)
+    assert smooth(values) == pytest.approx(_naive_smooth(values.tolist()), abs=1e-12)
+
+
+def test_smoothed_ends_at_the_first_value_that_is_not_finite() -> None:
+    losses = np.linspace(2, 1, 100)
+    losses[80] = np.inf
+    smoothed = LRCurve(LRS, losses).smoothed()
+    assert smoothed[:80] == pytest.approx(_naive_smooth(losses[:80].tolist()))
+    assert np.isnan(smoothed[80:]).all()
+
+
+@pytest.mark.parametrize("kind", ["csv", "json"])
+def test_files_give_the_same_curve_again(kind: str, tmp_path: Path) -> None:
+    losses = np.random.default_rng(1).normal(size=100)
+    losses[90:] = np.nan
+    curve = LRCurve(LRS, losses, "val_acc", "max")
+    getattr(curve, f"to_{kind}")(tmp_path / "curve")
+    again = LRCurve.from_csv(tmp_path / "curve", "max") if kind == "csv" else LRCurve.from_json(tmp_path / "curve")
+    np.testing.assert_array_equal(again.lrs, curve.lrs)
+    np.testing.assert_array_equal(again.losses, curve.losses)
+    assert (again.monitor, again.mode) == ("val_acc", "max")
+
+
+def test_json_is_of_the_standard(tmp_path: Path) -> None:
+    LRCurve(LRS, np.full(100, np.nan)).to_json(tmp_path / "curve.json")
+    assert "NaN" not in (tmp_path / "curve.json").read_text()
+
+
+def test_cost_is_what_rules_minimise() -> None:
+    values = np.linspace(0, 1, 100)
+    assert LRCurve(LRS, values).cost.tolist() == values.tolist()
+    assert LRCurve(LRS, values, mode="max").cost.tolist() == (-values).tolist()
+
+
+def test_initial_points_have_a_negligible_learning_rate() -> None:
+    assert num_initial(np.geomspace(1e-7, 10, 200)) == 50  # a quarter: the cumulative sum passes 1e-3 only later
+    assert num_initial(np.linspace(0.01, 1, 200)) == 3
+
+
+def test_divergence() -> None:
+    flat = [2.0] * 60
+    assert not has_diverged(LRS, [*flat, 4.9])  # one bad batch is no divergence
+    assert not has_diverged(LRS, [*flat, 2.9, 2.9, 2.9])  # below 2 + 2 · |2|/4
+    assert has_diverged(LRS, [*flat, 3.1, 3.1, 3.1])
+    falling = [2.0] * 40 + [0.5] * 20  # it fell by 1.5: 2 + 2 · 1.5 is the limit
+    assert not has_diverged(LRS, [*falling, 4.9, 4.9, 4.9])
+    assert has_diverged(LRS, [*falling, 5.1, 5.1, 5.1])
+    assert has_diverged(LRS, [*flat, math.nan])
+    assert has_diverged(LRS, [math.inf])
+
+
+def test_divergence_of_negative_losses() -> None:
+    assert not has_diverged(LRS, [-2.0] * 60 + [-1.1] * 3)
+    assert has_diverged(LRS, [-2.0] * 60 + [-0.9] * 3)
+
+
+@pytest.mark.parametrize(
+    ("lrs", "losses", "message"),
+    [
+        (LRS, LRS[1:], "of one length"),
+        (LRS[:9], LRS[:9], "at least 10 points"),
+        (-LRS, LRS, "above 0"),
+        (LRS[::-1], LRS, "not falling"),
+        (np.full(100, np.nan), LRS, "finite"),
+    ],
+)
+def test_bad_curves(lrs: Array, losses: Array, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        LRCurve(lrs, losses)
+
+
+def test_bad_mode() -> None:
+    with pytest.raises(ValueError, match="mode must be"):
+        LRCurve(LRS, LRS, mode="up")  # type: ignore[arg-type]

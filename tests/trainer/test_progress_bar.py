@@ -1,0 +1,81 @@
+"""The line of progress through each kind of progress bar."""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch.callbacks import ProgressBar, RichProgressBar, TQDMProgressBar
+from lightning.pytorch.callbacks.progress import tqdm_progress
+
+from lightning_lr import LRRangeTest, LRSearch
+from tests.helpers.tiny_models import Classifier, loader, quiet_trainer
+
+pytestmark = pytest.mark.filterwarnings("ignore:LRRangeTest is not confident")
+
+
+class Terminal(io.StringIO):
+    """A terminal that keeps what it was sent."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def _shown(
+    bar: ProgressBar | None,
+    bar_first: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    test: LRRangeTest | LRSearch | None = None,
+    **kwargs: Any,
+) -> str:
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stdout", terminal)
+    monkeypatch.setattr(tqdm_progress.Tqdm, "monitor_interval", 0)
+    monkeypatch.setenv("COLUMNS", "100")
+    test = test or LRRangeTest(1e-4, 1.0, 20, if_unsure="warn")
+    bars = [] if bar is None else [bar]
+    order = [*bars, test] if bar_first else [test, *bars]
+    trainer = quiet_trainer(callbacks=order, max_epochs=1, **{"enable_progress_bar": True, **kwargs})
+    torch.manual_seed(0)  # some initial weights diverge before the last learning rate
+    trainer.fit(Classifier(), loader(), loader(4, seed=1))
+    return terminal.getvalue()
+
+
+@pytest.mark.parametrize("sanity", [0, 2])
+@pytest.mark.parametrize("bar_first", [True, False])
+@pytest.mark.parametrize("kind", [TQDMProgressBar, RichProgressBar])
+def test_shows_count_rate_and_loss(
+    kind: type[ProgressBar], bar_first: bool, sanity: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = _shown(kind(), bar_first, monkeypatch, num_sanity_val_steps=sanity)
+    assert "LR range test" in shown
+    assert "20/20 lr=1.0e+00 loss=" in shown
+    assert "Epoch 0" in shown  # the user's own bar goes on
+
+
+@pytest.mark.parametrize("kind", [TQDMProgressBar, RichProgressBar])
+def test_a_search_counts_its_trials(kind: type[ProgressBar], monkeypatch: pytest.MonkeyPatch) -> None:
+    shown = _shown(kind(), True, monkeypatch, LRSearch(1e-2, 1.0, budget=350))
+    assert re.search(r"LR search [1-7]/11 lr=.* loss=", shown)
+    assert "LR search 7/11 lr=" in shown
+
+
+@pytest.mark.parametrize("kind", [TQDMProgressBar, RichProgressBar])
+def test_a_disabled_bar_is_silent(kind: type[ProgressBar], monkeypatch: pytest.MonkeyPatch) -> None:
+    bar = kind()
+    bar.disable()
+    assert "LR range test" not in _shown(bar, True, monkeypatch)
+
+
+def test_no_bar_is_silent(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+    assert _shown(None, True, monkeypatch, enable_progress_bar=False) == ""
+    assert "LR range test" not in capfd.readouterr().err
+
+
+def test_refresh_rate_is_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
+    often = _shown(TQDMProgressBar(1), True, monkeypatch).count("LR range test")
+    seldom = _shown(TQDMProgressBar(10), True, monkeypatch).count("LR range test")
+    assert seldom <= often / 4

@@ -1,0 +1,222 @@
+"""A run with a rehearsal equals the run without one: models, optimizers, schedulers and the Trainer's settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, cast
+
+import lightning.pytorch.callbacks
+import pytest
+import torch
+from lightning.pytorch.callbacks import (
+    EarlyStopping,
+    GradientAccumulationScheduler,
+    LearningRateMonitor,
+    StochasticWeightAveraging,
+)
+from lightning.pytorch.plugins import MixedPrecision
+from torch import Tensor, nn
+from torch.optim import SGD, Adam, lr_scheduler
+
+from tests.helpers.accelerator import DEVICE
+from tests.helpers.busy_model import Busy, val_loader
+from tests.helpers.with_and_without import EXPECTED_WARNINGS, WILD, Run, check
+
+pytestmark = [
+    *EXPECTED_WARNINGS,
+    pytest.mark.filterwarnings("ignore:.*`training_step` returned `None`"),
+    pytest.mark.filterwarnings("ignore:Found `dataloader_iter` argument"),
+    pytest.mark.filterwarnings("ignore:You are using the `dataloader_iter` step flavor"),
+    pytest.mark.filterwarnings("ignore:Detected call of `lr_scheduler.step"),  # the optimizer's step was skipped
+    pytest.mark.filterwarnings("ignore:You have turned on `Trainer.detect_anomaly=True."),
+    pytest.mark.filterwarnings("ignore:Anomaly Detection has been enabled"),
+    pytest.mark.filterwarnings("ignore:You are trying to `self.log.* but"),
+    pytest.mark.filterwarnings("ignore:Swapping scheduler"),
+]
+
+
+class Manual(Busy):
+    """Two optimizers and their schedulers, stepped by hand and not equally often."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        self.disturb()
+        first, second = cast(Any, self.optimizers())
+        loss, _, _ = self.loss(batch)
+        first.zero_grad()
+        second.zero_grad()
+        self.manual_backward(loss)
+        self.clip_gradients(first, 0.5)
+        first.step()
+        if batch_idx % 2 == 0:
+            self.toggle_optimizer(second)
+            second.step()
+            self.untoggle_optimizer(second)
+        step_lr, plateau = cast(Any, self.lr_schedulers())
+        step_lr.step()
+        plateau.step(float(loss.detach().nan_to_num(1e6)))
+        self.log("loss", loss)
+        self.log("lr", step_lr.get_last_lr()[0])
+        return {"loss": loss.detach()}
+
+    def configure_optimizers(self) -> Any:
+        first = Adam(self.net[0].parameters(), lr=0.01)
+        second = SGD(self.net[1:].parameters(), lr=0.1, momentum=0.9)
+        return [first, second], [lr_scheduler.StepLR(first, 3, 0.5), lr_scheduler.ReduceLROnPlateau(second, patience=1)]
+
+
+class TakesIterator(Busy):
+    def training_step(self, dataloader_iter: Any) -> Tensor:  # type: ignore[override]
+        self.disturb()
+        batch, _, _ = next(dataloader_iter)
+        loss, _, _ = self.loss([each.to(self.device) for each in batch])
+        self.log("loss", loss, batch_size=4)
+        return loss
+
+
+class ReturnsNone(Busy):
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        loss = super().training_step(batch, batch_idx)
+        return None if self.count % 3 == 0 else loss
+
+
+class ReadsTrainer(Busy):
+    """What it reads of the Trainer is the same in a rehearsal: a training step may compute with it."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        trainer = self.trainer
+        read = (
+            trainer.max_epochs,
+            trainer.max_steps,
+            trainer.min_epochs,
+            trainer.num_training_batches,
+            trainer.estimated_stepping_batches,
+            trainer.accumulate_grad_batches,
+            len(trainer.loggers),
+        )
+        assert read == (2, -1, 0, 6, 4, 3, 2)
+        assert trainer.max_epochs is not None
+        return super().training_step(batch, batch_idx) * (1 + self.current_epoch / trainer.max_epochs)
+
+
+class StopsTrainer(Busy):
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        loss = super().training_step(batch, batch_idx)
+        self.trainer.should_stop = not loss < 100
+        return loss
+
+
+class SkipsRestOfEpoch(Busy):
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> int | None:
+        return -1 if batch_idx == 4 else None
+
+
+class HasHooks(Busy):
+    """Hooks whose work a training step rests on, and which leave marks."""
+
+    def on_train_start(self) -> None:
+        self.marks = ["start"]
+
+    def on_train_epoch_start(self) -> None:
+        self.marks.append("epoch start")
+        cast(nn.Dropout, self.net[2]).p = 0.1 + 0.1 * self.current_epoch
+
+    def on_train_batch_end(self, *args: Any) -> None:
+        self.marks.append("batch end")
+
+    def on_train_epoch_end(self) -> None:
+        self.marks.append("epoch end")
+        self.log("count", float(self.count))
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        self.marks.append("step")
+        super().optimizer_step(*args, **kwargs)
+
+    def lr_scheduler_step(self, *args: Any) -> None:
+        self.marks.append("scheduler step")
+        super().lr_scheduler_step(*args)
+
+
+def amp(init_scale: float) -> MixedPrecision:
+    scaler = torch.amp.GradScaler(DEVICE, init_scale=init_scale, growth_interval=3)
+    return MixedPrecision("16-mixed", DEVICE, scaler=scaler)
+
+
+def average(averaged: Tensor, current: Tensor, updates: Any) -> Tensor:
+    return 0.9 * averaged + 0.1 * current
+
+
+OPTIMIZERS = ("sgd", "momentum", "adam", "adamw, tensor lr", "fused", "lbfgs")
+SCHEDULERS = ("step", "one cycle", "epoch", "sequential", "plateau", "plateau, step")
+LATER = {"at_epochs": (0, 1)}
+SETTINGS: dict[str, Run] = {
+    **{f"optimizer {name}": Run(lambda name=name: Busy(name), rehearse=LATER) for name in OPTIMIZERS},  # type: ignore[misc]
+    **{
+        f"scheduler {name}": Run(lambda name=name: Busy("adam", name), val=val_loader)  # type: ignore[misc]
+        for name in SCHEDULERS
+    },
+    "manual optimization": Run(Manual, rehearse=LATER),
+    "manual optimization with AMP": Run(
+        Manual, trainer=lambda: {"plugins": [amp(2.0**120)]}, rehearse={"lrs": WILD[:4]}
+    ),
+    "dataloader_iter": Run(TakesIterator, rehearse=LATER),
+    "training step returns None": Run(ReturnsNone, rehearse=LATER),
+    "training step reads the Trainer": Run(ReadsTrainer, trainer=lambda: {"accumulate_grad_batches": 3}),
+    "training step stops the Trainer": Run(StopsTrainer),
+    "hook skips the rest of an epoch": Run(SkipsRestOfEpoch, rehearse=LATER),
+    "hooks": Run(lambda: HasHooks("adam", "step"), val=val_loader, rehearse=LATER),
+    "metric of the training step": Run(rehearse={**LATER, "monitor": "acc_step", "steps_per_lr": 2}),
+    "metric of validation": Run(
+        val=lambda: [val_loader(), val_loader(12)],
+        rehearse={**LATER, "monitor": "val_acc/dataloader_idx_1", "steps_per_lr": 2},
+    ),
+    "several rehearsals": Run(rehearse={"at_epochs": (0, 1), "times": 2, "rewinds": 1}),
+    "kept on the host": Run(rehearse={"at_epochs": (0, 1), "keep_on": "cpu"}),
+    "one epoch": Run(trainer=lambda: {"max_epochs": 1}),
+    "max_steps": Run(trainer=lambda: {"max_epochs": -1, "max_steps": 8}, rehearse=LATER),
+    "accumulation": Run(trainer=lambda: {"accumulate_grad_batches": 4}, rehearse=LATER),
+    "accumulation scheduler": Run(
+        trainer=lambda: {"max_epochs": 3, "callbacks": [GradientAccumulationScheduler({0: 1, 1: 4, 2: 2})]},
+        rehearse={"at_epochs": (0, 1, 2)},
+    ),
+    "stochastic weight averaging": Run(
+        trainer=lambda: {"max_epochs": 3, "callbacks": [StochasticWeightAveraging(0.01, 1)]}
+    ),
+    "callbacks and checkpoints": Run(
+        lambda: Busy("adam", "step"),
+        trainer=lambda: {
+            "enable_checkpointing": True,
+            "callbacks": [EarlyStopping("mean_loss"), LearningRateMonitor()],
+        },
+    ),
+    "clipping": Run(trainer=lambda: {"gradient_clip_val": 0.5}),
+    "bf16": Run(trainer=lambda: {"precision": "bf16-mixed"}),
+    "64 bit": Run(trainer=lambda: {"precision": "64-true"}),
+    "AMP": Run(trainer=lambda: {"plugins": [amp(2.0**14)]}, rehearse=LATER),
+    "AMP with overflows": Run(lambda: Busy("adam"), trainer=lambda: {"plugins": [amp(2.0**120)]}, rehearse=LATER),
+    "AMP, fused": Run(lambda: Busy("fused"), trainer=lambda: {"plugins": [amp(2.0**120)]}),
+    "anomaly detection": Run(trainer=lambda: {"detect_anomaly": True}),
+    "profiler": Run(trainer=lambda: {"profiler": "simple"}),
+    "no logger": Run(trainer=lambda: {"logger": False}),
+    "barebones": Run(trainer=lambda: {"barebones": True, "logger": False, "log_every_n_steps": 0}),
+}
+
+
+if hasattr(lightning.pytorch.callbacks, "WeightAveraging"):  # from Lightning 2.6 on
+    SETTINGS["weight averaging"] = Run(
+        val=val_loader,
+        trainer=lambda: {"callbacks": [lightning.pytorch.callbacks.WeightAveraging(avg_fn=average)]},
+        rehearse=LATER,
+    )
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_leaves_no_trace(setting: str, tmp_path: Path) -> None:
+    rehearse = check(tmp_path, SETTINGS[setting])
+    if "monitor" not in rehearse.sweep and len(rehearse.lrs) == len(WILD):
+        assert not any(values[-1] < 1e6 for values in rehearse.values), "the sweep was not wild"
+    for first in range(0, len(rehearse.values), rehearse.rewinds + 1):
+        assert str(rehearse.values[first]) == str(rehearse.values[first + rehearse.rewinds])

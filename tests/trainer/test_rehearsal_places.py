@@ -1,0 +1,134 @@
+"""A training aside that is left and taken up again, on batches that were read once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor
+
+from lightning_lr.trainer.rehearsal import Rehearsal
+from lightning_lr.trainer.sweep import Sweep
+from tests.helpers.busy_model import Busy, loader, val_loader
+from tests.helpers.contents import assert_equal, contents, flatten, random_states
+from tests.helpers.with_and_without import EXPECTED_WARNINGS, Rehearse, Run, check
+
+pytestmark = EXPECTED_WARNINGS
+
+
+class Hooked(Busy):
+    """Notes epochs, steps and batches."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__("adam", **kwargs)
+        self.places: list[tuple[Any, ...]] = []
+
+    def on_train_epoch_start(self) -> None:
+        self.places.append(("epoch", self.current_epoch))
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        super().on_train_batch_end(outputs, batch, batch_idx)
+        self.places.append((batch_idx, self.global_step, self.current_epoch))
+
+    def on_train_epoch_end(self) -> None:
+        self.places.append(("end", self.current_epoch))
+
+
+class TakeUp(Rehearse):
+    """Trains twice in one go, and twice in parts with another training between them."""
+
+    def __init__(self, batches: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.batches = batches
+        self.seen: list[dict[str, object]] = []
+        self.losses: list[list[float]] = []
+
+    def rehearse(self, trainer: Trainer) -> None:
+        objects = whole_module(trainer)
+        before, states = contents(objects), random_states()
+        with Rehearsal(trainer, self.keep_on) as rehearsal:
+            assert rehearsal.keep_batches(self.batches) == min(self.batches, trainer.num_training_batches)
+            for cuts in ([7], [7], [4, 3], [1, 3, 3]):
+                place, values = None, []
+                for steps in cuts:
+                    rehearsal.rewind(place)
+                    values += self.run_steps(trainer, rehearsal, 0.01, steps)
+                    place = rehearsal.place()
+                    self.seen.append(contents(whole_module(trainer)) if sum(cuts) == len(values) * self.every else {})
+                    self.seen[-1].update(random_states())
+                    rehearsal.rewind()
+                    self.run_steps(trainer, rehearsal, 0.5, 2)
+                self.losses.append(values)
+        self.values = self.losses
+        assert_equal(contents(whole_module(trainer)), before)
+        assert_equal(random_states(), states)
+
+    every = 1
+
+    def run_steps(self, trainer: Trainer, rehearsal: Rehearsal, lr: float, steps: int) -> list[float]:
+        return Sweep([lr] * steps, owner="TakeUp", **self.sweep).run(trainer, rehearsal)
+
+
+def whole_module(trainer: Trainer) -> dict[str, object]:
+    return flatten(module=trainer.lightning_module, optimizers=trainer.optimizers)
+
+
+CASES: dict[str, tuple[int, Callable[[], dict[str, Any]], dict[str, Any]]] = {
+    "many batches": (100, dict, {}),
+    "few batches": (3, dict, {}),
+    "ends at an epoch's end": (4, dict, {}),
+    "accumulation": (5, lambda: {"accumulate_grad_batches": 2}, {}),
+    "validation": (3, dict, {"monitor": "val_acc"}),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_taken_up_is_what_goes_on(case: str, tmp_path: Path) -> None:
+    batches, trainer, sweep = CASES[case]
+    run = Run(Hooked, val=val_loader, trainer=trainer, rehearse={"batches": batches, **sweep})
+    rehearse = check(tmp_path, run, TakeUp)
+    assert isinstance(rehearse, TakeUp)
+    first, *others = rehearse.losses
+    assert len(first) == 7
+    for other in others:
+        assert other == first
+    ends = [rehearse.seen[i] for i in (0, 1, 3, 6)]
+    for end in ends[1:]:
+        assert_equal(end, ends[0])
+
+
+class InPlace(LightningModule):
+    """Changes its batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(4, 1)
+
+    def training_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
+        batch[0].mul_(0.5)
+        return self.layer(batch[0]).sum() * 1e-6  # type: ignore[no-any-return]
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+def test_a_training_step_may_change_its_batch(tmp_path: Path) -> None:
+    rehearse = check(tmp_path, Run(InPlace, rehearse={"batches": 1}), TakeUp)
+    assert isinstance(rehearse, TakeUp)
+    assert max(rehearse.losses[0]) == pytest.approx(min(rehearse.losses[0]), rel=1e-3)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_batches_of_workers(workers: int, tmp_path: Path) -> None:
+    train = lambda: loader(num_workers=workers, persistent_workers=workers > 0)  # noqa: E731
+    check(tmp_path, Run(Hooked, train=train, rehearse={"batches": 4}), TakeUp)
+
+
+def test_a_stream(tmp_path: Path) -> None:
+    run = Run(Hooked, train=lambda: iter(list(loader())), trainer=lambda: {"max_epochs": 1})
+    run.rehearse = {"batches": 4, "is_stream": True}
+    check(tmp_path, run, TakeUp)
