@@ -15,8 +15,8 @@ from torch.optim import Optimizer
 from lightning_lr import CyclicalLR, HypergradientLR, LRRangeTest
 from lightning_lr.adaptation.async_reads import LateValues
 from lightning_lr.trainer import step_loss
-from tests.helpers.adapting import RULES, unit
-from tests.helpers.recorded import Recorded, fit
+from tests.helpers.hypergradient_cases import RULES, unit
+from tests.helpers.recorded_steps import Recorded, fit
 from tests.helpers.tiny_models import Classifier
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")

@@ -20,8 +20,8 @@ from lightning.pytorch.loggers import CSVLogger
 
 from lightning_lr import CyclicalLR, OneCycleLR, WarmupStableDecayLR
 from lightning_lr.callbacks._scheduled_lr import ScheduledLR
-from tests.helpers.accelerator import DEVICE
-from tests.helpers.recorded import Recorded, first, fit
+from tests.helpers.chosen_device import DEVICE
+from tests.helpers.recorded_steps import Recorded, first, fit
 
 BUILDS: dict[str, Any] = {
     "CyclicalLR": lambda: CyclicalLR(0.01, 0.1, 5, wave="cosine"),

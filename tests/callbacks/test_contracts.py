@@ -18,7 +18,7 @@ from lightning.pytorch.demos.boring_classes import BoringModel
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
 import lightning_lr
-from tests.helpers.accelerator import ACCELERATOR
+from tests.helpers.chosen_device import ACCELERATOR
 from tests.helpers.tiny_models import Classifier, loader, quiet_trainer
 
 pytestmark = [

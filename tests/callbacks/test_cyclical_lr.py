@@ -18,8 +18,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor
 
 from lightning_lr import CyclicalLR, LRRangeTest, OneCycleLR
-from tests.helpers.accelerator import DEVICE
-from tests.helpers.recorded import Recorded, first, fit
+from tests.helpers.chosen_device import DEVICE
+from tests.helpers.recorded_steps import Recorded, first, fit
 from tests.helpers.tiny_models import Classifier, loader, quiet_trainer
 
 

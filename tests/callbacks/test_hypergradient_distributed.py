@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.processes import finish, start
+from tests.helpers.distributed import finish, start
 
 
 def test_copied_sharded_and_with_buckets(tmp_path: Path) -> None:
-    processes = start("adapting_ranks", [str(tmp_path)], 2)
+    processes = start("hypergradient_rank", [str(tmp_path)], 2)
     errors = finish(processes, timeout=400)
     assert [process.returncode for process in processes] == [0, 0], "\n".join(errors)
     found = json.loads((tmp_path / "rates.json").read_text())

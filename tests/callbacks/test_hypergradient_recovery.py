@@ -15,8 +15,8 @@ from torch import Tensor
 from lightning_lr import CyclicalLR, HypergradientLR
 from lightning_lr.adaptation.async_reads import LateValues
 from lightning_lr.adaptation.rules import LongHorizon
-from tests.helpers.adapting import Breaks, mean_loss, unit
-from tests.helpers.recorded import Recorded, first, fit
+from tests.helpers.hypergradient_cases import Breaks, mean_loss, unit
+from tests.helpers.recorded_steps import Recorded, first, fit
 from tests.helpers.tiny_models import Classifier, loader
 
 pytestmark = pytest.mark.filterwarnings("ignore:Attribute 'factor' removed from hparams")

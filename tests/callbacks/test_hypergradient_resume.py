@@ -12,8 +12,8 @@ import torch
 from lightning.pytorch import Callback
 
 from lightning_lr import CyclicalLR, HypergradientLR
-from tests.helpers.adapting import RULES, Breaks, plain, unit
-from tests.helpers.recorded import Recorded, first, fit
+from tests.helpers.hypergradient_cases import RULES, Breaks, plain, unit
+from tests.helpers.recorded_steps import Recorded, first, fit
 from tests.helpers.tiny_models import loader, quiet_trainer
 
 pytestmark = [

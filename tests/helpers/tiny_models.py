@@ -10,7 +10,7 @@ from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from tests.helpers.accelerator import ACCELERATOR
+from tests.helpers.chosen_device import ACCELERATOR
 
 CLASSES = 3
 

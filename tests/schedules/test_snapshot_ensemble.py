@@ -13,7 +13,7 @@ from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor
 
 from lightning_lr import CyclicalLR, ensemble
-from tests.helpers.recorded import Recorded, fit
+from tests.helpers.recorded_steps import Recorded, fit
 from tests.helpers.tiny_models import Classifier, loader
 
 

@@ -18,9 +18,9 @@ from lightning.pytorch.plugins import MixedPrecision
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, lr_scheduler
 
-from tests.helpers.accelerator import DEVICE
-from tests.helpers.busy_model import Busy, val_loader
-from tests.helpers.with_and_without import EXPECTED_WARNINGS, WILD, Run, check
+from tests.helpers.chosen_device import DEVICE
+from tests.helpers.rehearsal_check import EXPECTED_WARNINGS, WILD, Run, check
+from tests.helpers.stateful_model import Busy, val_loader
 
 pytestmark = [
     *EXPECTED_WARNINGS,

@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, Sampler, WeightedRandomSampler
 from torchmetrics import MeanMetric
 
-from tests.helpers.busy_model import Busy, dataset, loader, val_loader
-from tests.helpers.with_and_without import EXPECTED_WARNINGS, Run, check
+from tests.helpers.rehearsal_check import EXPECTED_WARNINGS, Run, check
+from tests.helpers.stateful_model import Busy, dataset, loader, val_loader
 
 pytestmark = [
     *EXPECTED_WARNINGS,

@@ -19,9 +19,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from lightning_lr.trainer.rehearsal import Rehearsal
 from lightning_lr.trainer.sweep import Sweep
-from tests.helpers.busy_model import Busy, dataset, loader, val_loader
-from tests.helpers.contents import assert_equal
-from tests.helpers.with_and_without import EXPECTED_WARNINGS, WILD, Recorder, Rehearse, Run
+from tests.helpers.reachable_state import assert_equal
+from tests.helpers.rehearsal_check import EXPECTED_WARNINGS, WILD, Recorder, Rehearse, Run
+from tests.helpers.stateful_model import Busy, dataset, loader, val_loader
 
 pytestmark = EXPECTED_WARNINGS
 

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from lightning_lr.trainer.rehearsal import Rehearsal
 from lightning_lr.trainer.sweep import Sweep
-from tests.helpers.busy_model import Busy, loader, val_loader
-from tests.helpers.contents import assert_equal, contents, flatten, random_states
-from tests.helpers.with_and_without import EXPECTED_WARNINGS, Rehearse, Run, check
+from tests.helpers.reachable_state import assert_equal, contents, flatten, random_states
+from tests.helpers.rehearsal_check import EXPECTED_WARNINGS, Rehearse, Run, check
+from tests.helpers.stateful_model import Busy, loader, val_loader
 
 pytestmark = EXPECTED_WARNINGS
 

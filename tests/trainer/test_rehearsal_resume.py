@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 from lightning.pytorch import Callback, LightningModule, Trainer
-from tests.trainer.test_rehearsal_data import batches
 
-from tests.helpers.busy_model import Busy, loader, val_loader
-from tests.helpers.with_and_without import EXPECTED_WARNINGS, Run, check
+from tests.helpers.rehearsal_check import EXPECTED_WARNINGS, Run, check
+from tests.helpers.stateful_model import Busy, loader, val_loader
+from tests.trainer.test_rehearsal_data import batches
 
 pytestmark = [
     *EXPECTED_WARNINGS,

@@ -26,9 +26,7 @@ def start(script: str, arguments: list[str], ranks: int) -> list[subprocess.Pope
     }
     command = [sys.executable, "-m", f"tests.helpers.{script}", *arguments]
     return [
-        subprocess.Popen(
-            command, env={**env, "LOCAL_RANK": str(rank)}, cwd=_ROOT, stderr=subprocess.PIPE, text=True
-        )
+        subprocess.Popen(command, env={**env, "LOCAL_RANK": str(rank)}, cwd=_ROOT, stderr=subprocess.PIPE, text=True)
         for rank in range(ranks)
     ]
 

@@ -16,9 +16,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from lightning_lr.trainer.rehearsal import Rehearsal
 from lightning_lr.trainer.sweep import Sweep
-from tests.helpers.accelerator import ACCELERATOR
-from tests.helpers.busy_model import Busy, loader
-from tests.helpers.contents import assert_equal, contents, flatten, is_function, random_states
+from tests.helpers.chosen_device import ACCELERATOR
+from tests.helpers.reachable_state import assert_equal, contents, flatten, is_function, random_states
+from tests.helpers.stateful_model import Busy, loader
 
 WILD = tuple(10.0 ** (-3 + 2 * i) for i in range(20))  # to 1e35: losses become huge, infinite and NaN
 # What Lightning says of tiny runs.

@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.distributed.fsdp import FSDPModule, fully_shard
 
 from lightning_lr import LRSearch
-from tests.helpers.busy_model import Busy, val_loader
-from tests.helpers.with_and_without import Rehearse, Run, check
+from tests.helpers.rehearsal_check import Rehearse, Run, check
+from tests.helpers.stateful_model import Busy, val_loader
 
 LOSSES: list[Tensor] = []  # of this rank, where no snapshot reaches
 

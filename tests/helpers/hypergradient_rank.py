@@ -15,7 +15,7 @@ from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Str
 from torch.distributed.fsdp import fully_shard
 
 from lightning_lr import HypergradientLR
-from tests.helpers.recorded import Recorded
+from tests.helpers.recorded_steps import Recorded
 from tests.helpers.tiny_models import loader
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lightning_lr import HypergradientLR
-from tests.helpers.recorded import Recorded
+from tests.helpers.recorded_steps import Recorded
 from tests.helpers.tiny_models import Classifier
 
 RULES: dict[str, Callable[..., HypergradientLR]] = {

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from lightning.pytorch import Trainer, seed_everything
 from lightning.pytorch.callbacks import Callback
+from torch import Tensor
 
 from tests.helpers.tiny_models import Classifier, loader, quiet_trainer
 
@@ -39,3 +41,25 @@ def fit(model: Any, *callbacks: Callback, data: Any = None, ckpt_path: Any = Non
 def first(model: Recorded) -> list[float]:
     """The learning rate of the first group at each step."""
     return [rates[0] for rates in model.used]
+
+
+class TwoOptimizers(Classifier):
+    """Both step every batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+        self.used: tuple[list[float], list[float]] = ([], [])
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        optimizers: Any = self.optimizers()
+        for i, optimizer in enumerate(optimizers):
+            loss = super().training_step(batch, batch_idx)
+            optimizer.zero_grad()
+            self.manual_backward(loss)
+            self.used[i].append(optimizer.param_groups[0]["lr"])
+            optimizer.step()
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.SGD(self.backbone.parameters(), 0.1), torch.optim.SGD(self.head.parameters(), 0.05)

@@ -1,0 +1,85 @@
+"""What `HypergradientLR` says of the learning rate, and what it refuses."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.loggers import TensorBoardLogger
+
+from lightning_lr import HypergradientLR
+from tests.helpers.hypergradient_cases import Breaks
+from tests.helpers.recorded_steps import Recorded, first, fit
+from tests.helpers.tiny_models import Classifier, loader
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:Attribute 'factor' removed from hparams"),
+    pytest.mark.filterwarnings("ignore:The dirpath has changed"),
+    pytest.mark.filterwarnings("ignore:.training_step. returned .None."),
+]
+
+
+def test_says_how_the_rate_is(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    for lr, word in ((1e-6, "too low"), (3.0, "too high")):
+        model, watches = Recorded(lr=lr, momentum=0.0), HypergradientLR(adapt=False)
+        caplog.clear()
+        with caplog.at_level("INFO", logger="lightning.pytorch"):
+            fit(model, watches, logger=TensorBoardLogger(tmp_path / word), data=loader(100), max_epochs=1)
+        assert f"the learning rate of SGD was {word} in this epoch" in caplog.text
+        assert "has come to" not in caplog.text
+        assert set(first(model)) == {lr}
+
+
+def test_says_when_no_gradient_is_finite(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO", logger="lightning.pytorch"):
+        fit(Breaks(lambda _: math.nan), HypergradientLR(adapt=False), max_epochs=1)
+    assert "no gradient of SGD was finite in this epoch" in caplog.text
+
+
+def test_says_where_the_rate_has_come_to(caplog: pytest.LogCaptureFixture) -> None:
+    """That of the last step, not of one that will not come."""
+
+    class Ends(Recorded):
+        def configure_optimizers(self) -> Any:
+            optimizer = super().configure_optimizers()
+            scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 40)
+            return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
+
+    model = Ends()
+    with caplog.at_level("INFO", logger="lightning.pytorch"):
+        fit(model, HypergradientLR())
+    assert f"the learning rate has come to {first(model)[-1]:.3g} for SGD (scale " in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"rule": "greedy"}, "rule must be one of long_horizon, multiplicative, additive, got 'greedy'"),
+        ({"beta": 0.1}, "takes horizon, the other rules take beta"),
+        ({"rule": "additive", "horizon": 5, "beta": 0.1}, "takes horizon, the other rules take beta"),
+        ({"rule": "additive"}, "rule='additive' needs beta"),
+        ({"rule": "additive", "beta": -1.0}, "beta must be a number above 0 and finite, got -1.0"),
+        ({"rule": "multiplicative", "beta": 1.0}, "beta must be a number above 0 and below 1, got 1.0"),
+        ({"rule": "additive", "beta": "0.1"}, "beta must be a number above 0 and finite, got '0.1'"),
+        ({"every": 0}, "every must be 'auto' or a number of steps of at least 1, got 0"),
+        ({"every": "often"}, "every must be 'auto' or a number of steps of at least 1, got 'often'"),
+        ({"adapt": "no"}, "adapt must be true or false, got 'no'"),
+        ({"horizon": "3 weeks"}, "horizon must be a number of steps above 0"),
+    ],
+)
+def test_bad_arguments(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        HypergradientLR(**arguments)
+
+
+def test_lbfgs_is_refused() -> None:
+    class Searches(Classifier):
+        def configure_optimizers(self) -> Any:
+            return torch.optim.LBFGS(self.parameters())
+
+    with pytest.raises(MisconfigurationException, match="cannot adapt LBFGS"):
+        fit(Searches(), HypergradientLR())

@@ -1,0 +1,68 @@
+"""What `LRRangeTest` sends to loggers, writes to files and warns of."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from lightning_lr import LRRangeTest
+from lightning_lr.range_test.curve import LRCurve
+from lightning_lr.range_test.suggestion import suggest
+from tests.helpers.lr_finder_runs import Counting, fit
+from tests.helpers.tiny_models import Classifier
+
+UNSURE = "ignore:LRRangeTest is not confident"
+pytestmark = pytest.mark.filterwarnings(UNSURE)
+
+
+def test_loggers_get_curve_and_result(tmp_path: Path) -> None:
+    test = LRRangeTest(num_steps=30)
+    board, csv = TensorBoardLogger(tmp_path, "board"), CSVLogger(tmp_path, "csv")
+    fit(Classifier(), test, logger=[board, csv], log_every_n_steps=5, max_epochs=1)
+    assert test.result is not None
+    curve = test.result.curve
+    finite = np.isfinite(curve.losses)
+
+    events = EventAccumulator(board.log_dir).Reload()
+    lrs, losses = ([event.value for event in events.Scalars(f"lr_range_test/{key}")] for key in ("lr", "loss"))
+    assert lrs == pytest.approx(curve.lrs[finite], rel=1e-6)
+    assert losses == pytest.approx(curve.losses[finite], rel=1e-6)
+    assert [e.value for e in events.Scalars("lr_range_test/loss_smoothed")] == pytest.approx(
+        curve.smoothed()[finite], rel=1e-6
+    )
+    steps = [event.step for event in events.Scalars("lr_range_test/loss_vs_log10_lr_x1000")]
+    assert steps == [round(1000 * np.log10(lr)) for lr in curve.lrs[finite]]
+    assert [e.value for e in events.Scalars("lr_range_test/suggested_lr")] == [pytest.approx(test.result.lr)]
+    assert events.Tags()["images"] == ["lr_range_test/curve"]
+    assert [e.value for e in events.Scalars("lr/SGD")] == pytest.approx([test.result.lr] * 4)
+
+    header = (Path(csv.log_dir) / "metrics.csv").read_text().splitlines()[0]
+    assert {"lr_range_test/lr", "lr_range_test/loss", "lr_range_test/suggested_lr"} <= set(header.split(","))
+
+
+def test_output_dir(tmp_path: Path) -> None:
+    test = LRRangeTest(num_steps=20, output_dir=tmp_path / "curves", if_unsure="warn")
+    fit(Classifier(), test)
+    assert test.result is not None
+    files = {path.name for path in (tmp_path / "curves").iterdir()}
+    assert files == {"lr_range_test.csv", "lr_range_test.json", "lr_range_test.png"}
+    curve = LRCurve.from_csv(tmp_path / "curves" / "lr_range_test.csv")
+    assert suggest(curve, momentum=True).lr == pytest.approx(test.result.lr)
+    assert json.loads((tmp_path / "curves" / "lr_range_test.json").read_text())["lr"] == test.result.lr
+
+
+def test_nothing_is_written_unless_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    fit(Classifier(), LRRangeTest(num_steps=20), default_root_dir=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.filterwarnings("default:LRRangeTest is not confident")
+def test_reasons_are_told_when_unsure() -> None:
+    with pytest.warns(UserWarning, match="not confident"):
+        fit(Counting(), LRRangeTest(num_steps=20))

@@ -1,0 +1,64 @@
+"""What `LRSearch` sends to loggers, prints and writes to files."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from pathlib import Path
+
+import pytest
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from lightning_lr import LRSearch
+from tests.helpers.lr_finder_runs import NARROW, fit, found
+from tests.helpers.tiny_models import Classifier
+
+pytestmark = pytest.mark.filterwarnings("ignore:LRSearch is not confident")
+
+
+def test_loggers_get_every_trial(tmp_path: Path) -> None:
+    search = LRSearch(1e-3, 100.0)
+    board, table = TensorBoardLogger(tmp_path, "board"), CSVLogger(tmp_path, "csv")
+    fit(Classifier(), search, logger=[board, table], log_every_n_steps=5, max_epochs=1)
+    bracket = search._search.bracket  # type: ignore[union-attr]
+    events = EventAccumulator(board.log_dir, {"tensors": 0}).Reload()
+    assert [e.value for e in events.Scalars("lr_search/lr")] == pytest.approx([each.lr for each in bracket.told])
+    assert [e.value for e in events.Scalars("lr_search/rung")] == [each.trial.rung for each in bracket.told]
+    finite = [each.score for each in bracket.told if math.isfinite(each.score)]
+    assert 0 < len(finite) < len(bracket.told)
+    assert [e.value for e in events.Scalars("lr_search/score")] == pytest.approx(finite, rel=1e-6)
+    assert [e.value for e in events.Scalars("lr_search/suggested_lr")] == [pytest.approx(found(search).lr)]
+    assert events.Tags()["images"] == ["lr_search/trials"]
+    (text,) = events.Tensors("lr_search/leaderboard/text_summary")
+    assert b"| lr | verdict | score |" in text.tensor_proto.string_val[0]
+    header = (Path(table.log_dir) / "metrics.csv").read_text().splitlines()[0]
+    assert {"lr_search/lr", "lr_search/score", "lr_search/rung"} <= set(header.split(","))
+
+
+def test_terminal_and_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "180")
+    search = LRSearch(1e-3, 100.0, output_dir=tmp_path / "found")
+    fit(Classifier(), search)
+    shown = capsys.readouterr().out
+    assert f"LR search: loss of {len(search._search.bracket.told)} trials" in shown  # type: ignore[union-attr]
+    for words in ("very high: diverges", "good: the best", "low: learns slowly", "could not catch up with"):
+        assert words in shown
+    assert {path.name for path in (tmp_path / "found").iterdir()} == {
+        f"lr_search.{kind}" for kind in ("csv", "json", "png")
+    }
+    with (tmp_path / "found" / "lr_search.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [float(row["lr"]) for row in rows] == pytest.approx([each.lr for each in found(search).candidates], rel=1e-2)
+    written = json.loads((tmp_path / "found" / "lr_search.json").read_text())
+    assert written["lr"] == found(search).lr
+    assert [each["verdict"] for each in written["candidates"]] == [row["verdict"] for row in rows]
+
+
+def test_nothing_is_written_unless_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    fit(Classifier(), LRSearch(**NARROW), default_root_dir=tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,78 @@
+"""`LRSearch` that was interrupted or is done, in a run that is resumed."""
+
+from __future__ import annotations
+
+import signal
+from pathlib import Path
+
+import pytest
+import torch
+from lightning.pytorch import seed_everything
+
+from lightning_lr import LRSearch
+from tests.helpers.interrupted_training import ERRORS, STEPS, Interrupted, OnException
+from tests.helpers.lr_finder_runs import NARROW, fit, found, lrs
+from tests.helpers.tiny_models import Classifier
+
+pytestmark = pytest.mark.filterwarnings("ignore:LRSearch is not confident")
+
+
+@pytest.mark.parametrize(
+    ("error", "steps"),
+    [*(("KeyboardInterrupt", steps) for steps in (20, 220, 480)), ("ValueError", 220), ("SIGTERM", 220)],
+)
+def test_an_interrupted_search_goes_on_where_it_was(error: str, steps: int, tmp_path: Path) -> None:
+    interrupt = signal.getsignal(signal.SIGINT)
+    STEPS["left"] = 0  # never
+    seed_everything(0)
+    whole, model = LRSearch(1e-3, 1.0), Interrupted(error, lr=1e-3)
+    fit(model, whole)
+
+    STEPS["left"] = steps
+    seed_everything(0)
+    cut = LRSearch(1e-3, 1.0)
+    with pytest.raises((ERRORS[error], SystemExit)):
+        fit(Interrupted(error, lr=1e-3), cut, OnException(tmp_path))
+    signal.signal(signal.SIGINT, interrupt)  # Lightning ignores it from a first Ctrl-C on
+    assert cut.result is None
+    told = cut.state_dict()["search"]["bracket"]["told"]
+    assert (len(told) > 0) == (steps > 50)
+
+    STEPS["left"] = 0
+    torch.manual_seed(1234)  # another process begins with other random states
+    resumed, again = LRSearch(1e-3, 1.0), Interrupted(error, lr=1e-3)
+    fit(again, resumed, ckpt_path=tmp_path / "on_exception.ckpt")
+    assert found(resumed).candidates == found(whole).candidates
+    saved = sum(len(each["values"]) for each in told)
+    assert -STEPS["left"] <= found(whole).steps - saved + 240 + len(model.losses)  # survivors start again
+    assert again.losses == model.losses
+
+
+def test_changed_arguments_start_another_search(tmp_path: Path) -> None:
+    STEPS["left"] = 220
+    with pytest.raises(ValueError, match="the user's own"):
+        fit(Interrupted(), LRSearch(1e-3, 1.0), OnException(tmp_path))
+    STEPS["left"] = 0
+    search = LRSearch(1e-4, 0.1, budget=800)
+    with pytest.warns(UserWarning, match=r"LRSearch is resumed with changed arguments.*min_lr: 0.001 -> 0.0001"):
+        fit(Interrupted(), search, ckpt_path=tmp_path / "on_exception.ckpt")
+    assert min(each.lr for each in found(search).candidates) == pytest.approx(1e-4)
+
+
+def test_a_search_that_is_done_is_not_run_again(tmp_path: Path) -> None:
+    first = LRSearch(**NARROW)
+    trainer = fit(Classifier(lr=1e-3), first, max_epochs=1)
+    trainer.save_checkpoint(tmp_path / "run.ckpt")
+    second, model = LRSearch(**NARROW), Classifier(lr=1e-3)
+    resumed = fit(model, second, ckpt_path=tmp_path / "run.ckpt")
+    assert len(model.losses) == 20
+    assert second.result == first.result
+    assert lrs(resumed) == [found(first).lr]
+
+
+def test_a_search_added_to_a_run_under_way_says_so(tmp_path: Path) -> None:
+    fit(Classifier(), max_epochs=1).save_checkpoint(tmp_path / "run.ckpt")
+    search = LRSearch(**NARROW)
+    with pytest.warns(UserWarning, match="at the start of a run only"):
+        fit(Classifier(), search, ckpt_path=tmp_path / "run.ckpt")
+    assert search.result is None

@@ -1,0 +1,138 @@
+"""A schedule in a run that is resumed: exactly, with changed lengths, with changed arguments."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from lightning.pytorch import Trainer, seed_everything
+from lightning.pytorch.callbacks import Callback
+
+from lightning_lr import CyclicalLR, OneCycleLR, WarmupStableDecayLR
+from lightning_lr.callbacks._scheduled_lr import ScheduledLR
+from tests.helpers.recorded_steps import Recorded, first, fit
+from tests.helpers.schedule_cases import SCHEDULES, SaveAt
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*lr_scheduler.step.*")
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+@pytest.mark.parametrize("stop", [4, 20, 27])
+def test_resume_is_exact(name: str, stop: int, tmp_path: Path) -> None:
+    """Stopped anywhere and resumed: the groups and the weights of the run that was never stopped."""
+    seed_everything(0, verbose=False)
+    whole = Recorded(backbone_ratio=0.3)
+    fit(whole, SaveAt(stop, tmp_path / "stopped.ckpt"), SCHEDULES[name]())
+    seed_everything(0, verbose=False)
+    resumed = Recorded(backbone_ratio=0.3)
+    callback = SCHEDULES[name]()
+    fit(resumed, callback, ckpt_path=tmp_path / "stopped.ckpt")
+    assert resumed.groups == whole.groups[-len(resumed.groups) :]
+    assert len(resumed.used) == 40 - stop
+    preview = SCHEDULES[name]().preview(40)
+    assert [rates[1] for rates in whole.used] == preview.lr.tolist()
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_resumed_weights_are_those_of_the_whole_run(name: str, tmp_path: Path) -> None:
+    """Bit for bit, at the end of an epoch, where Lightning can resume the data in order."""
+    torch.manual_seed(0)
+    whole = Recorded()
+    whole.backbone[3] = torch.nn.Identity()  # Lightning does not save random states, which dropout draws from
+    start = {key: value.clone() for key, value in whole.state_dict().items()}
+    fit(whole, SaveAt(20, tmp_path / "stopped.ckpt"), SCHEDULES[name]())
+    resumed = Recorded()
+    resumed.backbone[3] = torch.nn.Identity()
+    resumed.load_state_dict(start)
+    fit(resumed, SCHEDULES[name](), ckpt_path=tmp_path / "stopped.ckpt")
+    assert not torch.equal(whole.head.weight, start["head.weight"])
+    for key, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[key]), key
+
+
+def _resumed(before: ScheduledLR, after: ScheduledLR, path: Path, stop: int = 10, max_epochs: int = 2) -> list[float]:
+    fit(Recorded(), SaveAt(stop, path / "stopped.ckpt"), before, max_epochs=1)
+    model = Recorded()
+    fit(model, after, ckpt_path=path / "stopped.ckpt", max_epochs=max_epochs)
+    return first(model)
+
+
+@pytest.mark.filterwarnings("ignore:.*is resumed with changed arguments")
+def test_a_changed_length_keeps_the_phase(tmp_path: Path) -> None:
+    """At a quarter of the second cycle of 8 steps, half of the way up; then cycles of 20 steps."""
+    used = _resumed(CyclicalLR(0.0, 0.1, 4), CyclicalLR(0.0, 0.1, 10), tmp_path)
+    assert used == pytest.approx([0.1 * min(t % 20, 20 - t % 20) / 10 for t in range(5, 35)])
+
+
+@pytest.mark.filterwarnings("ignore:.*is resumed with changed arguments")
+def test_a_changed_length_is_changed_only_once(tmp_path: Path) -> None:
+    """Resumed again with the same length, it goes on exactly."""
+    fit(Recorded(), SaveAt(10, tmp_path / "a.ckpt"), CyclicalLR(0.0, 0.1, 4), max_epochs=1)
+    whole = Recorded()
+    again = SaveAt(17, tmp_path / "b.ckpt")
+    fit(whole, again, CyclicalLR(0.0, 0.1, 10), ckpt_path=tmp_path / "a.ckpt")
+    resumed = Recorded()
+    fit(resumed, CyclicalLR(0.0, 0.1, 10), ckpt_path=tmp_path / "b.ckpt")
+    assert resumed.used == whole.used[7:]
+
+
+def test_a_longer_run_takes_one_cycle_to_its_new_end(tmp_path: Path) -> None:
+    """From phase 10/19 of 20 steps on, what remains takes the remaining 30 of 40 steps."""
+    used = _resumed(OneCycleLR(0.1), OneCycleLR(0.1), tmp_path)
+    before = OneCycleLR(0.1).preview(20).lr
+    assert used[0] == pytest.approx(before[10], rel=0.05)
+    assert all(a > b for a, b in pairwise(used))
+    assert used[-1] == pytest.approx(before[-1], abs=2e-4)
+
+
+def test_a_longer_run_takes_fitted_cycles_to_its_new_end(tmp_path: Path) -> None:
+    used = _resumed(CyclicalLR(0.0, 0.1, 5, fit_cycles=True), CyclicalLR(0.0, 0.1, 5, fit_cycles=True), tmp_path)
+    assert used == pytest.approx([0.1 * min(t % 10, 10 - t % 10) / 5 for t in range(10, 40)])
+
+
+@pytest.mark.filterwarnings("ignore:.*is resumed with changed arguments")
+def test_an_open_end_falls_once_it_is_known(tmp_path: Path) -> None:
+    held = WarmupStableDecayLR(0.1, warmup=3, decay=10, total_steps=None)
+    used = _resumed(held, WarmupStableDecayLR(0.1, warmup=3, decay=10), tmp_path)
+    assert used[:21] == [0.1] * 21
+    assert used[21:] == pytest.approx([0.1 * (1 - math.sqrt(t / 10)) for t in range(1, 10)])
+
+
+@pytest.mark.parametrize("kind", [OneCycleLR, WarmupStableDecayLR])
+def test_a_peak_that_is_set_while_running_is_kept_on_resume(kind: Any, tmp_path: Path) -> None:
+    schedule, whole, resumed = kind(0.1), Recorded(), Recorded()
+
+    class Change(Callback):
+        def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+            if trainer.global_step == 12:
+                schedule.set_max_lr(0.03)
+
+    fit(whole, schedule, Change(), SaveAt(17, tmp_path / "run.ckpt"))
+    assert first(whole) == [*kind(0.1).preview(40).lr[:12], *kind(0.03).preview(40).lr[12:]]
+    fit(resumed, kind(0.1), ckpt_path=tmp_path / "run.ckpt")
+    assert first(resumed) == first(whole)[17:]
+
+
+def test_changed_arguments_are_named_and_win(tmp_path: Path) -> None:
+    trainer = fit(Recorded(), CyclicalLR(0.01, 0.1, 5), max_epochs=1)
+    trainer.save_checkpoint(tmp_path / "run.ckpt")
+    resumed = Recorded()
+    with pytest.warns(UserWarning, match=r"CyclicalLR is resumed with changed arguments.*max_lr: 0.1 -> 0.5"):
+        fit(resumed, CyclicalLR(0.01, 0.5, 5), ckpt_path=tmp_path / "run.ckpt")
+    assert first(resumed) == CyclicalLR(0.01, 0.5, 5).preview(40).lr.tolist()[20:]
+
+
+@pytest.mark.parametrize("name", ["one cycle", "fitted", "decay", "warm-up, stable, decay"])
+def test_a_schedule_that_a_resumed_run_begins_with(name: str, tmp_path: Path) -> None:
+    """The run of its lengths is what remains; resumed again, it goes on exactly."""
+    fit(Recorded(), SaveAt(10, tmp_path / "a.ckpt"), max_epochs=1)
+    whole = Recorded()
+    fit(whole, SaveAt(23, tmp_path / "b.ckpt"), SCHEDULES[name](), ckpt_path=tmp_path / "a.ckpt")
+    assert first(whole) == SCHEDULES[name]().preview(30).lr.tolist()
+    resumed = Recorded()
+    fit(resumed, SCHEDULES[name](), ckpt_path=tmp_path / "b.ckpt")
+    assert resumed.groups == whole.groups[13:]

@@ -1,0 +1,48 @@
+"""A model whose training is interrupted after some steps, and the checkpoint that is saved then."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities.exceptions import SIGTERMException
+from torch import Tensor
+
+from tests.helpers.tiny_models import Classifier
+
+STEPS = {"left": 0}
+ERRORS: dict[str, type[BaseException]] = {
+    "ValueError": ValueError,
+    "KeyboardInterrupt": KeyboardInterrupt,
+    "SIGTERM": SIGTERMException,
+}
+
+
+class Interrupted(Classifier):
+    """Ends by an error, Ctrl-C or a signal after some training steps, those of trials included."""
+
+    def __init__(self, error: str = "ValueError", **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.error = error
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        STEPS["left"] -= 1
+        if STEPS["left"] == 0 and self.error == "SIGTERM":
+            os.kill(os.getpid(), signal.SIGTERM)
+        elif STEPS["left"] == 0:
+            raise ERRORS[self.error]("the user's own")
+        return super().training_step(batch, batch_idx)
+
+
+class OnException(Callback):
+    """As Lightning's ``OnExceptionCheckpoint``, which takes its file away again when the process goes on."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        trainer.save_checkpoint(self.folder / "on_exception.ckpt")

@@ -1,0 +1,56 @@
+"""Runs with `LRRangeTest` or `LRSearch`, and what they found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule, Trainer, seed_everything
+from lightning.pytorch.callbacks import Callback
+from torch import Tensor
+
+from lightning_lr import LRRangeTest, LRSearch, SearchResult
+from tests.helpers.tiny_models import Classifier, loader, quiet_trainer
+
+NARROW: dict[str, Any] = {"min_lr": 1e-3, "max_lr": 1.0, "budget": 800}
+
+
+def fit(model: LightningModule, *callbacks: Callback, data: Any = None, **kwargs: Any) -> Trainer:
+    ckpt_path = kwargs.pop("ckpt_path", None)
+    trainer = quiet_trainer(callbacks=list(callbacks), **kwargs)
+    seed_everything(3, verbose=False)
+    trainer.fit(model, loader(shuffle=True) if data is None else data, loader(4, seed=1), ckpt_path=ckpt_path)
+    return trainer
+
+
+def found(search: LRSearch | LRRangeTest) -> SearchResult:
+    result = search.result if isinstance(search, LRSearch) else search.result and search.result.search
+    assert isinstance(result, SearchResult)
+    return result
+
+
+def lrs(trainer: Trainer) -> list[float]:
+    return [group["lr"] for optimizer in trainer.optimizers for group in optimizer.param_groups]
+
+
+def stream(batches: int = 60) -> Iterator[Any]:
+    yield from list(loader(batches))
+
+
+class Watch(Callback):
+    """The learning rates that training used."""
+
+    def __init__(self) -> None:
+        self.lrs: list[float] = []
+
+    def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
+        self.lrs.append(lrs(trainer)[0])
+
+
+class Counting(Classifier):
+    """The loss is 100 and the number of the batch: what is recorded can be told by hand, and nothing is learned."""
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        zero = sum(parameter.sum() for parameter in self.parameters()) * 0.0
+        return torch.tensor(100.0 + batch_idx) + zero
