@@ -1,4 +1,4 @@
-# Set-up is part of every target: on a fresh machine `make demo` or `make test` is all there is to type.
+# Every target first installs what it needs: on a fresh machine, type `make demo` or `make test` and nothing else.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -15,11 +15,12 @@ test: $(VENV)/.installed
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2 --dist worksteal
 
-# The same tests with the oldest Lightning that is supported, which is at odds with newer versions of what it uses.
+# The same tests with the oldest supported Lightning. It needs older versions of fsspec, packaging and rich than
+# constraints.txt pins.
 test-floor: .venv-floor/.installed
 	.venv-floor/bin/pytest -n 2 --dist worksteal
 
-# torch first, by itself and pinned: what comes behind then finds it installed.
+# The pinned torch is installed first, so that the second command finds it installed.
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
