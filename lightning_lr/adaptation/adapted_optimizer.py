@@ -54,7 +54,7 @@ class AdaptedOptimizer:
         self._watch = DivergenceWatch()
         self._losses: list[Tensor | None] = []  # of the batches since the last measurement, on the device
         self._cosines: dict[str, tuple[int, float, float]] = {}  # of this epoch: how many, their sum, that of squares
-        self._counter = StepCounter(adaptation.optimizer, self._after_step, first=True)
+        self._counter = StepCounter(adaptation.optimizer, self._after_step, run_first=True)
         self._seen = 0  # of its steps
         self._unknown = 0  # measurements that were not finite, until this epoch
 

@@ -21,9 +21,10 @@ from lightning_lr.range_test.suggestion import Suggestion
 from lightning_lr.schedules.base import Schedule
 from lightning_lr.schedules.bounds import Bounds
 from lightning_lr.schedules.durations import Duration
+from lightning_lr.schedules.inverse_range import InverseRange
 from lightning_lr.schedules.preview import Preview, preview
-from lightning_lr.schedules.tracker import Course
-from lightning_lr.schedules.writer import Range, ScheduledGroups, against, checked_range
+from lightning_lr.schedules.tracker import ScheduleTracker
+from lightning_lr.schedules.writer import ScheduleWriter
 from lightning_lr.trainer.lr_tracer import LRTracer
 from lightning_lr.trainer.run_lengths import steps_per_epoch, steps_per_run
 
@@ -55,8 +56,8 @@ class ScheduledLR(Callback, ABC):
         bounds: Bounds | None,
         lengths: Mapping[str, int | str | None],
         optimizer: int | None = None,
-        momentum: Range | None = None,
-        weight_decay: Range | None = None,
+        momentum: InverseRange | None = None,
+        weight_decay: InverseRange | None = None,
     ) -> None:
         is_position = isinstance(optimizer, int) and not isinstance(optimizer, bool) and optimizer >= 0
         if optimizer is not None and not is_position:
@@ -65,16 +66,18 @@ class ScheduledLR(Callback, ABC):
         self._bounds = bounds
         self._bounds_open = bounds is None
         self._durations = {name: Duration.parse(name, length) for name, length in lengths.items() if length is not None}
-        self._position = optimizer
+        self._optimizer_index = optimizer
         self.state_key = type(self).__qualname__ if optimizer is None else self._generate_state_key(optimizer=optimizer)
-        self._momentum = None if momentum is None else checked_range("momentum", momentum, 1.0)
-        self._weight_decay = None if weight_decay is None else checked_range("weight_decay", weight_decay, math.inf)
+        self._momentum = None if momentum is None else InverseRange.checked("momentum", momentum, 1.0)
+        self._weight_decay = (
+            None if weight_decay is None else InverseRange.checked("weight_decay", weight_decay, math.inf)
+        )
         self._schedule: Schedule | None = None  # known at the start of training
         self._optimizers: list[Optimizer] = []  # that are driven
         self._counters: list[StepCounter] = []
         self._left_out: list[str] = []  # hooks
-        self._courses: list[Course] = []  # one an optimizer
-        self._groups: ScheduledGroups | None = None
+        self._trackers: list[ScheduleTracker] = []  # one an optimizer
+        self._writer: ScheduleWriter | None = None
         self._before = 0  # optimizer steps of the run before the schedule: a resumed run may begin with one
         self._saved: dict[str, Any] = {}  # `_progress` of a run that has ended or is resumed
         self._tracer = LRTracer()
@@ -105,7 +108,7 @@ class ScheduledLR(Callback, ABC):
 
     def drives(self, position: int) -> bool:
         """Whether it sets the learning rate of the optimizer at a position in ``configure_optimizers``."""
-        return self._position in (None, position)
+        return self._optimizer_index in (None, position)
 
     def preview(self, steps: int, steps_per_epoch: int | None = None) -> Preview:
         """What training would use, without training; `Preview.figure` draws it.
@@ -132,10 +135,10 @@ class ScheduledLR(Callback, ABC):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         name = type(self).__name__
-        if self._position is not None and self._position >= len(trainer.optimizers):
+        if self._optimizer_index is not None and self._optimizer_index >= len(trainer.optimizers):
             raise MisconfigurationException(
-                f"{name}(optimizer={self._position}) must name one of the {len(trainer.optimizers)} optimizers, by its"
-                f" position from 0."
+                f"{name}(optimizer={self._optimizer_index}) must name one of the {len(trainer.optimizers)} optimizers,"
+                " by its position from 0."
             )
         driven = [optimizer for i, optimizer in enumerate(trainer.optimizers) if self.drives(i)]
         for rival in self._rivals(trainer, driven):
@@ -148,7 +151,7 @@ class ScheduledLR(Callback, ABC):
                 keys = {"momentum", "betas"} if key == "momentum" else {key}
                 if given is not None and not all(keys & group.keys() for group in optimizer.param_groups):
                     raise MisconfigurationException(
-                        f"{name}({key}={given}) needs an optimizer that has {key.replace('_', ' ')}, which"
+                        f"{name}({key}={tuple(given)}) needs an optimizer that has {key.replace('_', ' ')}, which"
                         f" {type(optimizer).__name__} has not: leave {key} out."
                     )
 
@@ -156,15 +159,17 @@ class ScheduledLR(Callback, ABC):
         # the first hook in which counts, bounds and learning rates are restored under every strategy
         self._tracer.start(trainer, self)
         self._optimizers = [optimizer for i, optimizer in enumerate(trainer.optimizers) if self.drives(i)]
-        self._name = optimizer_names(trainer.optimizers)[self._position] if self._position is not None else ""
+        self._name = (
+            optimizer_names(trainer.optimizers)[self._optimizer_index] if self._optimizer_index is not None else ""
+        )
         if trainer.global_step == 0 or len(self._saved.get("courses", [])) != len(self._optimizers):
             self._saved = {}  # a new run
-        self._groups = ScheduledGroups(
+        self._writer = ScheduleWriter(
             self._optimizers, self._bounds, self._momentum, self._weight_decay, self._saved.get("groups")
         )
         self._lay_out(trainer)
         self._counters = [
-            StepCounter(optimizer, self._goes_on(i), self._courses[i].count)
+            StepCounter(optimizer, self._goes_on(i), self._trackers[i].count)
             for i, optimizer in enumerate(self._optimizers)
         ]
         self._leave_out_hooks(vars(trainer)["callbacks"])
@@ -190,11 +195,11 @@ class ScheduledLR(Callback, ABC):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.current_epoch == 0 and not pl_module.automatic_optimization and self.units & {"ep", "run"}:
             expected = steps_per_epoch(trainer)
-            for optimizer, course in zip(self._optimizers, self._courses, strict=True):
-                if math.isfinite(expected) and course.count != expected:
+            for optimizer, tracker in zip(self._optimizers, self._trackers, strict=True):
+                if math.isfinite(expected) and tracker.count != expected:
                     rank_zero_warn(
                         f"{type(self).__name__} took an epoch for {expected:g} steps of {type(optimizer).__name__},"
-                        f" one a batch, but it made {course.count}: give lengths in steps."
+                        f" one a batch, but it made {tracker.count}: give lengths in steps."
                     )
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -220,13 +225,13 @@ class ScheduledLR(Callback, ABC):
 
     def _progress(self) -> dict[str, Any]:
         """Where a run stands, or stood when it ended; empty before the first."""
-        if self._groups is None:
+        if self._writer is None:
             return self._saved
         return {
             "before": self._before,
-            "courses": [course.state() for course in self._courses],
+            "courses": [tracker.state() for tracker in self._trackers],
             "schedule": self._numbers(),
-            "groups": self._groups.state(),
+            "groups": self._writer.state(),
         }
 
     def _rivals(self, trainer: Trainer, driven: list[Optimizer]) -> list[object]:
@@ -253,11 +258,11 @@ class ScheduledLR(Callback, ABC):
         self._schedule, end = self._schedule_for(lengths, run, fit=not vars(trainer)["fast_dev_run"])
         saved = self._saved.get("courses", [])
         if not saved:
-            self._courses = [Course(self._schedule) for _ in self._optimizers]
+            self._trackers = [ScheduleTracker(self._schedule) for _ in self._optimizers]
         elif self._saved["schedule"] == self._numbers():
-            self._courses = [Course(self._schedule, each["count"], *each["moved"]) for each in saved]
+            self._trackers = [ScheduleTracker.from_state(self._schedule, each) for each in saved]
         else:
-            self._courses = [Course.resumed(self._schedule, each, end, run) for each in saved]
+            self._trackers = [ScheduleTracker.from_phase(self._schedule, each, end, run) for each in saved]
             rank_zero_info(f"{type(self).__name__} goes on from its phase with the new lengths.")
 
     def _lengths_in(self, epoch: float, run: float) -> dict[str, int]:
@@ -270,36 +275,36 @@ class ScheduledLR(Callback, ABC):
         return {name: value for name, value in asdict(self._schedule).items() if name != "scale_fn"}
 
     def _set_bounds(self, bounds: Bounds) -> None:
-        if self._groups is not None:
-            self._groups.set_bounds(bounds)
+        if self._writer is not None:
+            self._writer.set_bounds(bounds)
         self._bounds = bounds
         self._write()
 
     def _goes_on(self, i: int) -> Callable[[int], None]:
         """What happens when an optimizer has finished a step. A closure: it is called at every step."""
-        assert self._groups is not None
-        course, write = self._courses[i], self._groups.write
+        assert self._writer is not None
+        tracker, write = self._trackers[i], self._writer.write
 
         def finished(count: int) -> None:
-            course.advance(count)
-            write(i, course.place)
+            tracker.advance(count)
+            write(i, tracker.position)
 
         return finished
 
     def _write(self) -> None:
         """Set the values of the coming steps."""
-        if self._groups is not None:
-            for i, course in enumerate(self._courses):
-                self._groups.write(i, course.place)
+        if self._writer is not None:
+            for i, tracker in enumerate(self._trackers):
+                self._writer.write(i, tracker.position)
 
     def _traced_values(self) -> dict[str, float]:
         """What is logged beside the learning rate: where the first optimizer's finished step stood."""
         at = f"cyclical_lr/{self._name}/" if self._name else "cyclical_lr/"
-        used = self._courses[0].used
-        values = {f"{at}cycle": used.cycle, f"{at}phase": used.phase}
+        position = self._trackers[0].last_position
+        values = {f"{at}cycle": position.cycle, f"{at}phase": position.phase}
         for key, limits in (("momentum", self._momentum), ("weight_decay", self._weight_decay)):
             if limits is not None:
-                values[f"{at}{key}"] = against(limits, used.height)
+                values[f"{at}{key}"] = limits.at(position.amplitude)
         return values
 
     def _leave_out_hooks(self, callbacks: list[Callback]) -> None:
@@ -324,5 +329,5 @@ class ScheduledLR(Callback, ABC):
         self._saved = self._progress()  # for a fit that goes on, or a checkpoint that is saved by hand
         for counter in self._counters:
             counter.remove()
-        self._counters, self._optimizers, self._groups = [], [], None
+        self._counters, self._optimizers, self._writer = [], [], None
         self._tracer.stop()

@@ -14,9 +14,10 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning_lr.callbacks._arguments import check_flags, check_numbers, imported, plain_arguments
 from lightning_lr.callbacks._scheduled_lr import ScheduledLR
 from lightning_lr.range_test.suggestion import Suggestion
-from lightning_lr.schedules.base import Place, Wave
+from lightning_lr.schedules.base import Position
 from lightning_lr.schedules.bounds import Bounds
-from lightning_lr.schedules.cyclical import Cycles, Mode, ScaleMode
+from lightning_lr.schedules.cyclical import Cyclical, Mode, ScaleMode
+from lightning_lr.schedules.waves import Wave
 from lightning_lr.trainer.cycle_losses import CycleLosses
 
 
@@ -176,14 +177,14 @@ class CyclicalLR(ScheduledLR):
         super().on_train_start(trainer, pl_module)
         if trainer.global_step == 0:
             self.snapshots = []
-        self._ended = _ended(self._courses[0].place)
-        self._losses.start(trainer, self._courses[0])
+        self._ended = _ended(self._trackers[0].position)
+        self._losses.start(trainer, self._trackers[0])
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         self._tracer.batch_end(outputs)
-        self._losses.batch_end(self._courses[0], outputs)
+        self._losses.batch_end(self._trackers[0], outputs)
         if self._snapshot_cycles:
             self._save_snapshot(trainer)
 
@@ -199,7 +200,7 @@ class CyclicalLR(ScheduledLR):
         self._losses.load(state_dict["losses"])
         self.snapshots = list(state_dict["snapshots"])
 
-    def _schedule_for(self, lengths: dict[str, int], run: float, fit: bool) -> tuple[Cycles, float | None]:
+    def _schedule_for(self, lengths: dict[str, int], run: float, fit: bool) -> tuple[Cyclical, float | None]:
         for name, asked in (("decay", self._decay), ("fit_cycles", self._fit_cycles or None)):
             if asked is not None and not math.isfinite(run):
                 raise MisconfigurationException(
@@ -208,21 +209,21 @@ class CyclicalLR(ScheduledLR):
         up, warmup, shape = lengths["step_size"], lengths.get("warmup", 0), dict[str, Any](self._shape)
         if self._decay is not None:
             shape["gamma"] = self._decay ** (1 / max(1, run - warmup))
-        cycles = Cycles(up, lengths.get("step_size_down", up), warmup=warmup, **shape)
-        return (cycles.fitted(int(run)), run) if self._fit_cycles and fit else (cycles, None)
+        cycles = Cyclical(up, lengths.get("step_size_down", up), warmup=warmup, **shape)
+        return (cycles.stretched_to(int(run)), run) if self._fit_cycles and fit else (cycles, None)
 
     def _save_snapshot(self, trainer: Trainer) -> None:
         """Save one if a cycle has ended with the finished step."""
-        ended = _ended(self._courses[0].place)
+        ended = _ended(self._trackers[0].position)
         if ended <= self._ended:
             return
         self._ended = ended
         folder = Path(trainer.log_dir or trainer.default_root_dir) / "snapshots"
-        path = folder / f"cycle={ended}-step={self._courses[0].count}.ckpt"
+        path = folder / f"cycle={ended}-step={self._trackers[0].count}.ckpt"
         self.snapshots.append(str(path))
         trainer.save_checkpoint(path)
 
 
-def _ended(place: Place) -> int:
+def _ended(position: Position) -> int:
     """How many cycles have ended where a schedule stands."""
-    return max(0, place.cycle if place.phase == 1 else place.cycle - 1)
+    return max(0, position.cycle if position.phase == 1 else position.cycle - 1)

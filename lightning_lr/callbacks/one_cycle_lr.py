@@ -9,9 +9,9 @@ from typing import Any, get_args
 from lightning_lr.callbacks._arguments import check_flags, check_numbers, plain_arguments
 from lightning_lr.callbacks._scheduled_lr import ScheduledLR
 from lightning_lr.range_test.suggestion import Suggestion
-from lightning_lr.schedules.base import Wave
 from lightning_lr.schedules.bounds import Bound, Bounds
 from lightning_lr.schedules.one_cycle import OneCycle
+from lightning_lr.schedules.waves import Wave
 
 
 class OneCycleLR(ScheduledLR):

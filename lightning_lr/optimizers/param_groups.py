@@ -78,7 +78,7 @@ def group_names(optimizer: Optimizer) -> list[str]:
     return [str(group.get("name", f"pg{i}")) for i, group in enumerate(optimizer.param_groups, start=1)]
 
 
-def reference_lr(group: ParamGroup) -> float:
+def initial_lr(group: ParamGroup) -> float:
     """The learning rate that a group was given: under a scheduler its ``initial_lr``, which no warm-up has lowered."""
     return float(group["initial_lr"] if "initial_lr" in group else group.get("lr", 0.0))
 
@@ -94,9 +94,9 @@ def lr_ratios(optimizers: Sequence[Optimizer]) -> list[tuple[ParamGroup, float]]
         ValueError: if no group has a learning rate above 0.
     """
     groups = [group for optimizer in optimizers for group in optimizer.param_groups]
-    highest = max((reference_lr(group) for group in groups), default=0.0)
+    highest = max((initial_lr(group) for group in groups), default=0.0)
     if highest <= 0:
         raise ValueError(
             "No parameter group has a learning rate above 0: return an optimizer with lr > 0 from configure_optimizers."
         )
-    return [(group, reference_lr(group) / highest) for group in groups]
+    return [(group, initial_lr(group) / highest) for group in groups]

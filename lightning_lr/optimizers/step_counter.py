@@ -1,4 +1,4 @@
-"""The finished steps of an optimizer."""
+"""Counts the finished steps of an optimizer."""
 
 from __future__ import annotations
 
@@ -11,26 +11,30 @@ from torch.optim import Optimizer
 
 
 class StepCounter:
-    """Counts the finished steps of one optimizer, in automatic and manual optimization.
+    """Counts the finished steps of one optimizer, in automatic and in manual optimization.
 
-    It rests on torch's own step hook, so micro-batches, the steps of other optimizers and steps that a
-    ``GradScaler`` skipped are not counted. A fused optimizer is called even for a step that it then skips on the
-    device; there ``found_inf`` is read, as the scaler itself does for all others.
+    It uses torch's step hook, so it counts neither micro-batches, nor steps of other optimizers, nor steps that a
+    ``GradScaler`` skips. A fused optimizer is called even for a step that it then skips on the device. For it,
+    ``found_inf`` is read, as the scaler does for all other optimizers.
 
     Args:
-        optimizer: to be counted.
-        then: called with the count after each finished step, before the training step goes on.
+        optimizer: whose steps are counted.
+        on_step: called with the count after each finished step, before the training step goes on.
         count: steps that were finished before.
-        first: whether to be told before all other hooks that are there, what reads or sets learning rates among them.
+        run_first: whether to run before the step hooks that are already registered, such as those that read or set
+            learning rates.
+
+    Attributes:
+        count: finished steps.
     """
 
     def __init__(
-        self, optimizer: Optimizer, then: Callable[[int], None], count: int = 0, *, first: bool = False
+        self, optimizer: Optimizer, on_step: Callable[[int], None], count: int = 0, *, run_first: bool = False
     ) -> None:
         self.count = count
-        self._then = then
-        self._handle = optimizer.register_step_post_hook(self._finished)
-        if first:
+        self._on_step = on_step
+        self._handle = optimizer.register_step_post_hook(self._count_step)
+        if run_first:
             hooks: OrderedDict[int, Any] = optimizer._optimizer_step_post_hooks  # type: ignore[assignment]
             hooks.move_to_end(self._handle.id, last=False)
 
@@ -38,9 +42,9 @@ class StepCounter:
         """Stop counting."""
         self._handle.remove()
 
-    def _finished(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:  # noqa: ARG002
+    def _count_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:  # noqa: ARG002
         found_inf: Tensor | None = vars(optimizer).get("found_inf")
         if found_inf is not None and bool(found_inf):
             return
         self.count += 1
-        self._then(self.count)
+        self._on_step(self.count)

@@ -30,7 +30,7 @@ from torch.optim.lr_scheduler import (
     SequentialLR,
 )
 
-from lightning_lr.optimizers.param_groups import get_lr, reference_lr, set_lr, set_value
+from lightning_lr.optimizers.param_groups import get_lr, initial_lr, set_lr, set_value
 
 
 def set_scheduler_lrs(
@@ -55,7 +55,7 @@ def set_scheduler_lrs(
     groups = scheduler.optimizer.param_groups
     new = [lr * ratio for ratio in ratios]
     # where in its schedule each group stands: 1 at its base, less during a warm-up
-    positions = [get_lr(group) / was if (was := reference_lr(group)) > 0 else 0.0 for group in groups]
+    positions = [get_lr(group) / was if (was := initial_lr(group)) > 0 else 0.0 for group in groups]
     leaves = _leaves(scheduler)
     for leaf in leaves:
         if isinstance(leaf, OneCycleLR):

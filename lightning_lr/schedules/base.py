@@ -1,66 +1,72 @@
-"""Schedules: pure functions from the number of finished optimizer steps to a place between two bounds.
+"""Schedules: pure functions from the number of finished optimizer steps to a position between two bounds.
 
-A schedule is exact at its turns, knows every step at once and stays at its last value past its end.
+Every schedule reaches its bounds exactly, can be asked for any step, and keeps its last value after its end.
 """
 
 from __future__ import annotations
 
-import math
-from typing import Literal, NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-Wave = Literal["triangle", "cosine"]
 Steps = TypeVar("Steps", float, NDArray[np.float64], Tensor)
 
 
-class Place(NamedTuple):
-    """Where a schedule stands.
+class Position(NamedTuple):
+    """The position in a schedule at one step.
 
     Attributes:
-        cycle: from 1; 0 before the first cycle.
-        phase: share of the cycle that has passed, from 0 to 1.
-        floor: factor of ``base_lr``: 1 in a cycle, less in a warm-up or a final fall.
-        height: 0 at the bottom, 1 at the peak of the first cycle.
+        cycle: number of the cycle, from 1; 0 in the warm-up before the first cycle.
+        phase: fraction of the cycle that has passed, from 0 to 1.
+        base_factor: factor of ``base_lr``: 1 within a cycle, below 1 in a warm-up or a final decay.
+        amplitude: 0 at the lower bound, 1 at the upper bound.
     """
 
     cycle: int
     phase: float
-    floor: float
-    height: float
+    base_factor: float
+    amplitude: float
 
-    def between(self, low: float, high: float) -> float:
-        """``floor · low + height · (high - low)``, written so that a bound that is reached is that very number.
+    def lr(self, base_lr: float, max_lr: float) -> float:
+        """``base_factor · base_lr + amplitude · (max_lr - base_lr)``.
 
-        >>> Place(1, 0.5, 1.0, 1.0).between(0.1, 0.7), Place(1, 0.0, 1.0, 0.0).between(0.1, 0.7)
+        It is computed in an order in which amplitudes of 0 and 1 give the bounds without rounding.
+
+        >>> Position(1, 0.5, 1.0, 1.0).lr(0.1, 0.7), Position(1, 0.0, 1.0, 0.0).lr(0.1, 0.7)
         (0.7, 0.1)
         """
-        return (self.floor - self.height) * low + self.height * high
+        return (self.base_factor - self.amplitude) * base_lr + self.amplitude * max_lr
 
 
 class Schedule(Protocol):
-    """What a schedule can be asked."""
+    """The methods that every schedule has."""
 
-    def at(self, step: float) -> Place:
-        """Where it stands after ``step`` finished optimizer steps."""
+    def at(self, step: float) -> Position:
+        """The position after ``step`` finished optimizer steps."""
 
-    def taken_up(self, cycle: int, phase: float, step: float) -> float:
-        """The step at which to go on for a schedule of other lengths, which stood at ``step`` in that phase."""
+    def resume_step(self, cycle: int, phase: float, step: float) -> float:
+        """The step of this schedule from which a run goes on that is resumed with other lengths.
+
+        Args:
+            cycle: in the schedule before the resume.
+            phase: in the schedule before the resume.
+            step: of the schedule before the resume.
+        """
 
 
 def lr_at(schedule: Schedule, step: Steps, base_lr: float, max_lr: float) -> Steps:
     """The learning rate after ``step`` finished optimizer steps.
 
-    A number gives a float, an array or a tensor of any shape the same in float64. Each element is computed as training
-    computes it, so that a preview is what will be trained with, bit for bit.
+    A number gives a float. An array or a tensor of any shape gives the same shape in float64. Each element equals the
+    learning rate that training uses, bit for bit.
 
-    >>> from lightning_lr.schedules.cyclical import Cycles
-    >>> lr_at(Cycles(2, 4), np.arange(8), 0.1, 0.5).round(12).tolist()
+    >>> from lightning_lr.schedules.cyclical import Cyclical
+    >>> lr_at(Cyclical(2, 4), np.arange(8), 0.1, 0.5).round(12).tolist()
     [0.1, 0.3, 0.5, 0.4, 0.3, 0.2, 0.1, 0.3]
-    >>> lr_at(Cycles(2, 4), torch.tensor([[1, 2], [6, 8]]), 0.0, 1.0)
+    >>> lr_at(Cyclical(2, 4), torch.tensor([[1, 2], [6, 8]]), 0.0, 1.0)
     tensor([[0.5000, 1.0000],
             [0.0000, 1.0000]], dtype=torch.float64)
 
@@ -75,13 +81,4 @@ def lr_at(schedule: Schedule, step: Steps, base_lr: float, max_lr: float) -> Ste
         return torch.tensor(values, dtype=torch.float64, device=step.device).reshape(step.shape)
     if step < 0:
         raise ValueError(f"step must be at least 0, got {step}.")
-    return schedule.at(step).between(base_lr, max_lr)
-
-
-def eased(height: float, wave: Wave) -> float:
-    """A height between 0 and 1 on a straight way or on half a cosine.
-
-    >>> [(eased(height, "triangle"), round(eased(height, "cosine"), 3)) for height in (0, 0.25, 0.5, 1)]
-    [(0, 0.0), (0.25, 0.146), (0.5, 0.5), (1, 1.0)]
-    """
-    return height if wave == "triangle" else 0.5 * (1 - math.cos(math.pi * height))
+    return schedule.at(step).lr(base_lr, max_lr)

@@ -1,4 +1,4 @@
-"""Cyclical schedules: triangular, triangular2, exp_range, and what practice has made of them."""
+"""Cyclical schedules: triangular, triangular2 and exp_range, with cosine waves, growing cycles and a warm-up."""
 
 from __future__ import annotations
 
@@ -8,57 +8,66 @@ from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Literal
 
-from lightning_lr.schedules.base import Place, Wave, eased
+from lightning_lr.schedules.base import Position
+from lightning_lr.schedules.waves import Wave, wave_height
 
 Mode = Literal["triangular", "triangular2", "exp_range"]
 ScaleMode = Literal["cycle", "iterations"]
 
 
 @dataclass(frozen=True)
-class Cycles:
-    """Cycle after cycle, after a linear warm-up.
+class Cyclical:
+    """Cycles after a linear warm-up.
 
-    With t finished steps since the warm-up, u and d the steps up and down, c the cycle and x the share that has passed
-    of the way up or down::
+    Let t be the finished steps since the warm-up, c the number of the cycle, from 1, and x the fraction of the way up,
+    which rises from 0 to 1 in the first u steps of a cycle and falls from 1 to 0 in the next d steps::
 
-        height = f · S,   f = x on the way up, 1 - x on the way down (triangle),  (1 - cos πf) / 2 of that (cosine)
+        amplitude = f(x) · S
+        f(x) = x (triangle),  (1 - cos πx) / 2 (cosine)
         S = 1 (triangular),  gamma^(c-1) (triangular2),  gamma^t (exp_range),  scale_fn(c) or scale_fn(t)
 
-    Cycle c is ``cycle_mult^(c-1)`` times as long as the first; its turns are rounded to whole steps. The warm-up of w
-    steps has height 0 and floor ``(t+1)/(w+1)``. Source: Smith 2017, arXiv:1506.01186.
+    Cycle c is ``cycle_mult^(c-1)`` times as long as the first. Its start, peak and end are rounded to whole steps. Step
+    s of a warm-up of w steps has amplitude 0 and base factor ``(s+1) / (w+1)``.
 
-    Each at every step of two cycles, past the end of the last one at 10 and 99:
+    Two cycles of five steps, and two steps after their end, 10 and 99:
 
-    >>> def heights(*args, **kwargs):
-    ...     return [round(Cycles(*args, num_cycles=2, **kwargs).at(step).height, 4) for step in (*range(11), 99)]
-    >>> heights(2, 3)
+    >>> def amplitudes(*args, **kwargs):
+    ...     schedule = Cyclical(*args, num_cycles=2, **kwargs)
+    ...     return [round(schedule.at(step).amplitude, 4) for step in (*range(11), 99)]
+    >>> amplitudes(2, 3)
     [0.0, 0.5, 1.0, 0.6667, 0.3333, 0.0, 0.5, 1.0, 0.6667, 0.3333, 0.0, 0.0]
-    >>> heights(2, 3, "triangular2", 0.5)
+    >>> amplitudes(2, 3, "triangular2", 0.5)
     [0.0, 0.5, 1.0, 0.6667, 0.3333, 0.0, 0.25, 0.5, 0.3333, 0.1667, 0.0, 0.0]
-    >>> heights(2, 3, "exp_range", 0.9)
+    >>> amplitudes(2, 3, "exp_range", 0.9)
     [0.0, 0.45, 0.81, 0.486, 0.2187, 0.0, 0.2657, 0.4783, 0.287, 0.1291, 0.0, 0.0]
-    >>> heights(2, 3, wave="cosine")
+    >>> amplitudes(2, 3, wave="cosine")
     [0.0, 0.5, 1.0, 0.75, 0.25, 0.0, 0.5, 1.0, 0.75, 0.25, 0.0, 0.0]
-    >>> heights(2, 3, scale_fn=lambda cycle: 1 / (5 * cycle))
+    >>> amplitudes(2, 3, scale_fn=lambda cycle: 1 / (5 * cycle))
     [0.0, 0.1, 0.2, 0.1333, 0.0667, 0.0, 0.05, 0.1, 0.0667, 0.0333, 0.0, 0.0]
-    >>> heights(1, 2, cycle_mult=2.0)  # the second from 3, over 5, to 9
+    >>> amplitudes(1, 2, cycle_mult=2.0)  # the second cycle has its start, peak and end at 3, 5, 9
     [0.0, 1.0, 0.5, 0.0, 0.5, 1.0, 0.75, 0.5, 0.25, 0.0, 0.0, 0.0]
-    >>> heights(3, 3, cycle_mult=0.5)  # the second from 6, over 8 (7.5), to 9
+    >>> amplitudes(3, 3, cycle_mult=0.5)  # 6, 8 (rounded from 7.5), 9
     [0.0, 0.3333, 0.6667, 1.0, 0.6667, 0.3333, 0.0, 0.5, 1.0, 0.0, 0.0, 0.0]
-    >>> [Cycles(2, 2, warmup=3).at(step)[2:] for step in (0, 1, 2, 3, 4)]
+    >>> [Cyclical(2, 2, warmup=3).at(step)[2:] for step in (0, 1, 2, 3, 4)]
     [(0.25, 0.0), (0.5, 0.0), (0.75, 0.0), (1.0, 0.0), (1.0, 0.5)]
 
     Attributes:
-        up: steps up, of the first cycle; need not be whole.
-        down: steps down.
+        up: u, steps from the start to the peak of the first cycle; need not be whole.
+        down: d, steps from its peak to its end.
         mode: which S.
         gamma: as above.
         wave: which f.
-        cycle_mult: growth of cycles, above 0.
-        num_cycles: after which it stays at the bottom; endless if None.
-        warmup: steps before the first cycle.
-        scale_fn: own S, at least 0 and finite.
-        scale_mode: what ``scale_fn`` is given: the cycle, from 1, or t.
+        cycle_mult: length of a cycle divided by that of the cycle before, above 0.
+        num_cycles: number of cycles, after which the amplitude stays 0; None for no end.
+        warmup: w, steps before the first cycle.
+        scale_fn: a function for S instead of ``mode``; its values must be finite and at least 0.
+        scale_mode: argument of ``scale_fn``: c ("cycle") or t ("iterations").
+
+    Raises:
+        ValueError: if a cycle would have less than one step up and one step down.
+
+    References:
+        Leslie N. Smith, "Cyclical Learning Rates for Training Neural Networks", 2017, arXiv:1506.01186.
     """
 
     up: float
@@ -73,98 +82,106 @@ class Cycles:
     scale_mode: ScaleMode = "cycle"
 
     def __post_init__(self) -> None:
-        shrunk = 1.0
+        shortest = 1.0  # length of the shortest cycle divided by that of the first
         if self.cycle_mult < 1:
             if self.num_cycles is None:
                 raise ValueError(f"cycle_mult={self.cycle_mult} shrinks cycles without end: give num_cycles too.")
-            shrunk = self.cycle_mult ** (self.num_cycles - 1)
-        if min(self.up, self.down) * shrunk < 1:
+            shortest = self.cycle_mult ** (self.num_cycles - 1)
+        if min(self.up, self.down) * shortest < 1:
             raise ValueError(
-                f"The shortest cycle must have at least a step up and a step down, got {self.up * shrunk:.3g} up and"
-                f" {self.down * shrunk:.3g} down: give longer or fewer cycles."
+                "The shortest cycle must have at least a step up and a step down, got"
+                f" {self.up * shortest:.3g} up and {self.down * shortest:.3g} down: give longer or fewer cycles."
             )
 
-    def at(self, step: float) -> Place:
-        """Where it stands after ``step`` finished optimizer steps."""
+    def at(self, step: float) -> Position:
+        """The position after ``step`` finished optimizer steps."""
         if step < self.warmup:
-            return Place(0, step / self.warmup, (step + 1) / (self.warmup + 1), 0.0)
-        cycle, (start, peak, end) = self._around(step)
+            return Position(0, step / self.warmup, (step + 1) / (self.warmup + 1), 0.0)
+        cycle, (start, peak, end) = self._cycle_at(step)
         if self.num_cycles is not None and cycle > self.num_cycles:
-            return Place(self.num_cycles, 1.0, 1.0, 0.0)
-        rising = (step - start) / (peak - start) if step <= peak else (end - step) / (end - peak)
-        height = eased(rising, self.wave) * self._scale(cycle, step - self.warmup)
-        return Place(cycle, (step - start) / (end - start), 1.0, height)
+            return Position(self.num_cycles, 1.0, 1.0, 0.0)
+        fraction_up = (step - start) / (peak - start) if step <= peak else (end - step) / (end - peak)
+        amplitude = wave_height(fraction_up, self.wave) * self._scale(cycle, step - self.warmup)
+        return Position(cycle, (step - start) / (end - start), 1.0, amplitude)
 
-    def turns(self, cycle: int) -> tuple[int, int, int]:
-        """The steps at which a cycle starts, peaks and ends.
+    def start_peak_end(self, cycle: int) -> tuple[int, int, int]:
+        """The steps at which a cycle starts, peaks and ends. The next cycle starts at its end.
 
-        >>> Cycles(2, 3, cycle_mult=1.5, warmup=10).turns(2)
+        >>> Cyclical(2, 3, cycle_mult=1.5, warmup=10).start_peak_end(2)
         (15, 18, 23)
         """
-        return _turns(self.up, self.down, self.cycle_mult, self.warmup, cycle)
+        return _start_peak_end(self.up, self.down, self.cycle_mult, self.warmup, cycle)
 
-    def taken_up(self, cycle: int, phase: float, step: float) -> float:  # noqa: ARG002
-        """The step at which cycles of other lengths are taken up that have come to a phase.
+    def resume_step(self, cycle: int, phase: float, step: float) -> float:  # noqa: ARG002
+        """The step of this schedule that has the given cycle and phase.
 
-        >>> Cycles(2, 4).taken_up(2, 0.5, step=105)
+        >>> Cyclical(2, 4).resume_step(2, 0.5, step=105)
         9
         """
         if cycle == 0:
             return round(phase * self.warmup)
-        start, _, end = self.turns(cycle)
+        start, _, end = self.start_peak_end(cycle)
         return round(start + phase * (end - start))
 
-    def fitted(self, steps: int) -> Cycles:
-        """The same cycles, all stretched by one factor, so that the last one ends after ``steps`` steps.
+    def stretched_to(self, steps: int) -> Cyclical:
+        """The same cycles with all lengths multiplied by one factor, so that the last cycle ends after ``steps`` steps.
 
-        ``num_cycles`` of them if that is set, else as many as need the least stretching.
+        There are ``num_cycles`` of them. If that is None, there are as many as need the least stretching.
 
-        >>> fitted = Cycles(10, 10).fitted(70)
-        >>> fitted.num_cycles, [fitted.turns(cycle) for cycle in (1, 2, 3, 4)]
+        >>> stretched = Cyclical(10, 10).stretched_to(70)
+        >>> stretched.num_cycles, [stretched.start_peak_end(cycle) for cycle in (1, 2, 3, 4)]
         (4, [(0, 9, 18), (18, 26, 35), (35, 44, 53), (53, 61, 70)])
 
         Raises:
-            ValueError: if the warm-up leaves nothing of the run, or cycles would be shorter than two steps.
+            ValueError: if the warm-up is not shorter than the run, or a cycle would have less than one step up and one
+                step down.
         """
         length, number = steps - self.warmup, self.num_cycles
         if length <= 0:
             raise ValueError(
-                f"warmup must be shorter than the run, which cycles are fitted to, got {self.warmup} steps in a run of"
+                f"warmup must be shorter than the run, to leave steps for cycles, got {self.warmup} steps in a run of"
                 f" {steps}."
             )
         if number is None:
             number = 1
-            while abs(math.log(self._before(number + 2) / length)) < abs(math.log(self._before(number + 1) / length)):
+            while self._log_stretch(number + 1, length) < self._log_stretch(number, length):
                 number += 1
-        stretch = length / self._before(number + 1)
-        return replace(self, up=self.up * stretch, down=self.down * stretch, num_cycles=number)
+        factor = length / self._steps_of(number)
+        return replace(self, up=self.up * factor, down=self.down * factor, num_cycles=number)
 
     @property
     def total_steps(self) -> float:
         """Steps until the end of the last cycle, infinite without ``num_cycles``."""
-        return math.inf if self.num_cycles is None else self.turns(self.num_cycles)[2]
+        return math.inf if self.num_cycles is None else self.start_peak_end(self.num_cycles)[2]
 
-    def _before(self, cycle: int) -> float:
-        """Steps of all cycles before one, not rounded."""
-        return _before(self.up, self.down, self.cycle_mult, cycle)
+    def _steps_of(self, cycles: int) -> float:
+        """Steps of the first cycles together, not rounded."""
+        return _steps_of(self.up, self.down, self.cycle_mult, cycles)
 
-    def _around(self, step: float) -> tuple[int, tuple[int, int, int]]:
-        """The cycle of a step behind the warm-up, one more than ``num_cycles`` past the end, and its turns."""
+    def _log_stretch(self, cycles: int, length: float) -> float:
+        """``|log factor|`` of the factor that stretches so many cycles to a length."""
+        return abs(math.log(self._steps_of(cycles) / length))
+
+    def _cycle_at(self, step: float) -> tuple[int, tuple[int, int, int]]:
+        """The cycle of a step after the warm-up, and its start, peak and end.
+
+        After the end of the last cycle, the cycle is ``num_cycles + 1``.
+        """
         lengths = (step - self.warmup) / (self.up + self.down)
         if self.cycle_mult != 1:
             grown = 1 + lengths * (self.cycle_mult - 1)
-            # shrinking cycles have a total length: from there on it is past the end
+            # All shrinking cycles together have a finite length; later steps lie after their end.
             lengths = math.log(grown) / math.log(self.cycle_mult) if grown > 0 else math.inf
         cycle = 1 + int(lengths) if self.num_cycles is None else int(min(1 + lengths, self.num_cycles))
-        turns = self.turns(cycle)
-        # they are rounded, so the formula may be off by one
-        while step < turns[0]:
+        steps = self.start_peak_end(cycle)
+        # The formula may be wrong by one cycle, since starts and ends are rounded.
+        while step < steps[0]:
             cycle -= 1
-            turns = self.turns(cycle)
-        while step >= turns[2] and (self.num_cycles is None or cycle <= self.num_cycles):
+            steps = self.start_peak_end(cycle)
+        while step >= steps[2] and (self.num_cycles is None or cycle <= self.num_cycles):
             cycle += 1
-            turns = self.turns(cycle)
-        return cycle, turns
+            steps = self.start_peak_end(cycle)
+        return cycle, steps
 
     def _scale(self, cycle: int, step: float) -> float:
         if self.scale_fn is not None:
@@ -177,15 +194,14 @@ class Cycles:
         return self.gamma**step if self.mode == "exp_range" else 1.0
 
 
-def _before(up: float, down: float, cycle_mult: float, cycle: int) -> float:
-    """Steps of all cycles before one, not rounded."""
-    grown = cycle - 1 if cycle_mult == 1 else (cycle_mult ** (cycle - 1) - 1) / (cycle_mult - 1)
-    return (up + down) * grown
+def _steps_of(up: float, down: float, cycle_mult: float, cycles: int) -> float:
+    """Steps of the first cycles together, not rounded: a geometric sum."""
+    return (up + down) * (cycles if cycle_mult == 1 else (cycle_mult**cycles - 1) / (cycle_mult - 1))
 
 
-@lru_cache(maxsize=64)  # a cycle is asked for at each of its steps
-def _turns(up: float, down: float, cycle_mult: float, warmup: int, cycle: int) -> tuple[int, int, int]:
-    start = warmup + _before(up, down, cycle_mult, cycle)
+@lru_cache(maxsize=64)  # each cycle is asked for at each of its steps
+def _start_peak_end(up: float, down: float, cycle_mult: float, warmup: int, cycle: int) -> tuple[int, int, int]:
+    start = warmup + _steps_of(up, down, cycle_mult, cycle - 1)
     peak = start + up * cycle_mult ** (cycle - 1)
-    end = warmup + _before(up, down, cycle_mult, cycle + 1)
+    end = warmup + _steps_of(up, down, cycle_mult, cycle)
     return math.floor(start + 0.5), math.floor(peak + 0.5), math.floor(end + 0.5)

@@ -1,4 +1,4 @@
-"""The values of a schedule without training."""
+"""The values that training would use at each step, computed without training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from lightning_lr.schedules.base import Schedule
 from lightning_lr.schedules.bounds import Bounds
-from lightning_lr.schedules.writer import Range, against
+from lightning_lr.schedules.inverse_range import InverseRange
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Preview:
-    """What each optimizer step of a run would use.
+    """The values of each optimizer step of a run.
 
     Attributes:
-        lr: shape [steps], or [steps, groups] if the bounds were given for each group.
-        cycle: from 1, 0 in a warm-up, shape [steps].
-        phase: share of the cycle that has passed, from 0 to 1, shape [steps].
-        momentum: shape [steps], None if it is left alone.
-        weight_decay: likewise.
+        lr: learning rate, shape [steps], or [steps, groups] if the bounds were given for each group.
+        cycle: number of the cycle, from 1; 0 in a warm-up, shape [steps].
+        phase: fraction of the cycle that has passed, from 0 to 1, shape [steps].
+        momentum: shape [steps]; None if the schedule does not set it.
+        weight_decay: of the group with the highest one, shape [steps]; None if the schedule does not set it.
     """
 
     lr: NDArray[np.float64]
@@ -50,30 +50,34 @@ def preview(
     schedule: Schedule,
     bounds: Bounds,
     steps: int,
-    momentum: Range | None = None,
-    weight_decay: Range | None = None,
+    momentum: InverseRange | None = None,
+    weight_decay: InverseRange | None = None,
 ) -> Preview:
-    """Ask a schedule for the first steps of a run.
+    """Compute the values of the first steps of a run.
 
-    >>> from lightning_lr.schedules.cyclical import Cycles
-    >>> preview(Cycles(2, 2), Bounds.checked(0.0, 1.0), 5, momentum=(0.8, 0.9)).momentum.round(12).tolist()
+    >>> from lightning_lr.schedules.cyclical import Cyclical
+    >>> values = preview(Cyclical(2, 2), Bounds.checked(0.0, 1.0), steps=5, momentum=InverseRange(0.8, 0.9))
+    >>> values.momentum.round(12).tolist()
     [0.9, 0.85, 0.8, 0.85, 0.9]
 
     Args:
-        schedule: whose.
+        schedule: of the run.
         bounds: of the learning rate.
         steps: optimizer steps of the run.
-        momentum: lowest and highest, moved against the learning rate.
-        weight_decay: likewise.
+        momentum: range of the momentum; None if the schedule does not set it.
+        weight_decay: range of the weight decay; None if the schedule does not set it.
     """
-    places = [schedule.at(step) for step in range(steps)]
-    bounds_of_groups = list(zip(*(bound.tolist() for bound in bounds.values()), strict=True))
-    lr = np.array([[place.between(low, high) for low, high in bounds_of_groups] for place in places])
-    height = [place.height for place in places]
+    positions = [schedule.at(step) for step in range(steps)]
+    pairs = bounds.pairs()
+    lr = np.array([[position.lr(low, high) for low, high in pairs] for position in positions])
+
+    def inverse(limits: InverseRange | None) -> NDArray[np.float64] | None:
+        return None if limits is None else np.array([limits.at(position.amplitude) for position in positions])
+
     return Preview(
-        lr=lr[:, 0] if len(bounds_of_groups) == 1 else lr,
-        cycle=np.array([place.cycle for place in places]),
-        phase=np.array([place.phase for place in places]),
-        momentum=None if momentum is None else np.array([against(momentum, each) for each in height]),
-        weight_decay=None if weight_decay is None else np.array([against(weight_decay, each) for each in height]),
+        lr=lr[:, 0] if len(pairs) == 1 else lr,
+        cycle=np.array([position.cycle for position in positions]),
+        phase=np.array([position.phase for position in positions]),
+        momentum=inverse(momentum),
+        weight_decay=inverse(weight_decay),
     )

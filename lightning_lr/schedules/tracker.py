@@ -1,83 +1,107 @@
-"""The way of one optimizer through a schedule."""
+"""The position of one optimizer in a schedule."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
-from lightning_lr.schedules.base import Place, Schedule
+from lightning_lr.schedules.base import Position, Schedule
 
-_BLOCK = 64  # steps that are computed together, which takes a quarter of the time of one by one between training steps
+# Positions computed at once. Between training steps, 64 at once take a quarter of the time of 64 single ones.
+_BLOCK_SIZE = 64
 
 
-class Course:
-    """Where one optimizer stands in a schedule, by its finished steps.
+class StepMapping(NamedTuple):
+    """The step of a schedule, from the count of finished optimizer steps::
 
-    The schedule's step is ``step + (count - since) · rate``, which is the count of finished steps unless the schedule
-    was changed on the way.
+        schedule step = resume_step + (count - resume_count) · speed
 
-    >>> from lightning_lr.schedules.cyclical import Cycles
-    >>> course = Course(Cycles(2, 2))
-    >>> course.advance(1)
-    >>> course.used.height, course.place.height
+    Both are equal unless the run was resumed with a schedule of other lengths.
+
+    Attributes:
+        resume_step: step of the schedule at the last such resume.
+        resume_count: finished optimizer steps at the last such resume.
+        speed: steps of the schedule in one optimizer step.
+    """
+
+    resume_step: float = 0
+    resume_count: int = 0
+    speed: float = 1
+
+    def schedule_step(self, count: int) -> float:
+        """The step of the schedule after ``count`` finished optimizer steps."""
+        return self.resume_step + (count - self.resume_count) * self.speed
+
+
+class ScheduleTracker:
+    """Follows one optimizer through a schedule, by the count of its finished steps.
+
+    >>> from lightning_lr.schedules.cyclical import Cyclical
+    >>> tracker = ScheduleTracker(Cyclical(2, 2))
+    >>> tracker.advance(1)
+    >>> tracker.last_position.amplitude, tracker.position.amplitude
     (0.0, 0.5)
 
     Args:
         schedule: to follow.
         count: steps that were finished before.
-        step: of the schedule at the time when ``since`` steps were finished.
-        since: as above.
-        rate: steps of the schedule in one of the optimizer.
+        mapping: from that count to the step of the schedule.
 
     Attributes:
         count: finished steps.
-        place: of the coming step.
-        used: place of the last finished step; that of the coming one before the first.
+        position: of the coming step.
+        last_position: of the last finished step. Before the first step it equals ``position``.
     """
 
-    def __init__(self, schedule: Schedule, count: int = 0, step: float = 0, since: int = 0, rate: float = 1) -> None:
+    def __init__(self, schedule: Schedule, count: int = 0, mapping: StepMapping | None = None) -> None:
         self._schedule = schedule
-        self._moved = (step, since, rate)
-        self._fill(count)
+        self._mapping = StepMapping() if mapping is None else mapping
+        self._compute_block(count)
         self.count = count
-        self.place = self.used = self._ahead[0]
+        self.position = self.last_position = self._block[0]
 
     @classmethod
-    def resumed(cls, schedule: Schedule, saved: dict[str, Any], end: float | None, run: float) -> Course:
-        """Go on through a schedule of other lengths, at the phase that `state` tells of.
+    def from_state(cls, schedule: Schedule, state: dict[str, Any]) -> ScheduleTracker:
+        """Go on in the same schedule, from a `state`."""
+        return cls(schedule, state["count"], StepMapping(*state["moved"]))
+
+    @classmethod
+    def from_phase(
+        cls, schedule: Schedule, state: dict[str, Any], end: float | None, total_steps: float
+    ) -> ScheduleTracker:
+        """Go on in a schedule of other lengths, from the cycle and phase of a `state`.
 
         Args:
             schedule: the new one.
-            saved: `state` in the old one.
-            end: the step of the schedule that is to fall on the end of the run, if one is: what remains of the schedule
-                takes what remains of the run.
-            run: optimizer steps of the run, infinite if not known.
+            state: in the old schedule.
+            end: step of the schedule that must fall on the end of the run, or None. The rest of the schedule is then
+                stretched over the rest of the run.
+            total_steps: optimizer steps of the run, infinite if not known.
         """
-        count = saved["count"]
-        was, since, rate = saved["moved"]
-        step = schedule.taken_up(saved["cycle"], saved["phase"], was + (count - since) * rate)
-        fits = end is not None and step < end and count < run < math.inf
-        return cls(schedule, count, step, count, (end - step) / (run - count) if fits and end is not None else 1)
+        count = state["count"]
+        step = schedule.resume_step(state["cycle"], state["phase"], StepMapping(*state["moved"]).schedule_step(count))
+        speed: float = 1
+        if end is not None and step < end and count < total_steps < math.inf:
+            speed = (end - step) / (total_steps - count)
+        return cls(schedule, count, StepMapping(step, count, speed))
 
     def advance(self, count: int) -> None:
-        """Go to the place of the step behind ``count`` finished ones."""
-        self.count, self.used = count, self.place
-        if not 0 <= count - self._first < _BLOCK:
-            self._fill(count)
-        self.place = self._ahead[count - self._first]
+        """Move to the position after ``count`` finished steps."""
+        self.count, self.last_position = count, self.position
+        if not 0 <= count - self._block_start < _BLOCK_SIZE:
+            self._compute_block(count)
+        self.position = self._block[count - self._block_start]
 
     def state(self) -> dict[str, Any]:
-        """What another course needs to go on."""
+        """The entries of a checkpoint from which `from_state` and `from_phase` go on."""
         return {
             "count": self.count,
-            "cycle": self.place.cycle,
-            "phase": self.place.phase,
-            "moved": list(self._moved),
+            "cycle": self.position.cycle,
+            "phase": self.position.phase,
+            "moved": list(self._mapping),  # the key of earlier checkpoints
         }
 
-    def _fill(self, count: int) -> None:
-        step, since, rate = self._moved
-        self._first = count
-        self._ahead: list[Place] = [
-            self._schedule.at(step + (each - since) * rate) for each in range(count, count + _BLOCK)
-        ]
+    def _compute_block(self, start: int) -> None:
+        step_of = self._mapping.schedule_step
+        self._block_start = start
+        self._block: list[Position] = [self._schedule.at(step_of(count)) for count in range(start, start + _BLOCK_SIZE)]

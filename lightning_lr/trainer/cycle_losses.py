@@ -9,8 +9,8 @@ import numpy as np
 from lightning.pytorch import Trainer
 from torch import Tensor
 
-from lightning_lr.schedules.base import Place
-from lightning_lr.schedules.tracker import Course
+from lightning_lr.schedules.base import Position
+from lightning_lr.schedules.tracker import ScheduleTracker
 from lightning_lr.trainer.loggers import current_step, log_figure, tensorboard_writers
 from lightning_lr.trainer.step_loss import StepLoss
 
@@ -25,33 +25,33 @@ class CycleLosses:
 
     def __init__(self) -> None:
         self._points: list[list[float]] = []  # cycle, phase, loss
-        self._recent: list[tuple[Place, Tensor]] = []
+        self._recent: list[tuple[Position, Tensor]] = []
         self._trainer: Trainer | None = None
         self._loss = StepLoss()
         self._count = 0  # of finished steps
         self._is_due = True  # whether the coming step is the first in its twenty-fifth
         self._cycle, self._until = 0, 0.0  # the cycle, and the phase at which the next twenty-fifth begins
 
-    def start(self, trainer: Trainer, course: Course) -> None:
+    def start(self, trainer: Trainer, tracker: ScheduleTracker) -> None:
         """To be called in ``on_train_start``."""
         points = self._points if trainer.global_step else []
         self.__init__()  # type: ignore[misc]
         self._points = points
-        self._count = course.count
+        self._count = tracker.count
         self._trainer = trainer if tensorboard_writers(trainer) else None
 
-    def batch_end(self, course: Course, outputs: Any) -> None:
+    def batch_end(self, tracker: ScheduleTracker, outputs: Any) -> None:
         """To be called in ``on_train_batch_end``."""
         if self._trainer is None:
             return
         if self._is_due:
             self._loss.add(outputs)
-        if course.count == self._count:  # no step was finished in this batch
+        if tracker.count == self._count:  # no step was finished in this batch
             return
-        self._count = course.count
+        self._count = tracker.count
         if self._is_due:
-            self._keep(course.used)
-        coming = course.place
+            self._keep(tracker.last_position)
+        coming = tracker.position
         self._is_due = coming.phase >= self._until or coming.cycle != self._cycle
 
     def points(self) -> list[list[float]]:
@@ -71,14 +71,14 @@ class CycleLosses:
 
             log_figure(trainer, "cyclical_lr/loss_vs_phase", cycles_figure(np.array(points)), current_step(trainer))
 
-    def _keep(self, used: Place) -> None:
+    def _keep(self, position: Position) -> None:
         assert self._trainer is not None
-        if used.cycle != self._cycle:
+        if position.cycle != self._cycle:
             self._read()
         if (loss := self._loss.take(self._trainer)) is not None:
-            self._recent.append((used, loss))
-        self._cycle, self._until = used.cycle, (int(_POINTS * used.phase) + 1) / _POINTS
+            self._recent.append((position, loss))
+        self._cycle, self._until = position.cycle, (int(_POINTS * position.phase) + 1) / _POINTS
 
     def _read(self) -> None:
         recent, self._recent = self._recent, []
-        self._points += [[place.cycle, place.phase, loss.item()] for place, loss in recent]
+        self._points += [[position.cycle, position.phase, loss.item()] for position, loss in recent]

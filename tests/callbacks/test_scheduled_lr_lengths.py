@@ -14,7 +14,7 @@ from torch import Tensor
 from lightning_lr import CyclicalLR, OneCycleLR
 from lightning_lr.callbacks._scheduled_lr import ScheduledLR
 from lightning_lr.schedules.base import lr_at
-from lightning_lr.schedules.cyclical import Cycles
+from lightning_lr.schedules.cyclical import Cyclical
 from tests.helpers.recorded_steps import Recorded, TwoOptimizers, first, fit
 from tests.helpers.tiny_models import loader
 
@@ -88,7 +88,7 @@ def test_fitted_cycles_end_with_every_run(trainer: dict[str, Any], steps: int) -
     """The last step is one before base_lr, as in every cycle."""
     model = Recorded()
     fit(model, CyclicalLR(0.0, 0.1, 3, fit_cycles=True), **trainer)
-    expected = Cycles(3, 3).fitted(steps)
+    expected = Cyclical(3, 3).stretched_to(steps)
     assert expected.total_steps == steps
     assert first(model) == [lr_at(expected, step, 0.0, 0.1) for step in range(steps)]
 

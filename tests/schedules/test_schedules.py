@@ -12,33 +12,34 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from lightning_lr.schedules.base import Schedule, Wave, lr_at
-from lightning_lr.schedules.cyclical import Cycles, Mode
+from lightning_lr.schedules.base import Schedule, lr_at
+from lightning_lr.schedules.cyclical import Cyclical, Mode
+from lightning_lr.schedules.inverse_range import InverseRange
 from lightning_lr.schedules.one_cycle import OneCycle
 from lightning_lr.schedules.warmup_stable_decay import WarmupStableDecay
-from lightning_lr.schedules.writer import against
+from lightning_lr.schedules.waves import Wave
 
 HALF = math.sqrt(0.5)
-# schedule -> {step: (cycle, floor, height)}
+# schedule -> {step: (cycle, base_factor, amplitude)}
 TABLES: dict[str, tuple[Schedule, dict[int, tuple[int, float, float]]]] = {
     "triangular, 2 up and 4 down": (
-        Cycles(2, 4),
+        Cyclical(2, 4),
         {0: (1, 1, 0), 1: (1, 1, 0.5), 2: (1, 1, 1), 3: (1, 1, 0.75), 5: (1, 1, 0.25), 6: (2, 1, 0), 8: (2, 1, 1)},
     ),
     "triangular2": (
-        Cycles(2, 2, "triangular2", 0.5),
+        Cyclical(2, 2, "triangular2", 0.5),
         {2: (1, 1, 1), 3: (1, 1, 0.5), 4: (2, 1, 0), 6: (2, 1, 0.5), 7: (2, 1, 0.25), 10: (3, 1, 0.25)},
     ),
     "triangular2 that loses a tenth": (
-        Cycles(2, 2, "triangular2", 0.9),
+        Cyclical(2, 2, "triangular2", 0.9),
         {2: (1, 1, 1), 6: (2, 1, 0.9), 9: (3, 1, 0.405)},
     ),
     "exp_range": (
-        Cycles(2, 2, "exp_range", 0.9),
+        Cyclical(2, 2, "exp_range", 0.9),
         {0: (1, 1, 0), 1: (1, 1, 0.45), 2: (1, 1, 0.81), 3: (1, 1, 0.3645), 4: (2, 1, 0), 6: (2, 1, 0.531441)},
     ),
     "exp_range behind a warm-up": (
-        Cycles(1, 1, "exp_range", 0.5, warmup=2, num_cycles=2),
+        Cyclical(1, 1, "exp_range", 0.5, warmup=2, num_cycles=2),
         {
             0: (0, 1 / 3, 0),
             1: (0, 2 / 3, 0),
@@ -50,13 +51,13 @@ TABLES: dict[str, tuple[Schedule, dict[int, tuple[int, float, float]]]] = {
         },
     ),
     "all at once": (  # cosine cycles from 2, 8, 20 to 44, of which the peaks are at 4, 12 and 28
-        Cycles(2, 4, "triangular2", 0.5, wave="cosine", cycle_mult=2.0, num_cycles=3, warmup=2),
+        Cyclical(2, 4, "triangular2", 0.5, wave="cosine", cycle_mult=2.0, num_cycles=3, warmup=2),
         {1: (0, 2 / 3, 0), 2: (1, 1, 0), 3: (1, 1, 0.5), 4: (1, 1, 1), 5: (1, 1, (1 + HALF) / 2), 6: (1, 1, 0.5)}
         | {8: (2, 1, 0), 12: (2, 1, 0.5), 16: (2, 1, 0.25), 20: (3, 1, 0), 28: (3, 1, 0.25), 36: (3, 1, 0.125)}
         | {44: (3, 1, 0), 45: (3, 1, 0)},
     ),
     "cosine, 4 up and 2 down": (
-        Cycles(4, 2, wave="cosine"),
+        Cyclical(4, 2, wave="cosine"),
         {
             0: (1, 1, 0),
             1: (1, 1, (1 - HALF) / 2),
@@ -67,25 +68,25 @@ TABLES: dict[str, tuple[Schedule, dict[int, tuple[int, float, float]]]] = {
         },
     ),
     "own scale by cycle": (
-        Cycles(2, 2, scale_fn=math.sqrt),
+        Cyclical(2, 2, scale_fn=math.sqrt),
         {2: (1, 1, 1), 4: (2, 1, 0), 6: (2, 1, math.sqrt(2)), 10: (3, 1, math.sqrt(3))},
     ),
     "own scale by step": (
-        Cycles(2, 2, scale_fn=math.sqrt, scale_mode="iterations"),
+        Cyclical(2, 2, scale_fn=math.sqrt, scale_mode="iterations"),
         {0: (1, 1, 0), 1: (1, 1, 0.5), 2: (1, 1, math.sqrt(2)), 6: (2, 1, math.sqrt(6))},
     ),
     "growing": (
-        Cycles(1, 2, cycle_mult=2.0),  # cycles from 0, 3, 9, 21
+        Cyclical(1, 2, cycle_mult=2.0),  # cycles from 0, 3, 9, 21
         {0: (1, 1.0, 0), 1: (1, 1, 1), 2: (1, 1, 0.5), 3: (2, 1, 0), 4: (2, 1, 0.5), 5: (2, 1, 1), 8: (2, 1, 0.25)}
         | {9: (3, 1, 0), 13: (3, 1, 1), 20: (3, 1, 0.125), 21: (4, 1, 0)},
     ),
     "shrinking": (
-        Cycles(4, 4, cycle_mult=0.5, num_cycles=3),  # from 0, 8, 12, to 14
+        Cyclical(4, 4, cycle_mult=0.5, num_cycles=3),  # from 0, 8, 12, to 14
         {4: (1, 1.0, 1), 7: (1, 1, 0.25), 8: (2, 1, 0), 10: (2, 1, 1), 12: (3, 1, 0), 13: (3, 1, 1), 14: (3, 1, 0)}
         | {15: (3, 1, 0), 1000: (3, 1, 0)},
     ),
     "two cycles behind a warm-up": (
-        Cycles(2, 2, warmup=3, num_cycles=2),
+        Cyclical(2, 2, warmup=3, num_cycles=2),
         {0: (0, 0.25, 0), 1: (0, 0.5, 0), 2: (0, 0.75, 0), 3: (1, 1, 0), 5: (1, 1, 1), 6: (1, 1, 0.5), 7: (2, 1, 0)}
         | {9: (2, 1, 1), 10: (2, 1, 0.5), 11: (2, 1, 0), 12: (2, 1, 0)},
     ),
@@ -121,9 +122,11 @@ TABLES: dict[str, tuple[Schedule, dict[int, tuple[int, float, float]]]] = {
 @pytest.mark.parametrize("name", TABLES)
 def test_tables(name: str) -> None:
     schedule, table = TABLES[name]
-    for step, (cycle, floor, height) in table.items():
-        place = schedule.at(step)
-        assert (place.cycle, place.floor, place.height) == pytest.approx((cycle, floor, height), abs=1e-15), step
+    for step, (cycle, base_factor, amplitude) in table.items():
+        position = schedule.at(step)
+        assert (position.cycle, position.base_factor, position.amplitude) == pytest.approx(
+            (cycle, base_factor, amplitude), abs=1e-15
+        ), step
 
 
 @pytest.mark.parametrize("name", TABLES)
@@ -142,7 +145,7 @@ def test_arrays_and_tensors_are_the_values_of_single_steps(name: str) -> None:
 def test_turns_are_the_bounds_themselves(low: float, factor: float) -> None:
     """``low + (high - low)`` is a rounding beside ``high`` for one pair in sixty."""
     high = low * factor
-    assert [lr_at(Cycles(3, 3), step, low, high) for step in (0, 3, 6)] == [low, high, low]
+    assert [lr_at(Cyclical(3, 3), step, low, high) for step in (0, 3, 6)] == [low, high, low]
     assert lr_at(OneCycle(10, 0.5), 4, low, high) == high
     assert lr_at(WarmupStableDecay(2, 2, 9), 4, 0.0, high) == high
 
@@ -157,19 +160,19 @@ def test_turns_are_the_bounds_themselves(low: float, factor: float) -> None:
 @settings(max_examples=300, deadline=None)
 def test_cycles_follow_each_other_without_a_gap(up: float, down: float, mult: float, number: int, warmup: int) -> None:
     assume(min(up, down) * min(1.0, mult ** (number - 1)) >= 1)
-    schedule = Cycles(up, down, cycle_mult=mult, num_cycles=number, warmup=warmup)
-    turns = [schedule.turns(cycle) for cycle in range(1, number + 1)]
-    assert turns[0][0] == warmup
-    assert turns[-1][2] == schedule.total_steps
-    for i, (start, peak, end) in enumerate(turns, start=1):
+    schedule = Cyclical(up, down, cycle_mult=mult, num_cycles=number, warmup=warmup)
+    cycles = [schedule.start_peak_end(cycle) for cycle in range(1, number + 1)]
+    assert cycles[0][0] == warmup
+    assert cycles[-1][2] == schedule.total_steps
+    for i, (start, peak, end) in enumerate(cycles, start=1):
         assert start < peak < end
         assert [schedule.at(step).cycle for step in (start, peak, end - 1)] == [i, i, i]
-        assert (schedule.at(start).height, schedule.at(peak).height) == (0, 1)
-        assert i == number or end == turns[i][0]
+        assert (schedule.at(start).amplitude, schedule.at(peak).amplitude) == (0, 1)
+        assert i == number or end == cycles[i][0]
         for step in range(start, end):
-            place = schedule.at(step)
-            assert schedule.taken_up(place.cycle, place.phase, 0) == step
-    assert schedule.at(turns[-1][2]) == (number, 1, 1, 0)
+            position = schedule.at(step)
+            assert schedule.resume_step(position.cycle, position.phase, 0) == step
+    assert schedule.at(cycles[-1][2]) == (number, 1, 1, 0)
 
 
 @given(
@@ -180,14 +183,14 @@ def test_cycles_follow_each_other_without_a_gap(up: float, down: float, mult: fl
 )
 @settings(max_examples=300, deadline=None)
 def test_fitted_cycles_end_with_the_run(step_size: float, steps: int, mult: float, warmup: int) -> None:
-    cycles = Cycles(step_size, step_size, cycle_mult=mult, warmup=warmup)
+    cycles = Cyclical(step_size, step_size, cycle_mult=mult, warmup=warmup)
     assume(step_size * 2 <= steps - warmup)  # else there is one cycle, shrunk
-    fitted = cycles.fitted(steps)
-    assert fitted.total_steps == steps
-    assert fitted.up / fitted.down == pytest.approx(1)
-    assert fitted.num_cycles is not None
-    stretch = abs(math.log(fitted.up / step_size))
-    for other in (fitted.num_cycles - 1, fitted.num_cycles + 1):
+    stretched = cycles.stretched_to(steps)
+    assert stretched.total_steps == steps
+    assert stretched.up / stretched.down == pytest.approx(1)
+    assert stretched.num_cycles is not None
+    stretch = abs(math.log(stretched.up / step_size))
+    for other in (stretched.num_cycles - 1, stretched.num_cycles + 1):
         if other:
             lengths = sum(2 * step_size * mult**i for i in range(other))
             assert stretch <= abs(math.log((steps - warmup) / lengths)) + 1e-9
@@ -226,9 +229,11 @@ def test_equals_torchs_cyclic_lr(up: int, down: int, mode: Mode, gamma: float, b
         ),
         steps,
     )
-    ours = Cycles(up, down, mode, {"triangular": 1.0, "triangular2": 0.5, "exp_range": gamma}[mode])
+    ours = Cyclical(up, down, mode, {"triangular": 1.0, "triangular2": 0.5, "exp_range": gamma}[mode])
     assert [lr_at(ours, step, base_lr, max_lr) for step in range(steps)] == pytest.approx(theirs, abs=1e-12 * max_lr)
-    assert [against((0.8, 0.9), ours.at(step).height) for step in range(steps)] == pytest.approx(momenta, abs=1e-12)
+    assert [InverseRange(0.8, 0.9).at(ours.at(step).amplitude) for step in range(steps)] == pytest.approx(
+        momenta, abs=1e-12
+    )
 
 
 @given(
@@ -264,7 +269,9 @@ def test_equals_torchs_one_cycle_lr(
     assert [lr_at(ours, step, max_lr / div, max_lr) for step in range(total)] == pytest.approx(
         theirs, abs=1e-12 * max_lr
     )
-    assert [against((0.85, 0.95), ours.at(step).height) for step in range(total)] == pytest.approx(momenta, abs=1e-12)
+    assert [InverseRange(0.85, 0.95).at(ours.at(step).amplitude) for step in range(total)] == pytest.approx(
+        momenta, abs=1e-12
+    )
 
 
 # What is not equal, since torch is wrong there (torch 2.13, each measured here).
@@ -290,7 +297,7 @@ def test_torchs_one_cycle_divides_by_zero_without_a_rise() -> None:
     """``pct_start * total_steps == 1``: ours starts at the peak."""
     with pytest.raises(ZeroDivisionError):
         _torchs(lambda optimizer: torch.optim.lr_scheduler.OneCycleLR(optimizer, 1.0, total_steps=5, pct_start=0.2), 2)
-    assert [round(OneCycle(5, 0.2, wave="triangle").at(step).height, 12) for step in range(5)] == [
+    assert [round(OneCycle(5, 0.2, wave="triangle").at(step).amplitude, 12) for step in range(5)] == [
         1,
         0.75,
         0.5,
@@ -344,27 +351,27 @@ def test_torch_accepts_bounds_that_are_upside_down() -> None:
 @pytest.mark.parametrize(
     ("build", "message"),
     [
-        (lambda: Cycles(4, 4, cycle_mult=0.5), "cycle_mult=0.5 shrinks cycles without end: give num_cycles too"),
+        (lambda: Cyclical(4, 4, cycle_mult=0.5), "cycle_mult=0.5 shrinks cycles without end: give num_cycles too"),
         (
-            lambda: Cycles(4, 4, cycle_mult=0.5, num_cycles=4),
+            lambda: Cyclical(4, 4, cycle_mult=0.5, num_cycles=4),
             "at least a step up and a step down, got 0.5 up and 0.5 down",
         ),
-        (lambda: Cycles(10, 10).fitted(1), "at least a step up"),
+        (lambda: Cyclical(10, 10).stretched_to(1), "at least a step up"),
         (
-            lambda: Cycles(10, 10, warmup=9).fitted(9),
+            lambda: Cyclical(10, 10, warmup=9).stretched_to(9),
             "warmup must be shorter than the run, .* got 9 steps in a run of 9",
         ),
-        (lambda: Cycles(10, 10, warmup=9, num_cycles=2).fitted(5), "warmup must be shorter than the run"),
-        (lambda: lr_at(Cycles(2, 2), -1, 0.0, 1.0), "step must be at least 0, got -1"),
+        (lambda: Cyclical(10, 10, warmup=9, num_cycles=2).stretched_to(5), "warmup must be shorter than the run"),
+        (lambda: lr_at(Cyclical(2, 2), -1, 0.0, 1.0), "step must be at least 0, got -1"),
         (
             lambda: WarmupStableDecay(5, 6, 10),
             "warmup and decay must fit into the run, got 5 and 6 steps in a run of 10",
         ),
         (
-            lambda: Cycles(2, 2, scale_fn=math.log2).at(2) and Cycles(2, 2, scale_fn=lambda _: -1.0).at(2),
+            lambda: Cyclical(2, 2, scale_fn=math.log2).at(2) and Cyclical(2, 2, scale_fn=lambda _: -1.0).at(2),
             "scale_fn must",
         ),
-        (lambda: Cycles(2, 2, scale_fn=lambda _: math.nan).at(2), "scale_fn must give a finite number"),
+        (lambda: Cyclical(2, 2, scale_fn=lambda _: math.nan).at(2), "scale_fn must give a finite number"),
     ],
 )
 def test_bad_schedules(build: Any, message: str) -> None:

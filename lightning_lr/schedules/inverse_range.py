@@ -1,0 +1,51 @@
+"""Momentum and weight decay that move inversely to the learning rate."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from numbers import Real
+from typing import NamedTuple
+
+
+class InverseRange(NamedTuple):
+    """The range of a value that is highest where the learning rate is lowest.
+
+    Attributes:
+        low: value at amplitude 1, where the learning rate is at its upper bound.
+        high: value at amplitude 0, where the learning rate is at its lower bound.
+    """
+
+    low: float
+    high: float
+
+    @classmethod
+    def checked(cls, argument: str, limits: Sequence[float], below: float) -> InverseRange:
+        """The range that a user gives.
+
+        >>> InverseRange.checked("momentum", [0.85, 0.95], below=1.0)
+        InverseRange(low=0.85, high=0.95)
+
+        Args:
+            argument: its name, for the error message.
+            limits: lowest and highest value.
+            below: both must be less than this.
+
+        Raises:
+            ValueError: unless they are two finite numbers, the lower one first, at least 0 and less than ``below``.
+        """
+        are_two = isinstance(limits, Sequence) and len(limits) == 2 and all(isinstance(limit, Real) for limit in limits)
+        if not are_two or not 0 <= limits[0] <= limits[1] < below:
+            upper = "" if math.isinf(below) else f", both below {below:g}"
+            raise ValueError(
+                f"{argument} must be two numbers of at least 0, the lower one first{upper}, got {limits!r}."
+            )
+        return cls(float(limits[0]), float(limits[1]))
+
+    def at(self, amplitude: float) -> float:
+        """``high - (high - low) · amplitude``.
+
+        >>> InverseRange(0.85, 0.95).at(0.0), InverseRange(0.85, 0.95).at(1.0)
+        (0.95, 0.85)
+        """
+        return self.high - (self.high - self.low) * amplitude
