@@ -1,9 +1,9 @@
-"""Lightning's own finder and `LRRangeTest` on one network: what each suggests, and where training with it ends.
+"""Lightning's ``LearningRateFinder`` and `LRRangeTest` on one network: the learning rate found, and training with it.
 
     python -m benchmarks.against_lr_find
 
-Both sweep 200 steps from the same seeds, Lightning's with its own range. Then the digits network is trained for the
-same number of epochs with the learning rate found.
+Both sweep 200 steps from the same seeds; each uses its default range. Then the digits network is trained for the same
+number of epochs with the learning rate that was found.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""What cycles with traces add to a training step, against torch's ``CyclicLR`` with ``LearningRateMonitor``.
+"""The time that `CyclicalLR` adds to a training step, against torch's ``CyclicLR`` with ``LearningRateMonitor``.
 
     python -m benchmarks.cycle_cost
 
-Three runs, without either and with each, take turns of 20 steps in one process, so that a machine that grows slow does
-so for all of them. The mean turn of each counts, with what is logged in blocks; a turn of more than ten times the
-median, in which the machine did something else, counts as ten.
+Three runs (plain, with the first, with the second) alternate in turns of 20 steps in one process, so that a change of
+the machine's speed affects all three. The result is the mean time of a turn, which includes what is logged in blocks.
+A turn of more than ten times the median counts as ten times the median: other work on the machine caused it.
 """
 
 from __future__ import annotations

@@ -1,10 +1,10 @@
-"""Cycles with bounds from the range test against the best of fifteen fixed learning rates, in the same number of steps.
+"""Cycles with bounds from the range test, against the best of 15 fixed learning rates, in the same number of steps.
 
     python -m benchmarks.cycles --figure docs/cycles.png
 
-The fixed rate is chosen by the mean validation loss over the seeds, so it knows what the cycles do not. The steps of
-the range test (200, aside) are not counted. Then the snapshots at the ends of cosine cycles: the best single one, the
-mean of their predictions, and the mean of their weights (of the last three).
+The fixed rate is chosen by the mean validation loss over the seeds, which the cycles do not know. The 200 steps of the
+range test are not counted. Then come the snapshots of cosine cycles: the best single one, and for the last three the
+mean of their predictions and the mean of their weights.
 """
 
 from __future__ import annotations

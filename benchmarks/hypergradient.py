@@ -1,14 +1,15 @@
-"""Learning rates that adapt, from every start, against the best constant one of a dense grid.
+"""Rules that adapt the learning rate, from many initial rates, against the best constant rate of a dense grid.
 
     python -m benchmarks.hypergradient --workers 2
 
-A cell is a task, an optimizer and a learning rate to begin with, from 1e-7 to 10 in decades. It is recovered when its
-final training loss (the mean over the last tenth of the steps) is within 10 % of the gap, on a log scale, between the
-initial loss and that of the best constant rate; or, in the second figure, also when the validation accuracy is within
-1 %. Losses are means over the seeds. The grid has four rates a decade, and every method gets the same batches and
-initial weights. Prodigy takes the place of the optimizer and has no learning rate to begin with.
+A cell is a task, an optimizer and an initial learning rate, from 1e-7 to 10 in decades. L is its final training loss
+(the mean over the last tenth of the steps), L* that of the best constant rate, and L0 that of the lowest rate, which
+learns nothing. A cell is recovered if log(L / L*) <= 0.1 log(L0 / L*). The second figure also counts a cell whose
+validation accuracy is within 1 % of the best constant rate's. Losses are means over the seeds. The grid has four rates
+a decade. Every method gets the same batches and initial weights. Prodigy replaces the optimizer and has no initial
+learning rate.
 
-On top of a schedule: the schedule with each of seven rates, and with the adaptation from three of these.
+Then schedules: each is run with seven rates alone, and with the adaptation from three of these.
 """
 
 from __future__ import annotations

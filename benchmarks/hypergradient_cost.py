@@ -1,11 +1,11 @@
-"""What an adaptation costs, against the optimizer's own step, and the memory that it holds.
+"""The time of an adaptation, relative to the optimizer's step, and the memory that it holds.
 
     python -m benchmarks.hypergradient_cost
     python -m benchmarks.hypergradient_cost --device cuda
 
-Time: `Adaptation.before_step` with a measurement, over a step of the optimizer (foreach), in turn, for models of 1 M to
-100 M parameters in layers of a million. Memory: the tensors that it holds between two steps, in copies of the
-parameters.
+Time: `Adaptation.before_step` with a measurement, divided by a step of the optimizer (foreach). Both alternate, for
+models of 1 M to 100 M parameters in layers of a million. Memory: the tensors that the adaptation holds between two
+steps, in copies of the parameters.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a range test of 200 steps costs, against 200 plain training steps and Lightning's ``lr_find``.
+"""The time of a range test of 200 steps, against 201 plain training steps and Lightning's ``LearningRateFinder``.
 
 python -m benchmarks.range_test_cost
 """

@@ -1,7 +1,8 @@
-"""How other libraries read a learning rate off a sweep, each with its own smoothing, trimming and early stop.
+"""The rules by which other libraries read a learning rate off a sweep, with their smoothing, trimming and early stop.
 
-Written after the formulas of their sources; Lightning's own is called as it is installed. Every rule takes learning
-rates and raw losses, shape [n], and gives a learning rate, or None where the library gives up.
+They follow the formulas in the source code of these libraries. Lightning's rule is called from the installed package.
+Every rule takes learning rates and raw losses, each of shape [n]. It returns a learning rate, or None if the library
+finds none.
 """
 
 from __future__ import annotations

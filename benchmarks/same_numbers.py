@@ -1,11 +1,11 @@
 """Whether a change of the code has changed any number: every callback in short runs, compared bit for bit.
 
-    python -m benchmarks.same_numbers record before.json    # on the code as it was
-    python -m benchmarks.same_numbers compare before.json   # on the changed code; exits with 1 if a number differs
+    python -m benchmarks.same_numbers record before.json    # before the change
+    python -m benchmarks.same_numbers compare before.json   # after it; exits with 1 if a number differs
 
-Recorded are the learning rates of all groups and the loss at each optimizer step, all that was logged, and the final
-weights. Only the public names of the package are used, so that both versions can run it. The same machine and the same
-versions of torch and Lightning must be used for both.
+It records the learning rates of all groups and the loss at each optimizer step, everything that is logged, and the
+final weights. It uses only the public names of the package, so it runs with both versions of the code. Use the same
+machine and the same versions of torch and Lightning for both.
 """
 
 from __future__ import annotations

@@ -1,17 +1,18 @@
-"""Searches for a learning rate: how good what they find is, and the optimizer steps they spend.
+"""Searches for a learning rate: the regret of the rate that they find, and the optimizer steps that they spend.
 
     python -m benchmarks.search --seeds 3 --workers 2
 
 A cell is a task, an optimizer and a seed. All searches of a cell start from the same weights, on the range 1e-7 to 10.
-Regret is (L(lr) - L*) / (L0 - L*): L(lr) is the mean training loss of the last 50 of 500 steps with the constant rate
-that was found, L* the least such loss of all that were found and of a dense grid (six rates a decade, 1e-5 to 10), L0
-that of 1e-7, which learns nothing. 0 is perfect, 1 no better than untrained, which a rate that diverges gets too. The
-"log10 ratio" is the mean of log10(L(lr) / L*), in which the small losses count as well.
+Regret is (L(lr) - L*) / (L0 - L*): 0 is perfect, 1 is no better than untrained. L(lr) is the mean training loss of the
+last 50 of 500 steps with a constant rate. L* is the lowest L(lr) of all rates that were found and of a dense grid (six
+rates a decade, 1e-5 to 10). L0 is L(1e-7), which learns nothing. A rate that diverges has regret 1. The "log10 ratio"
+is the mean of log10(L(lr) / L*), in which small losses count as well.
 
-The grid, random search and Optuna's TPE with its median pruner train 100 steps for each rate, on the same batches, for
-as many rates as the budget allows. What they choose has the lowest mean loss over the last third of them, which is the
-score of our trials too. The median pruner asks from step 34 on, a third of the way, as ours does. `LRSearch` without a
-budget spends what its defaults need; with one it spends less than all of it, since it never counts on an early end.
+The grid, random search and Optuna's TPE with its median pruner train 100 steps for each rate on the same batches, for
+as many rates as the budget allows. They choose the rate with the lowest mean loss over the last third of these steps,
+which is also the score of `LRSearch`. The median pruner starts at step 34, a third of the way, as `LRSearch` does.
+Without a budget, `LRSearch` spends what its defaults need. With one it spends less than the budget, because it never
+counts on early ends.
 """
 
 from __future__ import annotations

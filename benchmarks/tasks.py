@@ -1,6 +1,6 @@
-"""Small tasks of different kinds, each the same for everything that is trained on it.
+"""Five small tasks of different kinds. With the same seed, every method gets the same weights and batches.
 
-Batches are drawn once from a seed and held in memory, so that a step costs what the model costs.
+Batches are drawn before training and held in memory, so that the time of a step is that of the model.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ class Task:
     """A model, its data and its loss.
 
     Attributes:
-        build: the model, with weights from torch's random state.
-        train: inputs and targets to draw batches from.
-        val: inputs and targets to measure with.
-        loss: of outputs and targets.
-        batch_size: of a step.
-        is_classification: whether accuracy means anything.
+        build: makes the model, with weights from torch's random state.
+        train: inputs and targets of the training data.
+        val: inputs and targets of the validation data.
+        loss: function of outputs and targets.
+        batch_size: examples of a step.
+        is_classification: whether accuracy is defined.
     """
 
     build: Callable[[], nn.Module]
@@ -50,7 +50,7 @@ class Task:
     is_classification: bool = True
 
     def batches(self, steps: int, seed: int) -> list[Batch]:
-        """Shuffled epoch after epoch, as many as there are steps."""
+        """One batch for each step, from training data that is shuffled for each epoch."""
         x, y = self.train
         generator = torch.Generator().manual_seed(seed)
         drawn: list[Batch] = []
@@ -63,7 +63,7 @@ class Task:
 
 
 class TaskModule(LightningModule):
-    """Trains a task with one of the optimizers."""
+    """Trains a task and keeps the training loss of every step in ``losses``."""
 
     def __init__(self, task: Task, make_optimizer: Callable[[Any, float], torch.optim.Optimizer], lr: float) -> None:
         super().__init__()
@@ -91,9 +91,9 @@ def train(
     callbacks: Sequence[Callback] = (),
     **trainer: Any,
 ) -> TaskModule:
-    """Train it through a real Trainer; the same seed gives the same weights and batches to everything."""
+    """Train one epoch of ``steps`` batches with a real Trainer. The seed fixes the weights and the batches."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    torch.set_num_threads(1)  # the models are so small that a second one only costs
+    torch.set_num_threads(1)  # a second thread makes these small models slower
     torch.manual_seed(seed)
     module = TaskModule(task, OPTIMIZERS[optimizer] if isinstance(optimizer, str) else optimizer, lr)
     quiet: dict[str, Any] = dict.fromkeys(
@@ -109,7 +109,7 @@ def train(
 
 @torch.no_grad()
 def measure(task: Task, net: nn.Module, data: Batch | None = None) -> tuple[float, float]:
-    """Loss and accuracy on the validation data, or on other data."""
+    """Loss and accuracy on ``data``, or on the validation data if None."""
     x, y = task.val if data is None else data
     outputs = net(x)
     accuracy = (outputs.argmax(-1) == y).float().mean().item() if task.is_classification else float("nan")
@@ -118,7 +118,7 @@ def measure(task: Task, net: nn.Module, data: Batch | None = None) -> tuple[floa
 
 @cache
 def digits() -> Task:
-    """Handwritten digits, a convolutional network."""
+    """Classification of handwritten digits by a convolutional network."""
     bunch = load_digits()
     images, labels = torch.tensor(bunch.images, dtype=torch.float32).unsqueeze(1) / 16, torch.tensor(bunch.target)
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
@@ -141,7 +141,7 @@ def digits() -> Task:
 
 @cache
 def characters() -> Task:
-    """The next character of English text (Python's own manual) from the 12 before it."""
+    """Prediction of the next character of English text (Python's manual) from the 12 before it."""
     from pydoc_data.topics import topics
 
     text = "\n".join(topics[name] for name in sorted(topics)).lower()
@@ -166,7 +166,7 @@ def characters() -> Task:
 
 @cache
 def least_squares() -> Task:
-    """Noisy linear regression whose curvatures lie a factor of 1000 apart."""
+    """Noisy linear regression. The largest curvature is 1000 times the smallest."""
     generator = torch.Generator().manual_seed(0)
     scales = torch.logspace(0, -1.5, 50)
     x = torch.randn(5000, 50, generator=generator) * scales
@@ -179,7 +179,7 @@ def least_squares() -> Task:
 
 @cache
 def autoencoder() -> Task:
-    """Handwritten digits through a bottleneck of eight numbers and back."""
+    """Reconstruction of handwritten digits through a bottleneck of eight numbers."""
     pixels = digits().train[0].flatten(1), digits().val[0].flatten(1)
 
     def build() -> nn.Module:
@@ -202,7 +202,7 @@ class _Residual(nn.Module):
 
 @cache
 def residual() -> Task:
-    """A smooth function of eight numbers, by a residual network with LayerNorm."""
+    """Regression of a smooth function of eight numbers by a residual network with LayerNorm."""
     x = torch.randn(6000, 8, generator=torch.Generator().manual_seed(0))
     y = torch.sin(2 * x[:, :4] * x[:, 4:]).sum(1, keepdim=True) + x[:, :1]
     data = [(x[:5000], y[:5000]), (x[5000:], y[5000:])]

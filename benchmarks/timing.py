@@ -1,4 +1,4 @@
-"""Ratios of wall times, taken in turn in one process, with their spread."""
+"""Wall times of several functions, run in turn in one process, and the spread of their ratios."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from collections.abc import Callable, Mapping
 
 
 def medians_and_ratios(runs: Mapping[str, Callable[[], None]], against: str, repeats: int) -> str:
-    """Run each in turn ``repeats`` times behind a warm-up, and say in lines how they compare.
+    """Time each function once a round, after one round of warm-up, and return one line of text for each.
 
-    The machine's load changes from minute to minute, so a ratio is taken within each round; its spread is the range
-    over the rounds.
+    Ratios are taken within a round, because the load of the machine changes from minute to minute. A line has the
+    median time in seconds, the median ratio, and the range of the ratios over the rounds.
 
     Args:
-        runs: what to time, by name.
-        against: the name whose time is the denominator.
-        repeats: rounds.
+        runs: the functions to time, by name.
+        against: the name whose time is the denominator of the ratios.
+        repeats: rounds that count.
     """
     seconds: dict[str, list[float]] = {name: [] for name in runs}
     for round_number in range(repeats + 1):

@@ -1,4 +1,4 @@
-"""Range test, then cycles with the bounds it found, against the same run at the optimizer's default learning rate."""
+"""Compares cycles, with bounds from a range test, with the same run at the optimizer's default learning rate."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ LOGS = "demo_logs"
 
 
 def train(name: str, callbacks: list[Callback]) -> float:
-    """Train from one seed and give the final validation accuracy, a torchmetrics value."""
+    """Train from a fixed seed and return the final validation accuracy."""
     seed_everything(7, verbose=False)
     trainer = Trainer(
         max_epochs=EPOCHS,

@@ -1,4 +1,4 @@
-"""Handwritten digits, 8 by 8 pixels, as scikit-learn brings them along, and a small convolutional network."""
+"""The handwritten digits of scikit-learn, 8 by 8 pixels, and a small convolutional network."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Batch = tuple[Tensor, Tensor]
 
 
 class Digits(LightningDataModule):
-    """1437 images to train and 360 to validate with."""
+    """1437 images for training and 360 for validation."""
 
     def __init__(self, batch_size: int = 32) -> None:
         super().__init__()
@@ -34,7 +34,7 @@ class Digits(LightningDataModule):
 
 
 class DigitsCNN(LightningModule):
-    """Two convolutions; SGD with momentum at the learning rate that torch gives it by default."""
+    """Two convolutions and a linear layer, trained by SGD with momentum. The default ``lr`` is that of torch's SGD."""
 
     def __init__(self, lr: float = 1e-3, momentum: float = 0.9) -> None:
         super().__init__()

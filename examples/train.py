@@ -1,4 +1,4 @@
-"""Train on the digits from the command line or a YAML file. Nothing in here knows of learning-rate callbacks.
+"""Train on the digits, from the command line or with a YAML file. This script imports no learning-rate callback.
 
 python examples/train.py fit -c examples/range_test_then_cycles.yaml
 python examples/train.py fit --trainer.max_epochs=5 --trainer.callbacks+=lightning_lr.LRRangeTest
