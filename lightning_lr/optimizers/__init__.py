@@ -1,1 +1,1 @@
-"""Optimizers of torch: their parameter groups, learning rates, steps and schedulers."""
+"""Torch's optimizers: parameter groups, learning rates, finished steps and schedulers. Nothing in it is public."""

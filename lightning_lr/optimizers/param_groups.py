@@ -1,7 +1,7 @@
-"""Learning rates of an optimizer's parameter groups: read, set and name them.
+"""Read, set and name the parameter groups of optimizers and their learning rates.
 
-A group's ``lr`` is a float or, for capturable and compiled optimizers, a tensor. A tensor stays the same
-tensor, because a captured graph or a compiled step holds on to it.
+A group's ``lr`` is a float or, for capturable and compiled optimizers, a tensor. A tensor is filled in place and never
+replaced, because a captured graph or a compiled step refers to it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ ParamGroup = dict[str, Any]
 
 
 def get_lr(group: ParamGroup) -> float:
-    """The learning rate of a group as a float. Waits for the device if the group keeps it in a device tensor."""
+    """The learning rate of a group as a float. If it is a tensor on a device, this waits for the device."""
     return float(group["lr"])
 
 
@@ -52,14 +52,14 @@ def set_momentum(group: ParamGroup, value: float) -> None:
 def has_momentum(optimizer: Optimizer) -> bool:
     """Whether the update of any group uses momentum or second moments.
 
-    Only SGD without momentum does not, as far as torch's own optimizers go. An optimizer of another make is
-    taken to have one: the learning rate suggested for it is then the lower of the two.
+    Of torch's optimizers, only SGD without momentum does not. Every optimizer from elsewhere counts as having one,
+    because the learning rate suggested for that case is the lower one.
     """
     return not isinstance(optimizer, torch.optim.SGD) or any(g["momentum"] > 0 for g in optimizer.param_groups)
 
 
 def optimizer_names(optimizers: Sequence[Optimizer]) -> list[str]:
-    """One name for each optimizer: its class, numbered from the second of a class on.
+    """One name for each optimizer: its class, with a number from the second one of a class.
 
     >>> a, b, c = (cls([torch.zeros(1)], lr=0.1) for cls in (torch.optim.SGD, torch.optim.Adam, torch.optim.SGD))
     >>> optimizer_names([a, b, c])
@@ -74,12 +74,12 @@ def optimizer_names(optimizers: Sequence[Optimizer]) -> list[str]:
 
 
 def group_names(optimizer: Optimizer) -> list[str]:
-    """One name for each group: its own ``"name"`` if it has one, else ``pg1``, ``pg2``, ..."""
+    """One name for each group: its ``"name"`` if it has one, else ``pg1``, ``pg2``, ..."""
     return [str(group.get("name", f"pg{i}")) for i, group in enumerate(optimizer.param_groups, start=1)]
 
 
 def initial_lr(group: ParamGroup) -> float:
-    """The learning rate that a group was given: under a scheduler its ``initial_lr``, which no warm-up has lowered."""
+    """The learning rate that a user gave a group: ``initial_lr`` if a scheduler has stored it there, else ``lr``."""
     return float(group["initial_lr"] if "initial_lr" in group else group.get("lr", 0.0))
 
 

@@ -12,11 +12,11 @@ _PATTERN = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ep|run|)")
 
 @dataclass(frozen=True)
 class Duration:
-    """A length of time that is known in steps once the length of an epoch or of the run is.
+    """A length of time in one of three units. `steps` converts it to optimizer steps.
 
     Attributes:
-        value: above 0.
-        unit: ``""`` for optimizer steps, ``"ep"`` for epochs, ``"run"`` for the share of all steps.
+        value: above 0; at most 1 for ``"run"``.
+        unit: ``""`` for optimizer steps, ``"ep"`` for epochs, ``"run"`` for the fraction of the whole run.
     """
 
     value: float
@@ -24,17 +24,18 @@ class Duration:
 
     @classmethod
     def parse(cls, name: str, text: int | str) -> Duration:
-        """Read a duration.
+        """The duration that a user gives.
 
         >>> Duration.parse("step_size", "2ep")
         Duration(value=2.0, unit='ep')
 
         Args:
-            name: the argument that holds it, for the error message.
-            text: as above.
+            name: of the argument, for the error message.
+            text: in one of the forms at the top of this module.
 
         Raises:
-            ValueError: if it is none of these forms, not above 0, or a part of a step.
+            ValueError: if it has none of these forms, is not above 0, is not a whole number of steps, or is more than
+                the run.
         """
         match = _PATTERN.fullmatch(str(text).strip())
         rule = 'must be a number of steps above 0, epochs ("2ep") or a share of the run ("0.25run")'
@@ -52,12 +53,12 @@ class Duration:
         12
 
         Args:
-            name: the argument that holds it, for the error message.
-            steps_per_epoch: optimizer steps of an epoch, infinite if that is not known.
-            steps_per_run: optimizer steps of the whole run, infinite if that is not known.
+            name: of the argument, for the error message.
+            steps_per_epoch: optimizer steps of an epoch, infinite if not known.
+            steps_per_run: optimizer steps of the whole run, infinite if not known.
 
         Raises:
-            ValueError: if the length that the unit refers to is not known.
+            ValueError: if the length of the epoch or of the run is needed and not known.
         """
         length = {"": 1.0, "ep": steps_per_epoch, "run": steps_per_run}[self.unit]
         if not math.isfinite(length):
