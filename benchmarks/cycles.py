@@ -20,7 +20,10 @@ from torch import nn
 from benchmarks.tasks import OPTIMIZERS, Task, TaskModule, characters, digits, measure, train
 from lightning_lr import CyclicalLR, LRRangeTest, OneCycleLR, ensemble
 
-STEPS = 600
+STEPS = 600  # optimizer steps of each run
+RANGE_TEST_STEPS = 200  # before a run with a schedule, not counted
+INITIAL_LR = 1e-3  # of the optimizers, until the range test sets another one
+AVERAGED = 3  # how many of the last snapshots are averaged
 SETTINGS = {
     "digits CNN, momentum": (digits, "momentum"),
     "digits CNN, Adam": (digits, "adam"),
@@ -36,35 +39,35 @@ SCHEDULES: dict[str, Any] = {
 
 
 def _scheduled(task: Task, optimizer: str, name: str, seed: int) -> tuple[float, float]:
-    """Loss and accuracy with a schedule whose bounds the range test finds."""
-    callbacks = [LRRangeTest(num_steps=200, if_unsure="warn"), SCHEDULES[name]()]
-    return measure(task, train(task, optimizer, 1e-3, STEPS, seed, callbacks))
+    """Validation loss and accuracy with a schedule whose bounds the range test finds."""
+    callbacks = [LRRangeTest(num_steps=RANGE_TEST_STEPS, if_unsure="warn"), SCHEDULES[name]()]
+    return measure(task, train(task, optimizer, INITIAL_LR, STEPS, seed, callbacks))
 
 
 def _snapshots(task: Task, optimizer: str, seed: int) -> dict[str, tuple[float, float]]:
-    """What the snapshots of six cosine cycles give, each alone and together."""
+    """Validation loss and accuracy of the snapshots of six cosine cycles, each alone and together."""
     cycle = CyclicalLR(step_size=50, wave="cosine", snapshot_cycles=True)
     with tempfile.TemporaryDirectory() as folder:
         train(
             task,
             optimizer,
-            1e-3,
+            INITIAL_LR,
             STEPS,
             seed,
-            [LRRangeTest(num_steps=200, if_unsure="warn"), cycle],
+            [LRRangeTest(num_steps=RANGE_TEST_STEPS, if_unsure="warn"), cycle],
             default_root_dir=folder,
         )
-        arguments: dict[str, Any] = {"task": task, "make_optimizer": OPTIMIZERS[optimizer], "lr": 1e-3}
+        arguments: dict[str, Any] = {"task": task, "make_optimizer": OPTIMIZERS[optimizer], "lr": INITIAL_LR}
         members = [TaskModule.load_from_checkpoint(path, **arguments) for path in cycle.snapshots]
-        mean = ensemble(cycle.snapshots[-3:], TaskModule, activation=nn.Softmax(-1), **arguments)
-        averaged = ensemble(cycle.snapshots[-3:], TaskModule, average=True, **arguments)
+        mean = ensemble(cycle.snapshots[-AVERAGED:], TaskModule, activation=nn.Softmax(-1), **arguments)
+        averaged = ensemble(cycle.snapshots[-AVERAGED:], TaskModule, average=True, **arguments)
     x, y = task.val
     probabilities = mean(x).detach()
     loss = nn.functional.nll_loss(probabilities.log(), y).item()
     return {
         "best snapshot": min(measure(task, member.eval()) for member in members),
-        "ensemble of the last 3": (loss, (probabilities.argmax(-1) == y).float().mean().item()),
-        "average of the last 3": measure(task, averaged),
+        f"ensemble of the last {AVERAGED}": (loss, (probabilities.argmax(-1) == y).float().mean().item()),
+        f"average of the last {AVERAGED}": measure(task, averaged),
     }
 
 

@@ -14,10 +14,14 @@ from lightning_lr.schedules.waves import Wave, wave_height
 Mode = Literal["triangular", "triangular2", "exp_range"]
 ScaleMode = Literal["cycle", "iterations"]
 
+# Cycles whose start, peak and end are kept, since every step of a cycle asks for them. Each optimizer needs the present
+# cycle and the next one.
+_CACHED_CYCLES = 64
+
 
 @dataclass(frozen=True)
 class Cyclical:
-    """Cycles after a linear warm-up.
+    """A linear warm-up, then one cycle after the other.
 
     Let t be the finished steps since the warm-up, c the number of the cycle, from 1, and x the fraction of the way up,
     which rises from 0 to 1 in the first u steps of a cycle and falls from 1 to 0 in the next d steps::
@@ -46,7 +50,7 @@ class Cyclical:
     [0.0, 0.1, 0.2, 0.1333, 0.0667, 0.0, 0.05, 0.1, 0.0667, 0.0333, 0.0, 0.0]
     >>> amplitudes(1, 2, cycle_mult=2.0)  # the second cycle has its start, peak and end at 3, 5, 9
     [0.0, 1.0, 0.5, 0.0, 0.5, 1.0, 0.75, 0.5, 0.25, 0.0, 0.0, 0.0]
-    >>> amplitudes(3, 3, cycle_mult=0.5)  # 6, 8 (rounded from 7.5), 9
+    >>> amplitudes(3, 3, cycle_mult=0.5)  # here at 6, 8 (rounded from 7.5), 9
     [0.0, 0.3333, 0.6667, 1.0, 0.6667, 0.3333, 0.0, 0.5, 1.0, 0.0, 0.0, 0.0]
     >>> [Cyclical(2, 2, warmup=3).at(step)[2:] for step in (0, 1, 2, 3, 4)]
     [(0.25, 0.0), (0.5, 0.0), (0.75, 0.0), (1.0, 0.0), (1.0, 0.5)]
@@ -155,11 +159,11 @@ class Cyclical:
         return math.inf if self.num_cycles is None else self.start_peak_end(self.num_cycles)[2]
 
     def _steps_of(self, cycles: int) -> float:
-        """Steps of the first cycles together, not rounded."""
+        """Steps of the first ``cycles`` cycles together, not rounded."""
         return _steps_of(self.up, self.down, self.cycle_mult, cycles)
 
     def _log_stretch(self, cycles: int, length: float) -> float:
-        """``|log factor|`` of the factor that stretches so many cycles to a length."""
+        """``|log factor|`` of the factor that stretches ``cycles`` cycles to ``length`` steps."""
         return abs(math.log(self._steps_of(cycles) / length))
 
     def _cycle_at(self, step: float) -> tuple[int, tuple[int, int, int]]:
@@ -184,6 +188,7 @@ class Cyclical:
         return cycle, steps
 
     def _scale(self, cycle: int, step: float) -> float:
+        """S, after ``step`` finished steps since the warm-up."""
         if self.scale_fn is not None:
             scale = float(self.scale_fn(cycle if self.scale_mode == "cycle" else step))
             if not 0 <= scale < math.inf:
@@ -195,11 +200,11 @@ class Cyclical:
 
 
 def _steps_of(up: float, down: float, cycle_mult: float, cycles: int) -> float:
-    """Steps of the first cycles together, not rounded: a geometric sum."""
+    """Steps of the first ``cycles`` cycles together, not rounded: a geometric sum."""
     return (up + down) * (cycles if cycle_mult == 1 else (cycle_mult**cycles - 1) / (cycle_mult - 1))
 
 
-@lru_cache(maxsize=64)  # each cycle is asked for at each of its steps
+@lru_cache(maxsize=_CACHED_CYCLES)
 def _start_peak_end(up: float, down: float, cycle_mult: float, warmup: int, cycle: int) -> tuple[int, int, int]:
     start = warmup + _steps_of(up, down, cycle_mult, cycle - 1)
     peak = start + up * cycle_mult ** (cycle - 1)

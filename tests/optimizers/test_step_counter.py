@@ -1,4 +1,4 @@
-"""Finished steps of an optimizer, under all that can keep a step from being one."""
+"""Which calls of an optimizer count as finished steps."""
 
 from __future__ import annotations
 

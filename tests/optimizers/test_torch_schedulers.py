@@ -1,4 +1,4 @@
-"""After its rates are set, a scheduler gives what one that was built with them gives."""
+"""A scheduler whose learning rates were set gives the same values as one that was built with them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RATES = {"lr": 0.3, "base_lr": 0.15, "max_lr": 0.6, "one_cycle_max_lr": 0.9}
 RATIOS = [0.1, 1.0]
 Build = Callable[[torch.optim.Optimizer, float], Any]
 
-# name -> how it is built; the number is the learning rate of the fastest group (cycles: see below)
+# name -> how it is built, given the optimizer and its highest learning rate (in CYCLES: a factor of the rates)
 PLAIN: dict[str, Build] = {
     "LambdaLR": lambda o, _: schedulers.LambdaLR(o, lambda t: 1 / (1 + t)),
     "MultiplicativeLR": lambda o, _: schedulers.MultiplicativeLR(o, lambda _t: 0.9),
@@ -70,7 +70,7 @@ def test_every_scheduler_of_torch_is_here() -> None:
 @pytest.mark.parametrize("as_tensor", [False, True], ids=["float", "tensor"])
 @pytest.mark.parametrize(
     ("name", "steps_before"),
-    # SWALR goes on from the value of the last step to its absolute target, so that its past does count
+    # SWALR goes from the learning rate of the last step to an absolute target, so it depends on earlier steps
     [(name, steps) for name in [*PLAIN, *CYCLES] for steps in (0, 2, 7) if steps == 0 or name != "SWALR"],
 )
 def test_equals_a_scheduler_built_with_the_rates(name: str, steps_before: int, as_tensor: bool) -> None:

@@ -1,4 +1,4 @@
-"""Schedules against tables written out here, and against torch's CyclicLR and OneCycleLR."""
+"""Schedules compared with the tables below, and with torch's CyclicLR and OneCycleLR."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lightning_lr.schedules.warmup_stable_decay import WarmupStableDecay
 from lightning_lr.schedules.waves import Wave
 
 HALF = math.sqrt(0.5)
-# schedule -> {step: (cycle, base_factor, amplitude)}
+# name -> schedule, {step: (cycle, base_factor, amplitude)}
 TABLES: dict[str, tuple[Schedule, dict[int, tuple[int, float, float]]]] = {
     "triangular, 2 up and 4 down": (
         Cyclical(2, 4),
@@ -30,7 +30,7 @@ TABLES: dict[str, tuple[Schedule, dict[int, tuple[int, float, float]]]] = {
         Cyclical(2, 2, "triangular2", 0.5),
         {2: (1, 1, 1), 3: (1, 1, 0.5), 4: (2, 1, 0), 6: (2, 1, 0.5), 7: (2, 1, 0.25), 10: (3, 1, 0.25)},
     ),
-    "triangular2 that loses a tenth": (
+    "triangular2 with gamma 0.9": (
         Cyclical(2, 2, "triangular2", 0.9),
         {2: (1, 1, 1), 6: (2, 1, 0.9), 9: (3, 1, 0.405)},
     ),
@@ -38,7 +38,7 @@ TABLES: dict[str, tuple[Schedule, dict[int, tuple[int, float, float]]]] = {
         Cyclical(2, 2, "exp_range", 0.9),
         {0: (1, 1, 0), 1: (1, 1, 0.45), 2: (1, 1, 0.81), 3: (1, 1, 0.3645), 4: (2, 1, 0), 6: (2, 1, 0.531441)},
     ),
-    "exp_range behind a warm-up": (
+    "exp_range after a warm-up": (
         Cyclical(1, 1, "exp_range", 0.5, warmup=2, num_cycles=2),
         {
             0: (0, 1 / 3, 0),
@@ -50,7 +50,7 @@ TABLES: dict[str, tuple[Schedule, dict[int, tuple[int, float, float]]]] = {
             6: (2, 1, 0),
         },
     ),
-    "all at once": (  # cosine cycles from 2, 8, 20 to 44, of which the peaks are at 4, 12 and 28
+    "all at once": (  # cycles start at 2, 8 and 20 and end at 44; their peaks are at 4, 12 and 28
         Cyclical(2, 4, "triangular2", 0.5, wave="cosine", cycle_mult=2.0, num_cycles=3, warmup=2),
         {1: (0, 2 / 3, 0), 2: (1, 1, 0), 3: (1, 1, 0.5), 4: (1, 1, 1), 5: (1, 1, (1 + HALF) / 2), 6: (1, 1, 0.5)}
         | {8: (2, 1, 0), 12: (2, 1, 0.5), 16: (2, 1, 0.25), 20: (3, 1, 0), 28: (3, 1, 0.25), 36: (3, 1, 0.125)}
@@ -67,25 +67,25 @@ TABLES: dict[str, tuple[Schedule, dict[int, tuple[int, float, float]]]] = {
             5: (1, 1, 0.5),
         },
     ),
-    "own scale by cycle": (
+    "scale_fn of the cycle": (
         Cyclical(2, 2, scale_fn=math.sqrt),
         {2: (1, 1, 1), 4: (2, 1, 0), 6: (2, 1, math.sqrt(2)), 10: (3, 1, math.sqrt(3))},
     ),
-    "own scale by step": (
+    "scale_fn of the step": (
         Cyclical(2, 2, scale_fn=math.sqrt, scale_mode="iterations"),
         {0: (1, 1, 0), 1: (1, 1, 0.5), 2: (1, 1, math.sqrt(2)), 6: (2, 1, math.sqrt(6))},
     ),
     "growing": (
-        Cyclical(1, 2, cycle_mult=2.0),  # cycles from 0, 3, 9, 21
+        Cyclical(1, 2, cycle_mult=2.0),  # cycles start at 0, 3, 9 and 21
         {0: (1, 1.0, 0), 1: (1, 1, 1), 2: (1, 1, 0.5), 3: (2, 1, 0), 4: (2, 1, 0.5), 5: (2, 1, 1), 8: (2, 1, 0.25)}
         | {9: (3, 1, 0), 13: (3, 1, 1), 20: (3, 1, 0.125), 21: (4, 1, 0)},
     ),
     "shrinking": (
-        Cyclical(4, 4, cycle_mult=0.5, num_cycles=3),  # from 0, 8, 12, to 14
+        Cyclical(4, 4, cycle_mult=0.5, num_cycles=3),  # cycles start at 0, 8 and 12 and end at 14
         {4: (1, 1.0, 1), 7: (1, 1, 0.25), 8: (2, 1, 0), 10: (2, 1, 1), 12: (3, 1, 0), 13: (3, 1, 1), 14: (3, 1, 0)}
         | {15: (3, 1, 0), 1000: (3, 1, 0)},
     ),
-    "two cycles behind a warm-up": (
+    "two cycles after a warm-up": (
         Cyclical(2, 2, warmup=3, num_cycles=2),
         {0: (0, 0.25, 0), 1: (0, 0.5, 0), 2: (0, 0.75, 0), 3: (1, 1, 0), 5: (1, 1, 1), 6: (1, 1, 0.5), 7: (2, 1, 0)}
         | {9: (2, 1, 1), 10: (2, 1, 0.5), 11: (2, 1, 0), 12: (2, 1, 0)},
@@ -142,8 +142,8 @@ def test_arrays_and_tensors_are_the_values_of_single_steps(name: str) -> None:
 
 @given(low=st.floats(1e-5, 1), factor=st.floats(1, 100))
 @settings(max_examples=1000, deadline=None)
-def test_turns_are_the_bounds_themselves(low: float, factor: float) -> None:
-    """``low + (high - low)`` is a rounding beside ``high`` for one pair in sixty."""
+def test_the_bounds_are_reached_exactly(low: float, factor: float) -> None:
+    """``low + (high - low)`` differs from ``high`` by a rounding error for one pair in sixty."""
     high = low * factor
     assert [lr_at(Cyclical(3, 3), step, low, high) for step in (0, 3, 6)] == [low, high, low]
     assert lr_at(OneCycle(10, 0.5), 4, low, high) == high
@@ -182,9 +182,9 @@ def test_cycles_follow_each_other_without_a_gap(up: float, down: float, mult: fl
     warmup=st.integers(0, 20),
 )
 @settings(max_examples=300, deadline=None)
-def test_fitted_cycles_end_with_the_run(step_size: float, steps: int, mult: float, warmup: int) -> None:
+def test_stretched_cycles_end_with_the_run(step_size: float, steps: int, mult: float, warmup: int) -> None:
     cycles = Cyclical(step_size, step_size, cycle_mult=mult, warmup=warmup)
-    assume(step_size * 2 <= steps - warmup)  # else there is one cycle, shrunk
+    assume(step_size * 2 <= steps - warmup)  # otherwise there is one cycle, shorter than asked for
     stretched = cycles.stretched_to(steps)
     assert stretched.total_steps == steps
     assert stretched.up / stretched.down == pytest.approx(1)
@@ -197,7 +197,7 @@ def test_fitted_cycles_end_with_the_run(step_size: float, steps: int, mult: floa
 
 
 def _torchs(make: Any, steps: int, **group: Any) -> tuple[list[float], list[float]]:
-    """Learning rates and momenta that torch's scheduler gives for each step."""
+    """The learning rate and the momentum of each step under a scheduler of torch."""
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], **{"lr": 0.1, "momentum": 0.5, **group})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -221,7 +221,7 @@ def _torchs(make: Any, steps: int, **group: Any) -> tuple[list[float], list[floa
 )
 @settings(max_examples=1000, deadline=None)
 def test_equals_torchs_cyclic_lr(up: int, down: int, mode: Mode, gamma: float, base_lr: float, factor: float) -> None:
-    """To 1e-12 of max_lr: torch computes the phase as a float, so it is off by rounding where ours is exact."""
+    """Within 1e-12 of max_lr: torch computes the phase with rounding errors where ours is exact."""
     max_lr, steps = base_lr * factor, 3 * (up + down)
     theirs, momenta = _torchs(
         lambda optimizer: torch.optim.lr_scheduler.CyclicLR(
@@ -249,7 +249,7 @@ def test_equals_torchs_cyclic_lr(up: int, down: int, mode: Mode, gamma: float, b
 def test_equals_torchs_one_cycle_lr(
     total: int, pct_start: float, three_phase: bool, wave: Wave, max_lr: float, div: float, final: float
 ) -> None:
-    """Wherever the rise has at least a part of a step: see below for what torch does without."""
+    """If the rise takes more than 0 steps. The tests below show what torch does otherwise."""
     pct_start = pct_start / 2 if three_phase else pct_start
     assume(pct_start * total > 1.001)
     theirs, momenta = _torchs(
@@ -274,17 +274,17 @@ def test_equals_torchs_one_cycle_lr(
     )
 
 
-# What is not equal, since torch is wrong there (torch 2.13, each measured here).
+# Where torch 2.13 is wrong, ours differs on purpose. Each test shows what torch does.
 
 
-def test_torch_invents_a_momentum() -> None:
-    """``cycle_momentum=True``, the default, gives SGD without momentum one of 0.9; ours cycles it only when asked."""
+def test_torch_gives_a_momentum_to_sgd_without_one() -> None:
+    """``cycle_momentum=True``, the default, sets it to 0.9. Ours sets momentum only if the user asks for it."""
     _, momenta = _torchs(lambda optimizer: torch.optim.lr_scheduler.CyclicLR(optimizer, 0.1, 0.2, 2), 2, momentum=0.0)
     assert momenta[0] == 0.9
 
 
-def test_torchs_one_cycle_jumps_up_behind_its_end() -> None:
-    """Step N of N jumps back to the rate before the end, and the one after it raises; ours stays at the end."""
+def test_torchs_one_cycle_jumps_up_after_its_end() -> None:
+    """The step after the last one goes back to a higher rate, and the next raises. Ours keeps the last rate."""
     theirs, _ = _torchs(lambda optimizer: torch.optim.lr_scheduler.OneCycleLR(optimizer, 1.0, total_steps=5), 6)
     assert theirs[5] > 1000 * theirs[4]
     with pytest.raises(ValueError, match="Tried to step 6 times"):
@@ -294,7 +294,7 @@ def test_torchs_one_cycle_jumps_up_behind_its_end() -> None:
 
 
 def test_torchs_one_cycle_divides_by_zero_without_a_rise() -> None:
-    """``pct_start * total_steps == 1``: ours starts at the peak."""
+    """With ``pct_start * total_steps == 1``. Ours starts at the peak."""
     with pytest.raises(ZeroDivisionError):
         _torchs(lambda optimizer: torch.optim.lr_scheduler.OneCycleLR(optimizer, 1.0, total_steps=5, pct_start=0.2), 2)
     assert [round(OneCycle(5, 0.2, wave="triangle").at(step).amplitude, 12) for step in range(5)] == [
@@ -307,7 +307,7 @@ def test_torchs_one_cycle_divides_by_zero_without_a_rise() -> None:
 
 
 def test_torchs_one_cycle_never_peaks_if_it_rises_for_less_than_a_step() -> None:
-    """``pct_start * total_steps < 1``: torch's peak lies before step 0, so that it starts on the way down."""
+    """With ``pct_start * total_steps < 1``, torch's peak lies before step 0. Ours starts at the peak."""
     theirs, _ = _torchs(
         lambda optimizer: torch.optim.lr_scheduler.OneCycleLR(
             optimizer, 1.0, total_steps=10, pct_start=0.05, anneal_strategy="linear"
@@ -319,7 +319,7 @@ def test_torchs_one_cycle_never_peaks_if_it_rises_for_less_than_a_step() -> None
 
 
 def test_torchs_exp_range_may_grow() -> None:
-    """A gamma above 1 is taken and exceeds ``max_lr``; `CyclicalLR` refuses it."""
+    """It accepts a gamma above 1 and exceeds ``max_lr``. `CyclicalLR` refuses such a gamma."""
     theirs, _ = _torchs(
         lambda optimizer: torch.optim.lr_scheduler.CyclicLR(
             optimizer, 0.0, 0.1, 2, mode="exp_range", gamma=1.5, cycle_momentum=False
@@ -330,7 +330,7 @@ def test_torchs_exp_range_may_grow() -> None:
 
 
 def test_torch_forgets_the_scale_fn() -> None:
-    """A function is saved as None and the loaded scheduler is plain triangular; ours is built by its name again."""
+    """It saves a function as None, so a loaded scheduler is triangular. Ours saves the name and imports it."""
 
     def make(optimizer: Any) -> Any:
         return torch.optim.lr_scheduler.CyclicLR(
