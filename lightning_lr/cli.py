@@ -61,14 +61,14 @@ def preview(config: Path, output: Path, steps: int | None = None, steps_per_epoc
         if steps is None and epochs is None:
             raise ValueError("the length of the run is not in the trainer's section: give --steps.")
         if steps is None and steps_per_epoch is None:
-            if "" in callback.units:
+            if "" in callback.length_units:
                 raise ValueError("some lengths are in steps, the run is in epochs: give --steps_per_epoch.")
             steps_per_epoch, unit = _STEPS_OF_AN_EPOCH, "epoch"
         limits = [steps, epochs * steps_per_epoch if epochs and steps_per_epoch else None]
         steps = min(limit for limit in limits if limit is not None)
-    of_max_lr = callback.bounds_open
+    of_max_lr = callback.bounds_left_open
     if of_max_lr:  # a range test will find them: drawn as a share
-        callback.take(Suggestion(1.0, 0.25, 1.0, 1.0, True, ()))
+        callback.set_bounds_from(Suggestion(1.0, 0.25, 1.0, 1.0, True, ()))
     figure = callback.preview(steps, steps_per_epoch).figure(None if unit == "step" else _STEPS_OF_AN_EPOCH, of_max_lr)
     figure.savefig(output)
     print(

@@ -1,116 +1,84 @@
-"""Constructor arguments in a checkpoint, and what a resumed callback says when they are not its own."""
+"""Checks of constructor arguments. Each raises a ValueError that names the argument, the rule and the value."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Iterable
 from numbers import Real
 from pathlib import Path
-from pkgutil import resolve_name
 from typing import Any
 
-import numpy as np
-from lightning.pytorch.utilities import rank_zero_warn
 
-
-def plain_arguments(names: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of a constructor, called with its ``locals()`` in its first line, as torch saves and loads them.
-
-    >>> plain_arguments({"self": object(), "at_epochs": (0, 5), "output_dir": Path("curves"), "lr": np.float64(0.1)})
-    {'at_epochs': [0, 5], 'output_dir': 'curves', 'lr': 0.1}
-    """
-    arguments = {name: value for name, value in names.items() if name not in ("self", "__class__")}
-    return {name: dotted_name(name, value) if callable(value) else plain(value) for name, value in arguments.items()}
-
-
-def plain(value: Any) -> Any:
-    """A value in types that torch loads with ``weights_only=True``: no tuples, paths or numbers of NumPy.
-
-    >>> plain({"head": np.float32(0.5), "backbone": (np.int64(1), 2)})
-    {'head': 0.5, 'backbone': [1, 2]}
-    """
-    if isinstance(value, Mapping):
-        return {name: plain(each) for name, each in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [plain(each) for each in value]
-    if isinstance(value, (np.generic, np.ndarray)):
-        return value.tolist()
-    return str(value) if isinstance(value, Path) else value
-
-
-def dotted_name(argument: str, function: Callable[..., Any]) -> str:
-    """The name by which a function can be imported.
-
-    >>> import math
-    >>> dotted_name("scale_fn", math.exp)
-    'math.exp'
-
-    Raises:
-        ValueError: if there is none: a lambda, or a function within another one.
-    """
-    module, name = (getattr(function, attribute, "<none>") for attribute in ("__module__", "__qualname__"))
-    if "<" in f"{module}{name}":
-        raise ValueError(
-            f"{argument} must be a function that can be imported, since checkpoints and configs hold its name, got"
-            f" {function!r}: define it at the top of a module."
-        )
-    return f"{module}.{name}"
-
-
-def imported(argument: str, path: str) -> Callable[..., Any]:
-    """The function that a dotted path names.
-
-    >>> imported("scale_fn", "math.sqrt")(4)
-    2.0
-
-    Raises:
-        ValueError: if there is none.
-    """
-    try:
-        function: Any = resolve_name(path)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ValueError(f"{argument} must be the dotted path of a function, got {path!r}: {error}.") from error
-    if not callable(function):
-        raise ValueError(f"{argument} must be the dotted path of a function, got {path!r}, which is none.")
-    return function  # type: ignore[no-any-return]
-
-
-def check_flags(**given: bool) -> None:
-    """Raise a ValueError unless all are true or false: a text such as "no" would pass for true."""
-    for argument, value in given.items():
+def check_flags(**flags: Any) -> None:
+    """Raise a ValueError unless all are true or false: a text such as "no" would count as true."""
+    for argument, value in flags.items():
         if not isinstance(value, bool):
             raise ValueError(f"{argument} must be true or false, got {value!r}.")
 
 
-def check_numbers(**given: float | None) -> None:
-    """Raise a ValueError unless all are numbers, or None."""
-    for argument, value in given.items():
-        if value is not None and (isinstance(value, bool) or not isinstance(value, Real)):
-            raise ValueError(f"{argument} must be a number, got {value!r}.")
+def check_choice(argument: str, value: Any, choices: Iterable[str]) -> None:
+    """Raise a ValueError unless the value is one of the choices."""
+    choices = list(choices)
+    if value not in choices:
+        raise ValueError(f"{argument} must be one of {', '.join(choices)}, got {value!r}.")
 
 
-def folder(argument: str, given: str | Path | None) -> Path | None:
-    """Where to write, None for nowhere.
+def check_number(
+    argument: str, value: Any, *, above: float | None = None, at_least: float | None = None, at_most: float = math.inf
+) -> None:
+    """Raise a ValueError unless the value is a number, and within the limits if a lower one is given.
 
-    Raises:
-        ValueError: if it is no path, or that of a file.
+    >>> check_number("gamma", 1.5, above=0, at_most=1)
+    Traceback (most recent call last):
+    ValueError: gamma must be above 0 and at most 1, got 1.5.
+
+    Args:
+        argument: its name, for the error message.
+        value: a number, or None, which passes.
+        above: excluded lower limit. Infinity and NaN are then refused too.
+        at_least: included lower limit. Infinity and NaN are then refused too.
+        at_most: included upper limit.
     """
-    if given is None:
+    if value is None:
+        return
+    if not _is_number(value):
+        raise ValueError(f"{argument} must be a number, got {value!r}.")
+    if above is None and at_least is None:
+        return
+    is_high_enough = value > above if above is not None else value >= at_least
+    if not (is_high_enough and value <= at_most and math.isfinite(value)):
+        lower = f"above {above:g}" if above is not None else f"at least {at_least:g}"
+        rule = f"finite and {lower}" if math.isinf(at_most) else f"{lower} and at most {at_most:g}"
+        raise ValueError(f"{argument} must be {rule}, got {value}.")
+
+
+def check_int(argument: str, value: Any, at_least: int) -> int:
+    """The value as an int. Raise a ValueError unless it is a whole number of at least ``at_least``.
+
+    >>> check_int("num_cycles", 3.0, at_least=1)
+    3
+    """
+    if not _is_number(value) or value % 1 != 0 or value < at_least:
+        raise ValueError(f"{argument} must be a whole number of at least {at_least}, got {value!r}.")
+    return int(value)
+
+
+def check_index(argument: str, value: Any) -> None:
+    """Raise a ValueError unless the value is a position in a list, from 0, or None."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+        raise ValueError(f"{argument} must be the position of one, from 0, got {value!r}.")
+
+
+def check_folder(argument: str, value: str | Path | None) -> Path | None:
+    """The folder to write to as a path, None for nowhere. Raise a ValueError if the value is no path or is a file."""
+    if value is None:
         return None
-    if not isinstance(given, (str, Path)):
-        raise ValueError(f"{argument} must be the path of a folder, got {given!r}.")
-    if Path(given).is_file():
-        raise ValueError(f"{argument} must be a folder, which is made if there is none, got the file {given}.")
-    return Path(given)
+    if not isinstance(value, (str, Path)):
+        raise ValueError(f"{argument} must be the path of a folder, got {value!r}.")
+    if Path(value).is_file():
+        raise ValueError(f"{argument} must be a folder, which is created if it is missing, got the file {value}.")
+    return Path(value)
 
 
-def warn_if_changed(owner: str, saved: dict[str, Any], now: dict[str, Any]) -> set[str]:
-    """Report by name every constructor argument that differs from the checkpoint's. The new values hold.
-
-    Returns:
-        Their names.
-    """
-    changed = [name for name in now if name in saved and saved[name] != now[name]]
-    if changed:
-        told = ", ".join(f"{name}: {saved[name]!r} -> {now[name]!r}" for name in changed)
-        rank_zero_warn(f"{owner} is resumed with changed arguments, which now hold: {told}.")
-    return set(changed)
+def _is_number(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)

@@ -1,54 +1,56 @@
-"""What the callbacks that set the learning rate by a schedule have in common."""
+"""`ScheduledLR`: the base of all callbacks that set the learning rate by a schedule.
+
+To add one, write the schedule in `lightning_lr.schedules`, and its callback as `warmup_stable_decay_lr.py` does.
+"""
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, is_dataclass
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any, ClassVar
 
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import BaseFinetuning, StochasticWeightAveraging
+from lightning.pytorch.callbacks import BaseFinetuning
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch.optim import Optimizer
 
-from lightning_lr.callbacks._arguments import warn_if_changed
+from lightning_lr.callbacks._applied import Applied
+from lightning_lr.callbacks._arguments import check_index
+from lightning_lr.callbacks._optimizer_checks import check_hyperparameter, check_optimizer_index, check_sole_driver
+from lightning_lr.callbacks._saved_arguments import warn_if_changed
+from lightning_lr.callbacks._schedule_run import FittedSchedule, ScheduleRun
+from lightning_lr.callbacks._skipped_hooks import EMPTY_HOOKS, SkippedHooks
 from lightning_lr.optimizers.param_groups import lr_ratios, optimizer_names
-from lightning_lr.optimizers.step_counter import StepCounter
 from lightning_lr.range_test.suggestion import Suggestion
-from lightning_lr.schedules.base import Schedule
 from lightning_lr.schedules.bounds import Bounds
 from lightning_lr.schedules.durations import Duration
 from lightning_lr.schedules.inverse_range import InverseRange
 from lightning_lr.schedules.preview import Preview, preview
-from lightning_lr.schedules.tracker import ScheduleTracker
 from lightning_lr.schedules.writer import ScheduleWriter
 from lightning_lr.trainer.lr_tracer import LRTracer
 from lightning_lr.trainer.run_lengths import steps_per_epoch, steps_per_run
 
-# of every batch: Lightning's call of one takes longer than a step of the schedule
-_HOOKS_WITHOUT_USE = ("on_before_zero_grad", "on_before_backward", "on_after_backward", "on_before_optimizer_step")
-
 
 class ScheduledLR(Callback, ABC):
-    """Sets the learning rate of every optimizer step by a schedule between two bounds.
-
-    Each optimizer is counted by its own finished steps. A run that is resumed with a schedule of other lengths goes on
-    from the same phase.
+    """Sets the learning rate of every optimizer step by a schedule between two bounds, see `CyclicalLR`.
 
     Args:
-        arguments: of the constructor, as they go into a checkpoint.
-        bounds: None to leave them to `LRRangeTest`.
-        lengths: arguments that are durations; None leaves one out.
-        optimizer: position of the only one to be driven; all if None.
-        momentum: lowest and highest, moved against the learning rate.
+        arguments: constructor arguments, as they are saved in a checkpoint.
+        bounds: of the learning rate; None to leave them to `LRRangeTest`.
+        lengths: constructor arguments that are durations; those that are None are left out.
+        optimizer: position of the only optimizer to be driven; all if None.
+        momentum: lowest and highest value, moved inversely to the learning rate.
         weight_decay: likewise.
+
+    Attributes:
+        bounds_left_open: whether the constructor left the bounds to `LRRangeTest`.
     """
 
-    _what_sets_bounds: ClassVar[str]
-    state_key = ""  # an attribute in the place of a property: Lightning asks for it at every hook
+    _bound_arguments: ClassVar[str]  # constructor arguments that set the bounds, for error messages
+    state_key = ""  # an attribute, not a property, since Lightning reads it at every hook
 
     def __init__(
         self,
@@ -56,278 +58,190 @@ class ScheduledLR(Callback, ABC):
         bounds: Bounds | None,
         lengths: Mapping[str, int | str | None],
         optimizer: int | None = None,
-        momentum: InverseRange | None = None,
-        weight_decay: InverseRange | None = None,
+        momentum: tuple[float, float] | None = None,
+        weight_decay: tuple[float, float] | None = None,
     ) -> None:
-        is_position = isinstance(optimizer, int) and not isinstance(optimizer, bool) and optimizer >= 0
-        if optimizer is not None and not is_position:
-            raise ValueError(f"optimizer must be the position of one, from 0, got {optimizer!r}.")
+        check_index("optimizer", optimizer)
         self._arguments = arguments
         self._bounds = bounds
-        self._bounds_open = bounds is None
+        self.bounds_left_open = bounds is None
         self._durations = {name: Duration.parse(name, length) for name, length in lengths.items() if length is not None}
         self._optimizer_index = optimizer
         self.state_key = type(self).__qualname__ if optimizer is None else self._generate_state_key(optimizer=optimizer)
         self._momentum = None if momentum is None else InverseRange.checked("momentum", momentum, 1.0)
-        self._weight_decay = (
-            None if weight_decay is None else InverseRange.checked("weight_decay", weight_decay, math.inf)
-        )
-        self._schedule: Schedule | None = None  # known at the start of training
-        self._optimizers: list[Optimizer] = []  # that are driven
-        self._counters: list[StepCounter] = []
-        self._left_out: list[str] = []  # hooks
-        self._trackers: list[ScheduleTracker] = []  # one an optimizer
-        self._writer: ScheduleWriter | None = None
-        self._before = 0  # optimizer steps of the run before the schedule: a resumed run may begin with one
-        self._saved: dict[str, Any] = {}  # `_progress` of a run that has ended or is resumed
-        self._tracer = LRTracer()
+        self._weight_decay: InverseRange | None = None
+        if weight_decay is not None:
+            self._weight_decay = InverseRange.checked("weight_decay", weight_decay, math.inf)
+        self._run: ScheduleRun | None = None  # while training
+        self._saved_run: dict[str, Any] = {}  # state of the last run, or of the one that is resumed
+        self._skipped_hooks = SkippedHooks(self, base=ScheduledLR)
+        self._tag = "cyclical_lr/"
+        self.lr_tracer = LRTracer(self._position_values)
 
     @abstractmethod
-    def _schedule_for(self, lengths: dict[str, int], run: float, fit: bool) -> tuple[Schedule, float | None]:
-        """The schedule, and its own end if that is to be the run's.
+    def set_bounds_from(self, suggestion: Suggestion) -> Applied:
+        """Set the bounds to those that a range test or a search suggests, and say so."""
+
+    @abstractmethod
+    def _build_schedule(self, lengths: dict[str, int], run_steps: float, fast_dev_run: bool) -> FittedSchedule:
+        """The schedule of a run.
 
         Args:
             lengths: the durations in optimizer steps.
-            run: optimizer steps that the schedule has, infinite if not known.
-            fit: false in a trial run that is too short for anything.
+            run_steps: optimizer steps of the run, infinite if not known.
+            fast_dev_run: whether the run is a trial of a few steps, into which no length need fit.
         """
 
-    @abstractmethod
-    def take(self, suggestion: Suggestion) -> str:
-        """Take the bounds from a suggestion, and say which call of the constructor would give them."""
-
     @property
-    def bounds_open(self) -> bool:
-        """Whether the constructor left the bounds to `LRRangeTest`."""
-        return self._bounds_open
-
-    @property
-    def units(self) -> set[str]:
-        """What its lengths are counted in: "" for steps, "ep" for epochs, "run" for the length of the run."""
+    def length_units(self) -> set[str]:
+        """Units of the lengths: "" for optimizer steps, "ep" for epochs, "run" for shares of the run."""
         return {duration.unit for duration in self._durations.values()}
 
-    def drives(self, position: int) -> bool:
-        """Whether it sets the learning rate of the optimizer at a position in ``configure_optimizers``."""
-        return self._optimizer_index in (None, position)
+    def drives_optimizer(self, index: int) -> bool:
+        """Whether it sets the learning rate of the optimizer at this position in ``configure_optimizers``."""
+        return self._optimizer_index in (None, index)
 
     def preview(self, steps: int, steps_per_epoch: int | None = None) -> Preview:
-        """What training would use, without training; `Preview.figure` draws it.
+        """The values that training will use. `Preview.figure` draws them.
 
         Args:
             steps: optimizer steps of the run.
-            steps_per_epoch: needed where a length is in epochs.
+            steps_per_epoch: needed if a length is in epochs.
 
         Raises:
-            ValueError: if the bounds were left open, or the number of steps is below 1 or is missing where needed.
+            ValueError: if the bounds were left open, or a number of steps is below 1 or needed and missing.
         """
+        name = type(self).__name__
         if self._bounds is None:
-            raise ValueError(f"A preview of {type(self).__name__} needs its bounds: give {self._what_sets_bounds}.")
+            raise ValueError(f"A preview of {name} needs its bounds: give {self._bound_arguments}.")
         if steps < 1:
             raise ValueError(f"steps must be at least 1, got {steps}.")
-        if "ep" in self.units and (steps_per_epoch is None or steps_per_epoch < 1):
+        if "ep" in self.length_units and (steps_per_epoch is None or steps_per_epoch < 1):
             raise ValueError(
-                f"steps_per_epoch must be at least 1, since lengths of {type(self).__name__} are in epochs, got"
-                f" {steps_per_epoch}."
+                f"steps_per_epoch must be at least 1, since lengths of {name} are in epochs, got {steps_per_epoch}."
             )
-        lengths = self._lengths_in(math.inf if steps_per_epoch is None else steps_per_epoch, steps)
-        schedule, _ = self._schedule_for(lengths, steps, fit=True)
+        lengths = self._lengths_in_steps(math.inf if steps_per_epoch is None else steps_per_epoch, steps)
+        schedule = self._build_schedule(lengths, steps, fast_dev_run=False).schedule
         return preview(schedule, self._bounds, steps, self._momentum, self._weight_decay)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         name = type(self).__name__
-        if self._optimizer_index is not None and self._optimizer_index >= len(trainer.optimizers):
-            raise MisconfigurationException(
-                f"{name}(optimizer={self._optimizer_index}) must name one of the {len(trainer.optimizers)} optimizers,"
-                " by its position from 0."
-            )
-        driven = [optimizer for i, optimizer in enumerate(trainer.optimizers) if self.drives(i)]
-        for rival in self._rivals(trainer, driven):
-            raise MisconfigurationException(
-                f"{name} and {type(rival).__name__} would both set the learning rate: leave one of them out."
-            )
-        lr_ratios(driven)  # raises where there is no learning rate to cycle
-        for key, given in (("momentum", self._momentum), ("weight_decay", self._weight_decay)):
-            for optimizer in driven:
-                keys = {"momentum", "betas"} if key == "momentum" else {key}
-                if given is not None and not all(keys & group.keys() for group in optimizer.param_groups):
-                    raise MisconfigurationException(
-                        f"{name}({key}={tuple(given)}) needs an optimizer that has {key.replace('_', ' ')}, which"
-                        f" {type(optimizer).__name__} has not: leave {key} out."
-                    )
+        check_optimizer_index(name, self._optimizer_index, trainer)
+        check_sole_driver(self, trainer)
+        driven = self._driven_optimizers(trainer)
+        lr_ratios(driven)  # raises if there is no learning rate
+        check_hyperparameter(name, "momentum", self._momentum, driven)
+        check_hyperparameter(name, "weight_decay", self._weight_decay, driven)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # the first hook in which counts, bounds and learning rates are restored under every strategy
-        self._tracer.start(trainer, self)
-        self._optimizers = [optimizer for i, optimizer in enumerate(trainer.optimizers) if self.drives(i)]
-        self._name = (
-            optimizer_names(trainer.optimizers)[self._optimizer_index] if self._optimizer_index is not None else ""
-        )
-        if trainer.global_step == 0 or len(self._saved.get("courses", [])) != len(self._optimizers):
-            self._saved = {}  # a new run
-        self._writer = ScheduleWriter(
-            self._optimizers, self._bounds, self._momentum, self._weight_decay, self._saved.get("groups")
-        )
-        self._lay_out(trainer)
-        self._counters = [
-            StepCounter(optimizer, self._goes_on(i), self._trackers[i].count)
-            for i, optimizer in enumerate(self._optimizers)
-        ]
-        self._leave_out_hooks(vars(trainer)["callbacks"])
-        self._write()
+        self.lr_tracer.start(trainer, self)
+        if self._optimizer_index is not None:
+            self._tag = f"cyclical_lr/{optimizer_names(trainer.optimizers)[self._optimizer_index]}/"
+        self._run = self._start_run(trainer)
+        self._skip_hooks(vars(trainer)["callbacks"])
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # by now a range test has set them, wherever it stands in the list
+        # By now a range test has set the bounds, wherever it stands in the list of callbacks.
         if self._bounds is None and not vars(trainer)["fast_dev_run"]:
             raise MisconfigurationException(
-                f"{type(self).__name__} has no bounds: give {self._what_sets_bounds}, or add LRRangeTest to the"
+                f"{type(self).__name__} has no bounds: give {self._bound_arguments}, or add LRRangeTest to the"
                 f" Trainer, with apply=True and the first epoch in at_epochs, which sets them."
             )
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        if batch_idx == 0:  # finetuning adds groups, and sets their rates, when an epoch starts
-            self._write()
+        # Finetuning callbacks add groups and set their learning rates when an epoch starts.
+        if batch_idx == 0 and self._run is not None:
+            self._run.write()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._tracer.batch_end(outputs)
+        self.lr_tracer.batch_end(outputs)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.current_epoch == 0 and not pl_module.automatic_optimization and self.units & {"ep", "run"}:
-            expected = steps_per_epoch(trainer)
-            for optimizer, tracker in zip(self._optimizers, self._trackers, strict=True):
-                if math.isfinite(expected) and tracker.count != expected:
-                    rank_zero_warn(
-                        f"{type(self).__name__} took an epoch for {expected:g} steps of {type(optimizer).__name__},"
-                        f" one a batch, but it made {tracker.count}: give lengths in steps."
-                    )
+        depends_on_epoch = self.length_units & {"ep", "run"}
+        if trainer.current_epoch > 0 or pl_module.automatic_optimization or not depends_on_epoch or self._run is None:
+            return
+        expected = steps_per_epoch(trainer)
+        for optimizer, tracker in zip(self._run.optimizers, self._run.trackers, strict=True):
+            if math.isfinite(expected) and tracker.count != expected:
+                rank_zero_warn(
+                    f"{type(self).__name__} took an epoch for {expected:g} steps of {type(optimizer).__name__},"
+                    f" one a batch, but it made {tracker.count}: give lengths in steps."
+                )
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._let_go()
+        self._end_run()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        self._let_go()
+        self._end_run()
 
     def state_dict(self) -> dict[str, Any]:
         return {
             "arguments": self._arguments,
             "bounds": None if self._bounds is None else asdict(self._bounds),
-            "progress": self._progress(),
+            "progress": self._saved_run if self._run is None else self._run.state(),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        saved, now = state_dict["arguments"], self._arguments
-        warn_if_changed(type(self).__name__, saved, now)
-        of_bounds = [name for name in ("base_lr", "max_lr", "div_factor") if name in now]
-        if state_dict["bounds"] is not None and all(saved[name] == now[name] for name in of_bounds):
-            self._bounds = Bounds(**state_dict["bounds"])  # they may have been set after the constructor
-        self._saved = state_dict["progress"]
-
-    def _progress(self) -> dict[str, Any]:
-        """Where a run stands, or stood when it ended; empty before the first."""
-        if self._writer is None:
-            return self._saved
-        return {
-            "before": self._before,
-            "courses": [tracker.state() for tracker in self._trackers],
-            "schedule": self._numbers(),
-            "groups": self._writer.state(),
-        }
-
-    def _rivals(self, trainer: Trainer, driven: list[Optimizer]) -> list[object]:
-        """What else would set the learning rate of the optimizers that are driven."""
-        rivals: list[object] = [
-            config.scheduler
-            for config in trainer.lr_scheduler_configs
-            if any(getattr(config.scheduler, "optimizer", optimizer) is optimizer for optimizer in driven)
-        ]
-        for other in vars(trainer)["callbacks"]:
-            both = isinstance(other, ScheduledLR) and other is not self
-            if isinstance(other, StochasticWeightAveraging) or (
-                both and any(self.drives(i) and other.drives(i) for i in range(len(trainer.optimizers)))
-            ):
-                rivals.append(other)
-        return rivals
-
-    def _lay_out(self, trainer: Trainer) -> None:
-        """Build the schedule for this run, and take it up at the phase that a checkpoint's had."""
-        # Lightning counts the steps of all optimizers together
-        self._before = self._saved.get("before", trainer.global_step // len(trainer.optimizers))
-        run = steps_per_run(trainer) - self._before
-        lengths = self._lengths_in(steps_per_epoch(trainer), run)
-        self._schedule, end = self._schedule_for(lengths, run, fit=not vars(trainer)["fast_dev_run"])
-        saved = self._saved.get("courses", [])
-        if not saved:
-            self._trackers = [ScheduleTracker(self._schedule) for _ in self._optimizers]
-        elif self._saved["schedule"] == self._numbers():
-            self._trackers = [ScheduleTracker.from_state(self._schedule, each) for each in saved]
-        else:
-            self._trackers = [ScheduleTracker.from_phase(self._schedule, each, end, run) for each in saved]
-            rank_zero_info(f"{type(self).__name__} goes on from its phase with the new lengths.")
-
-    def _lengths_in(self, epoch: float, run: float) -> dict[str, int]:
-        return {name: duration.steps(name, epoch, run) for name, duration in self._durations.items()}
-
-    def _numbers(self) -> dict[str, Any]:
-        """Numbers that make two schedules the same."""
-        if not is_dataclass(self._schedule):
-            return {}
-        return {name: value for name, value in asdict(self._schedule).items() if name != "scale_fn"}
+        saved, current = state_dict["arguments"], self._arguments
+        warn_if_changed(type(self).__name__, saved, current)
+        names = [name for name in ("base_lr", "max_lr", "div_factor") if name in current]
+        if state_dict["bounds"] is not None and all(saved[name] == current[name] for name in names):
+            self._bounds = Bounds(**state_dict["bounds"])  # may have been set after the constructor
+        self._saved_run = state_dict["progress"]
 
     def _set_bounds(self, bounds: Bounds) -> None:
-        if self._writer is not None:
-            self._writer.set_bounds(bounds)
+        if self._run is not None:
+            self._run.set_bounds(bounds)
         self._bounds = bounds
-        self._write()
 
-    def _goes_on(self, i: int) -> Callable[[int], None]:
-        """What happens when an optimizer has finished a step. A closure: it is called at every step."""
-        assert self._writer is not None
-        tracker, write = self._trackers[i], self._writer.write
+    def _start_run(self, trainer: Trainer) -> ScheduleRun:
+        """Begin the schedule, or go on where the saved run stood."""
+        optimizers = self._driven_optimizers(trainer)
+        saved = self._saved_run
+        if trainer.global_step == 0 or len(saved.get("courses", [])) != len(optimizers):
+            saved = self._saved_run = {}  # a new run
+        writer = ScheduleWriter(optimizers, self._bounds, self._momentum, self._weight_decay, saved.get("groups"))
+        # Lightning counts the steps of all optimizers together.
+        steps_before = saved.get("before", trainer.global_step // len(trainer.optimizers))
+        run_steps = steps_per_run(trainer) - steps_before
+        lengths = self._lengths_in_steps(steps_per_epoch(trainer), run_steps)
+        fitted = self._build_schedule(lengths, run_steps, fast_dev_run=bool(vars(trainer)["fast_dev_run"]))
+        run = ScheduleRun(optimizers, fitted, writer, run_steps, steps_before, saved)
+        if run.goes_on_from_phase:
+            rank_zero_info(f"{type(self).__name__} goes on from its phase with the new lengths.")
+        return run
 
-        def finished(count: int) -> None:
-            tracker.advance(count)
-            write(i, tracker.position)
+    def _end_run(self) -> None:
+        self._skipped_hooks.restore()
+        if self._run is not None:
+            self._saved_run = self._run.state()  # for another fit, or a checkpoint that is saved after this one
+            self._run.detach()
+            self._run = None
+        self.lr_tracer.stop()
 
-        return finished
+    def _driven_optimizers(self, trainer: Trainer) -> list[Optimizer]:
+        return [optimizer for i, optimizer in enumerate(trainer.optimizers) if self.drives_optimizer(i)]
 
-    def _write(self) -> None:
-        """Set the values of the coming steps."""
-        if self._writer is not None:
-            for i, tracker in enumerate(self._trackers):
-                self._writer.write(i, tracker.position)
+    def _lengths_in_steps(self, epoch_steps: float, run_steps: float) -> dict[str, int]:
+        return {name: duration.steps(name, epoch_steps, run_steps) for name, duration in self._durations.items()}
 
-    def _traced_values(self) -> dict[str, float]:
-        """What is logged beside the learning rate: where the first optimizer's finished step stood."""
-        at = f"cyclical_lr/{self._name}/" if self._name else "cyclical_lr/"
-        position = self._trackers[0].last_position
-        values = {f"{at}cycle": position.cycle, f"{at}phase": position.phase}
+    def _position_values(self) -> dict[str, float]:
+        """The values that are logged with the learning rate: those of the first optimizer's last step."""
+        assert self._run is not None
+        position = self._run.trackers[0].last_position
+        values = {f"{self._tag}cycle": position.cycle, f"{self._tag}phase": position.phase}
         for key, limits in (("momentum", self._momentum), ("weight_decay", self._weight_decay)):
             if limits is not None:
-                values[f"{at}{key}"] = limits.at(position.amplitude)
+                values[f"{self._tag}{key}"] = limits.at(position.amplitude)
         return values
 
-    def _leave_out_hooks(self, callbacks: list[Callback]) -> None:
-        """Keep Lightning from calling hooks without use while it trains: it calls what is callable."""
-        self._take_in_hooks()
+    def _skip_hooks(self, callbacks: list[Callback]) -> None:
+        self._skipped_hooks.restore()  # if an error of another callback kept `on_exception` from being called
         if not any(callback is self for callback in callbacks):
-            return  # another callback calls them
-        finetunes = any(isinstance(callback, BaseFinetuning) for callback in callbacks)
-        hooks = _HOOKS_WITHOUT_USE if finetunes else (*_HOOKS_WITHOUT_USE, "on_train_batch_start")
-        for hook in hooks:
-            if hook not in vars(self) and getattr(type(self), hook) is getattr(ScheduledLR, hook):
-                self._left_out.append(hook)
-                setattr(self, hook, None)
-
-    def _take_in_hooks(self) -> None:
-        for hook in self._left_out:
-            vars(self).pop(hook, None)
-        self._left_out = []
-
-    def _let_go(self) -> None:
-        self._take_in_hooks()
-        self._saved = self._progress()  # for a fit that goes on, or a checkpoint that is saved by hand
-        for counter in self._counters:
-            counter.remove()
-        self._counters, self._optimizers, self._writer = [], [], None
-        self._tracer.stop()
+            return  # another callback holds this one, and calls its hooks
+        self._skipped_hooks.skip(EMPTY_HOOKS)
+        if not any(isinstance(callback, BaseFinetuning) for callback in callbacks):
+            self._skipped_hooks.skip(["on_train_batch_start"])

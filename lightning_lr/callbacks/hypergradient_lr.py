@@ -19,7 +19,8 @@ from lightning_lr.adaptation.adapted_optimizer import AdaptedOptimizer
 from lightning_lr.adaptation.controller import Adaptation
 from lightning_lr.adaptation.reset import OptimizerReset, reset_statistics
 from lightning_lr.adaptation.rules import RuleName, rule_maker
-from lightning_lr.callbacks._arguments import check_flags, plain_arguments, warn_if_changed
+from lightning_lr.callbacks._arguments import check_flags
+from lightning_lr.callbacks._saved_arguments import plain_arguments, warn_if_changed
 from lightning_lr.callbacks._scheduled_lr import ScheduledLR
 from lightning_lr.optimizers.param_groups import lr_ratios, optimizer_names
 from lightning_lr.schedules.durations import Duration
@@ -133,7 +134,7 @@ class HypergradientLR(Callback):
         self._resets: list[OptimizerReset] = []
         self._finetunes = False
         self._loss = StepLoss()
-        self._tracer = LRTracer()
+        self.lr_tracer = LRTracer(self._traced_values)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         lr_ratios(trainer.optimizers)  # raises where there is no learning rate to adapt
@@ -146,7 +147,7 @@ class HypergradientLR(Callback):
         self._found = []  # a fit may have broken off before it was taken
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._tracer.start(trainer, self)
+        self.lr_tracer.start(trainer, self)
         self._loss = StepLoss()
         # finetuning goes by what the groups hold, a schedule of ours does not, and has the last word
         kinds = [type(callback) for callback in vars(trainer)["callbacks"]]
@@ -222,10 +223,10 @@ class HypergradientLR(Callback):
         self._loss.add(outputs)
         stepped = [adapted for adapted in self._optimizers if adapted.has_stepped()]
         if stepped:
-            loss = self._loss.take(trainer)
+            loss = self._loss.pop_mean(trainer)
             for adapted in stepped:
                 adapted.batch_end(loss)
-        self._tracer.batch_end(outputs)
+        self.lr_tracer.batch_end(outputs)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._adapt:
@@ -300,7 +301,7 @@ class HypergradientLR(Callback):
             for adapted in optimizers:
                 adapted.let_go()
             self._optimizers = []
-            self._tracer.stop()
+            self.lr_tracer.stop()
 
     def _traced_values(self) -> dict[str, float]:
         """What is logged beside the learning rate."""

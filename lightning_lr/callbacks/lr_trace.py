@@ -1,4 +1,4 @@
-"""`LRTrace`: learning rates and losses to every logger, whatever sets them."""
+"""`LRTrace`: learning rates and losses to every logger, whatever sets the learning rates."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from lightning_lr.trainer.lr_tracer import LRTracer
 
 
 class LRTrace(Callback):
-    """Logs the learning rate that each optimizer step used, beside its loss.
+    """Logs the learning rate that each optimizer step used, and the loss of the same step.
 
-    For runs whose learning rate is set by a scheduler or by nobody; the other callbacks of this package log the same
-    by themselves. Unlike Lightning's ``LearningRateMonitor`` it gives learning rate and loss at one step, so that one
-    can be drawn against the other.
+    For runs whose learning rate is constant or set by a scheduler. The other callbacks of this package log the same
+    values without it. Lightning's ``LearningRateMonitor`` logs no loss; here learning rate and loss have the same step,
+    so one can be drawn against the other.
 
     Logged keys, every ``Trainer(log_every_n_steps)``:
 
@@ -26,18 +26,18 @@ class LRTrace(Callback):
     """
 
     def __init__(self) -> None:
-        self._tracer = LRTracer()
+        self.lr_tracer = LRTracer()
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._tracer.start(trainer, self)
+        self.lr_tracer.start(trainer, self)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        self._tracer.batch_end(outputs)
+        self.lr_tracer.batch_end(outputs)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._tracer.stop()
+        self.lr_tracer.stop()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        self._tracer.stop()
+        self.lr_tracer.stop()

@@ -51,19 +51,14 @@ class ScheduleWriter:
         self.set_bounds(bounds)
 
     def set_bounds(self, bounds: Bounds | None) -> None:
-        """Use these bounds from the next `write` on."""
-        self._highest_lr = 0.0 if bounds is None else bounds.highest_lr
+        """Use these bounds from the next `write` on. If they do not fit the groups, nothing is changed.
+
+        Raises:
+            ValueError: if they do not fit.
+        """
         # lower and upper learning rate of each group of each optimizer
-        self._group_bounds: list[list[tuple[float, float]]] | None = None
-        if bounds is None:
-            return
-        names: list[str] = []
-        ratios: list[float] = []
-        for i, (optimizer, count) in enumerate(zip(self._optimizers, self._initial_counts, strict=True)):
-            names += group_names(optimizer)[:count]
-            ratios += self._lr_ratios[i][:count]
-        of_all = iter(bounds.for_groups(names, ratios))
-        self._group_bounds = [[next(of_all) for _ in range(count)] for count in self._initial_counts]
+        self._group_bounds = None if bounds is None else self._bounds_of_groups(bounds)
+        self._highest_lr = 0.0 if bounds is None else bounds.highest_lr
 
     def write(self, optimizer_index: int, position: Position) -> None:
         """Set the values of one optimizer's groups."""
@@ -94,6 +89,15 @@ class ScheduleWriter:
             "lr": self._lr_ratios.state(),
             "weight_decay": None if self._decay_ratios is None else self._decay_ratios.state(),
         }
+
+    def _bounds_of_groups(self, bounds: Bounds) -> list[list[tuple[float, float]]]:
+        names: list[str] = []
+        ratios: list[float] = []
+        for i, (optimizer, count) in enumerate(zip(self._optimizers, self._initial_counts, strict=True)):
+            names += group_names(optimizer)[:count]
+            ratios += self._lr_ratios[i][:count]
+        of_all = iter(bounds.for_groups(names, ratios))
+        return [[next(of_all) for _ in range(count)] for count in self._initial_counts]
 
     def _add_new_groups(self, optimizer_index: int) -> None:
         """Give bounds to groups that were added to an optimizer, in proportion to its fastest initial group."""

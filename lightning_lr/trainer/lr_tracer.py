@@ -6,95 +6,126 @@ import math
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
-from lightning.pytorch import Callback, Trainer
+from lightning.pytorch import Trainer
 from torch import Tensor
 from torch.optim import Optimizer
-from torch.utils.hooks import RemovableHandle
 
 from lightning_lr.optimizers.param_groups import group_names, optimizer_names
 from lightning_lr.trainer.loggers import log_metrics
 from lightning_lr.trainer.step_loss import StepLoss
 
-_LONGEST_WAIT = 1.0  # seconds that a point is held back
+# Seconds for which points are collected before the loggers get them together. Short enough to watch a run live.
+_MAX_DELAY = 1.0
+
+ExtraValues = Callable[[], dict[str, float]]
+
+
+@runtime_checkable
+class TracesLR(Protocol):
+    """A callback that traces learning rates.
+
+    Attributes:
+        lr_tracer: started and stopped by the callback.
+    """
+
+    lr_tracer: LRTracer
 
 
 class LRTracer:
-    """Logs the learning rate of every group and the loss, as they were in an optimizer step.
+    """Logs the learning rate of every group and the loss of an optimizer step, every ``log_every_n_steps``.
 
-    Held by each of our callbacks; the first of them in the Trainer logs, and beside it what ``_traced_values`` of the
-    others gives. It acts only every ``log_every_n_steps``: on
-    other steps a comparison of two integers is all it costs. Points are handed to the loggers together, within a
-    second, so that neither a logger nor the device is waited for at every step.
+    Each of our callbacks has one. Only the tracer of the first of them in the Trainer logs; it adds the extra values of
+    the others. On the steps between, it costs one comparison of two integers. The loggers get points together, once a
+    second, so that no step waits for a logger or for the device.
+
+    Args:
+        extra_values: called after a step that is logged; gives what the callback adds to the point.
     """
 
-    def __init__(self) -> None:
-        self._trainer: Trainer | None = None  # None: another one logs, or training is over
-        self._loss = StepLoss()
-        self._used: dict[str, float | Tensor] = {}
-        self._points: list[tuple[int, dict[str, float | Tensor]]] = []
-        self._handles: list[RemovableHandle] = []
-        self._names: dict[Optimizer, str] = {}
-        self._values: list[Callable[[], dict[str, float]]] = []
+    def __init__(self, extra_values: ExtraValues = dict) -> None:
+        self._extra_values = extra_values
+        self._trace: _Trace | None = None  # while training, in the tracer that logs
 
-    def start(self, trainer: Trainer, owner: Callback) -> None:
-        """To be called in ``on_train_start``, before the owner puts step hooks of its own on the optimizers: this one
-        reads the learning rate right behind the step, before anything sets the next."""
+    def start(self, trainer: Trainer, owner: TracesLR) -> None:
+        """Start a trace. To be called in ``on_train_start``.
+
+        It must come before the owner registers its own step hooks: the trace reads the learning rate after a step,
+        before another hook sets the next one.
+        """
         self.stop()
-        callbacks = vars(trainer)["callbacks"]
-        tracers = [c for c in callbacks if isinstance(getattr(c, "_tracer", None), LRTracer)]
-        every: int = vars(trainer)["log_every_n_steps"]
-        if not trainer.loggers or every == 0 or tracers[0] is not owner:
-            return
-        self._trainer = trainer
-        self._epoch_loop, self._every = trainer.fit_loop.epoch_loop, every
-        self._values = [c._traced_values for c in callbacks if hasattr(c, "_traced_values")]
-        self._names = dict(zip(trainer.optimizers, optimizer_names(trainer.optimizers), strict=True))
-        self._handles = [optimizer.register_step_post_hook(self._read) for optimizer in trainer.optimizers]
+        tracing = [callback for callback in vars(trainer)["callbacks"] if isinstance(callback, TracesLR)]
+        log_every: int = vars(trainer)["log_every_n_steps"]
+        if trainer.loggers and log_every > 0 and tracing[0] is owner:
+            self._trace = _Trace(trainer, log_every, [callback.lr_tracer._extra_values for callback in tracing])
+
+    def batch_end(self, outputs: Any) -> None:
+        """To be called in ``on_train_batch_end``, with its outputs."""
+        if self._trace is not None:
+            self._trace.batch_end(outputs)
 
     def stop(self) -> None:
-        """To be called when training ends, however it does."""
-        # after an error of the device nothing can be read from it, and that error is the one to be seen
+        """End the trace. To be called when training ends, with or without an error."""
+        trace, self._trace = self._trace, None
+        if trace is not None:
+            trace.close()
+
+
+class _Trace:
+    """The trace of one run."""
+
+    def __init__(self, trainer: Trainer, log_every: int, extra_values: list[ExtraValues]) -> None:
+        self._trainer = trainer
+        self._epoch_loop = trainer.fit_loop.epoch_loop
+        self._log_every = log_every
+        self._extra_values = extra_values
+        self._loss = StepLoss()
+        self._used_lrs: dict[str, float | Tensor] = {}  # of the current step
+        self._points: list[tuple[int, dict[str, float | Tensor]]] = []  # that the loggers have not got yet
+        self._oldest_time = 0.0  # of the first of these points
+        self._names = dict(zip(trainer.optimizers, optimizer_names(trainer.optimizers), strict=True))
+        self._handles = [optimizer.register_step_post_hook(self._read_lrs) for optimizer in trainer.optimizers]
+
+    def batch_end(self, outputs: Any) -> None:
+        if not self._is_due():
+            return
+        self._loss.add(outputs)
+        if not self._used_lrs:  # a micro-batch without a step
+            return
+        point, self._used_lrs = self._used_lrs, {}
+        for extra_values in self._extra_values:
+            point.update(extra_values())
+        loss = self._loss.pop_mean(self._trainer)
+        if loss is not None:
+            point["lr/loss"] = loss
+        if not self._points:
+            self._oldest_time = time.monotonic()
+        self._points.append((self._epoch_loop._batches_that_stepped, point))
+        if time.monotonic() - self._oldest_time > _MAX_DELAY:
+            self._flush()
+
+    def close(self) -> None:
+        # After a device error nothing can be read from the device. The user should see that error, not this one.
         with suppress(RuntimeError):
             self._flush()
         for handle in self._handles:
             handle.remove()
-        self.__init__()  # type: ignore[misc]
-
-    def batch_end(self, outputs: Any) -> None:
-        """To be called in ``on_train_batch_end``."""
-        if self._trainer is None or not self._is_due():
-            return
-        self._loss.add(outputs)
-        if self._used:
-            point, self._used = self._used, {}
-            for values in self._values:
-                point.update(values())
-            loss = self._loss.take(self._trainer)
-            if loss is not None:
-                point["lr/loss"] = loss
-            if not self._points:
-                self._oldest = time.monotonic()
-            self._points.append((self._epoch_loop._batches_that_stepped, point))
-            if time.monotonic() - self._oldest > _LONGEST_WAIT:
-                self._flush()
 
     def _flush(self) -> None:
         points, self._points = self._points, []
         for step, point in points:
             values = {key: float(value) for key, value in point.items()}
-            if self._trainer is not None:
-                log_metrics(self._trainer, {key: v for key, v in values.items() if math.isfinite(v)}, step)
+            log_metrics(self._trainer, {key: value for key, value in values.items() if math.isfinite(value)}, step)
 
     def _is_due(self) -> bool:
-        """Lightning's own ``should_update_logs``, without its way to the loop."""
-        return (self._epoch_loop._batches_that_stepped + 1) % self._every == 0
+        """The same as Lightning's ``should_update_logs``, with fewer attribute look-ups."""
+        return (self._epoch_loop._batches_that_stepped + 1) % self._log_every == 0
 
-    def _read(self, optimizer: Optimizer, args: object, kwargs: object) -> None:
+    def _read_lrs(self, optimizer: Optimizer, args: object, kwargs: object) -> None:
         if self._is_due():
             name, groups = self._names[optimizer], optimizer.param_groups
-            keys = [f"lr/{name}"] if len(groups) == 1 else [f"lr/{name}/{each}" for each in group_names(optimizer)]
+            keys = [f"lr/{name}"] if len(groups) == 1 else [f"lr/{name}/{group}" for group in group_names(optimizer)]
             for key, group in zip(keys, groups, strict=True):
                 lr = group["lr"]
-                self._used[key] = lr.detach().clone() if isinstance(lr, Tensor) else lr
+                self._used_lrs[key] = lr.detach().clone() if isinstance(lr, Tensor) else lr

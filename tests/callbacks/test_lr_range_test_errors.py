@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings(UNSURE)
 
 
 BAD_ARGUMENTS: dict[str, tuple[dict[str, Any], str]] = {
-    "words for steps": ({"num_steps": "many"}, "num_steps must be a number, got 'many'"),
+    "words for steps": ({"num_steps": "many"}, "num_steps must be a whole number of at least 1, got 'many'"),
     "words for a rate": ({"min_lr": "tiny"}, "min_lr must be a number, got 'tiny'"),
     "min_lr of 0": ({"min_lr": 0.0}, "min_lr"),
     "min_lr above max_lr": ({"min_lr": 1.0, "max_lr": 0.1}, "min_lr"),

@@ -94,7 +94,7 @@ def test_a_hook_of_a_subclass_is_called() -> None:
         (lambda: OneCycleLR(total_steps="x"), "total_steps must be"),
         (lambda: OneCycleLR(max_lr=-1.0), "must be finite and at least 0"),
         (lambda: WarmupStableDecayLR(decay="x", total_steps=None), "decay must be"),
-        (lambda: WarmupStableDecayLR(max_lr=0.0), "max_lr above 0"),
+        (lambda: WarmupStableDecayLR(max_lr=0.0), "max_lr must be above 0"),
         (lambda: CyclicalLR().preview(10), "A preview of CyclicalLR needs its bounds: give base_lr and max_lr"),
         (lambda: OneCycleLR(0.1).preview(0), "steps must be at least 1, got 0"),
         (lambda: CyclicalLR(0.1, 0.2).preview(10), "steps_per_epoch must be at least 1, since .* in epochs, got None"),

@@ -1,0 +1,44 @@
+"""What a suggestion was applied to, and the sentence that tells the user so."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from lightning_lr.range_test.suggestion import Suggestion
+
+
+class Applied(NamedTuple):
+    """One thing whose learning rate was set.
+
+    Attributes:
+        name: for the user: ``"Adam"``, ``"StepLR"``, ``"model.lr"``, ``"CyclicalLR"``.
+        call: call of a constructor that gives the same bounds: ``"OneCycleLR(max_lr=0.1)"``.
+        option: option of the command line that sets the learning rate: ``"model.lr"``.
+    """
+
+    name: str
+    call: str | None = None
+    option: str | None = None
+
+
+def summary(owner: str, suggestion: Suggestion, applied: Sequence[Applied]) -> str:
+    """One line: the suggestion, whether it is confident, what was set, and how to keep it.
+
+    >>> suggestion = Suggestion(0.1, 0.02, 0.2, 0.3, True, ())
+    >>> summary("LRSearch", suggestion, [Applied("SGD"), Applied("model.lr", option="model.lr")]).split(". ")[1:]
+    ['Set: SGD, model.lr', 'To keep it for good: --model.lr=0.1']
+
+    Args:
+        owner: name of the callback that found it.
+        suggestion: as found.
+        applied: what was set.
+    """
+    certainty = "confident" if suggestion.confident else "not confident"
+    found = f"lr={suggestion.lr:.3g} ({certainty}), cycle bounds {suggestion.base_lr:.3g} to {suggestion.max_lr:.3g}"
+    if not applied:
+        return f"{owner} found {found}. Nothing was set."
+    option = next((each.option for each in applied if each.option is not None), "optimizer.lr")
+    calls = ", ".join(each.call for each in applied if each.call is not None)
+    names = ", ".join(dict.fromkeys(each.name for each in applied))
+    return f"{owner} found {found}. Set: {names}. To keep it for good: {calls or f'--{option}={suggestion.lr:.3g}'}"

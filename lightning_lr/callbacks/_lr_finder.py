@@ -1,0 +1,130 @@
+"""`LRFinder`: the base of the callbacks that find a learning rate before or within a run and set it."""
+
+from __future__ import annotations
+
+from abc import ABC
+from typing import Any, Literal
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+
+from lightning_lr.callbacks._applied import summary
+from lightning_lr.callbacks._apply_suggestion import apply_suggestion
+from lightning_lr.callbacks._arguments import check_choice, check_flags, check_folder, check_int, check_number
+from lightning_lr.callbacks._saved_arguments import warn_if_changed
+from lightning_lr.optimizers.param_groups import has_momentum, lr_ratios
+from lightning_lr.range_test.suggestion import Suggestion
+from lightning_lr.search.bracket import Bracket
+from lightning_lr.search.result import SearchResult, search_result
+from lightning_lr.trainer.lr_tracer import LRTracer
+from lightning_lr.trainer.search_report import report_search
+from lightning_lr.trainer.trials import Search
+
+# An interrupted search is continued although these arguments were changed: no trial depends on them.
+_NOT_OF_TRIALS = {"apply", "at_epochs", "output_dir", "snapshot"}
+
+
+class LRFinder(Callback, ABC):
+    """Finds a learning rate aside from the run, applies it, and saves an interrupted search in checkpoints.
+
+    Args:
+        arguments: constructor arguments, as they are saved in a checkpoint. Those that all finders have are checked.
+        limit_batches: training batches that the trials of a search read, a number or a share of an epoch.
+
+    Attributes:
+        applies: whether it sets the learning rate that it finds.
+
+    Raises:
+        ValueError: for a bad argument.
+    """
+
+    def __init__(self, arguments: dict[str, Any], limit_batches: float) -> None:
+        check_number("min_lr", arguments["min_lr"])
+        check_number("max_lr", arguments["max_lr"])
+        check_choice("monitor_mode", arguments["monitor_mode"], ("min", "max"))
+        check_choice("snapshot", arguments["snapshot"], ("device", "cpu"))
+        check_flags(apply=arguments["apply"])
+        self._arguments = arguments
+        self._limit_batches = limit_batches
+        self._monitor: str | None = arguments["monitor"]
+        self._monitor_mode: Literal["min", "max"] = arguments["monitor_mode"]
+        self._eval_batches = check_int("eval_batches", arguments["eval_batches"], at_least=1)
+        self._output_dir = check_folder("output_dir", arguments["output_dir"])
+        self._snapshot_device: Literal["device", "cpu"] = arguments["snapshot"]
+        self._search: Search | None = None  # once it has begun
+        self._has_momentum = True  # of the optimizers, known when a test or a search begins
+        self._is_resumed = False
+        self.applies: bool = arguments["apply"]
+        self.lr_tracer = LRTracer()
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if vars(trainer)["fast_dev_run"]:
+            rank_zero_warn(f"{self._name} is skipped: Trainer(fast_dev_run=...) is set.")
+        else:
+            lr_ratios(trainer.optimizers)  # raises if there is no learning rate
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self.lr_tracer.batch_end(outputs)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.lr_tracer.stop()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self.lr_tracer.stop()
+
+    def state_dict(self) -> dict[str, Any]:
+        return {
+            "arguments": self._arguments,
+            "search": None if self._search is None else self._search.state(),
+            "has_momentum": self._has_momentum,
+        }
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        changed = warn_if_changed(self._name, state_dict["arguments"], self._arguments)
+        self._is_resumed = True
+        self._has_momentum = state_dict["has_momentum"]
+        if (saved := state_dict["search"]) is None:
+            return
+        bracket = Bracket.from_state(saved["bracket"])
+        if bracket.is_done or changed <= _NOT_OF_TRIALS:  # else the arguments ask for another search
+            self._search = self._new_search(bracket, saved["seed"])
+
+    @property
+    def _name(self) -> str:
+        return type(self).__name__
+
+    def _new_bracket(self, min_lr: float, max_lr: float, steps_per_eval: int, budget: int | None = None) -> Bracket:
+        """A bracket that compares the loss of every step, or the monitored key every ``steps_per_eval`` steps."""
+        if self._monitor is None:
+            return Bracket(min_lr, max_lr, budget)
+        return Bracket(min_lr, max_lr, budget, every=steps_per_eval, mode=self._monitor_mode)
+
+    def _new_search(self, bracket: Bracket, seed: int | None = None) -> Search:
+        return Search(
+            bracket,
+            self._name,
+            self._monitor,
+            self._eval_batches,
+            self._limit_batches,
+            self._snapshot_device,
+            seed=seed,
+        )
+
+    def _read_momentum(self, trainer: Trainer) -> None:
+        self._has_momentum = any(has_momentum(optimizer) for optimizer in trainer.optimizers)
+
+    def _run_search(self, trainer: Trainer, search: Search) -> SearchResult:
+        """Run the trials that are left, and report all of them."""
+        search.run(trainer)
+        result = search_result(search.bracket, self._has_momentum)
+        report_search(trainer, search.bracket, result, self._monitor or "loss", self._output_dir)
+        return result
+
+    def _apply(self, trainer: Trainer, pl_module: LightningModule, suggestion: Suggestion) -> None:
+        """Set what was found if asked to, and tell the user."""
+        applied = apply_suggestion(trainer, pl_module, suggestion, self._name) if self.applies else []
+        rank_zero_info(summary(self._name, suggestion, applied))
+        if not suggestion.confident:
+            rank_zero_warn(f"{self._name} is not confident of its result: {'; '.join(suggestion.reasons)}.")

@@ -1,0 +1,70 @@
+"""Checks at the start of ``fit``: of the optimizers that a schedule is to drive, and of what else would drive them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol, runtime_checkable
+
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import StochasticWeightAveraging
+from torch.optim import Optimizer
+
+
+@runtime_checkable
+class DrivesOptimizers(Protocol):
+    """A callback that sets the learning rates of optimizers."""
+
+    def drives_optimizer(self, index: int) -> bool:
+        """Whether it sets the learning rate of the optimizer at this position in ``configure_optimizers``."""
+
+
+def check_optimizer_index(owner: str, index: int | None, trainer: Trainer) -> None:
+    """Raise a MisconfigurationException unless there is an optimizer at this position."""
+    count = len(trainer.optimizers)
+    if index is not None and index >= count:
+        raise MisconfigurationException(
+            f"{owner}(optimizer={index}) must name one of the {count} optimizers, by its position from 0."
+        )
+
+
+def check_sole_driver(callback: DrivesOptimizers, trainer: Trainer) -> None:
+    """Raise a MisconfigurationException if a scheduler or another callback would set the same learning rates."""
+    indices = [i for i in range(len(trainer.optimizers)) if callback.drives_optimizer(i)]
+    for other in _other_drivers(callback, trainer, indices):
+        raise MisconfigurationException(
+            f"{type(callback).__name__} and {type(other).__name__} would both set the learning rate: leave one of them"
+            f" out."
+        )
+
+
+def check_hyperparameter(owner: str, key: str, limits: tuple[float, float] | None, optimizers: list[Optimizer]) -> None:
+    """Raise a MisconfigurationException if limits are given for a hyperparameter that an optimizer does not have.
+
+    Args:
+        owner: name of the callback.
+        key: ``"momentum"`` or ``"weight_decay"``.
+        limits: argument of the callback.
+        optimizers: that the callback drives.
+    """
+    if limits is None:
+        return
+    keys = {"momentum", "betas"} if key == "momentum" else {key}
+    for optimizer in optimizers:
+        if not all(keys & group.keys() for group in optimizer.param_groups):
+            raise MisconfigurationException(
+                f"{owner}({key}={tuple(limits)}) needs an optimizer that has {key.replace('_', ' ')}, which"
+                f" {type(optimizer).__name__} has not: leave {key} out."
+            )
+
+
+def _other_drivers(callback: DrivesOptimizers, trainer: Trainer, indices: list[int]) -> Iterable[object]:
+    driven = [trainer.optimizers[i] for i in indices]
+    for config in trainer.lr_scheduler_configs:
+        # A scheduler without this attribute may drive any optimizer.
+        if any(getattr(config.scheduler, "optimizer", optimizer) is optimizer for optimizer in driven):
+            yield config.scheduler
+    for other in vars(trainer)["callbacks"]:
+        drives_same = isinstance(other, DrivesOptimizers) and any(other.drives_optimizer(i) for i in indices)
+        if isinstance(other, StochasticWeightAveraging) or (drives_same and other is not callback):
+            yield other

@@ -1,0 +1,116 @@
+"""`ScheduleRun`: the part of a schedule callback that lives as long as one fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import asdict, is_dataclass
+from typing import Any, NamedTuple
+
+from torch.optim import Optimizer
+
+from lightning_lr.optimizers.step_counter import StepCounter
+from lightning_lr.schedules.base import Schedule
+from lightning_lr.schedules.bounds import Bounds
+from lightning_lr.schedules.tracker import ScheduleTracker
+from lightning_lr.schedules.writer import ScheduleWriter
+
+
+class FittedSchedule(NamedTuple):
+    """A schedule for a run of a given length.
+
+    Attributes:
+        schedule: the schedule.
+        end: step of the schedule that must fall on the end of the run, also if the run is resumed with another length;
+            None if there is no such step.
+    """
+
+    schedule: Schedule
+    end: float | None = None
+
+
+class ScheduleRun:
+    """Drives optimizers through a schedule: after each finished step, the values of the next step are written.
+
+    Args:
+        optimizers: whose groups are written.
+        fitted: the schedule.
+        writer: of these optimizers.
+        run_steps: optimizer steps of the run, infinite if not known.
+        steps_before: optimizer steps of the training before the schedule began.
+        saved: `state` of a run that is resumed; empty for a new run.
+
+    Attributes:
+        optimizers: as given.
+        trackers: the position of each optimizer in the schedule.
+        goes_on_from_phase: whether the run is resumed with a schedule of other lengths.
+    """
+
+    def __init__(
+        self,
+        optimizers: list[Optimizer],
+        fitted: FittedSchedule,
+        writer: ScheduleWriter,
+        run_steps: float,
+        steps_before: int,
+        saved: dict[str, Any],
+    ) -> None:
+        schedule = fitted.schedule
+        self.optimizers = optimizers
+        self._steps_before = steps_before
+        self._schedule_fields = _fields(schedule)
+        self._writer = writer
+        self.goes_on_from_phase = bool(saved) and saved["schedule"] != self._schedule_fields
+        if not saved:
+            self.trackers = [ScheduleTracker(schedule) for _ in optimizers]
+        elif self.goes_on_from_phase:
+            self.trackers = [
+                ScheduleTracker.from_phase(schedule, state, fitted.end, run_steps) for state in saved["courses"]
+            ]
+        else:
+            self.trackers = [ScheduleTracker.from_state(schedule, state) for state in saved["courses"]]
+        self.write()
+        self._counters = [
+            StepCounter(optimizer, self._after_step(i), tracker.count)
+            for i, (optimizer, tracker) in enumerate(zip(optimizers, self.trackers, strict=True))
+        ]
+
+    def write(self) -> None:
+        """Write the values of the next step of every optimizer."""
+        for i, tracker in enumerate(self.trackers):
+            self._writer.write(i, tracker.position)
+
+    def set_bounds(self, bounds: Bounds) -> None:
+        """Use other bounds from the next step on."""
+        self._writer.set_bounds(bounds)
+        self.write()
+
+    def state(self) -> dict[str, Any]:
+        """The entries of a checkpoint. The keys are those of earlier versions."""
+        return {
+            "before": self._steps_before,
+            "courses": [tracker.state() for tracker in self.trackers],
+            "schedule": self._schedule_fields,
+            "groups": self._writer.state(),
+        }
+
+    def detach(self) -> None:
+        """Remove the hooks from the optimizers."""
+        for counter in self._counters:
+            counter.remove()
+
+    def _after_step(self, i: int) -> Callable[[int], None]:
+        # a closure, since it is called at every step
+        tracker, write = self.trackers[i], self._writer.write
+
+        def after_step(count: int) -> None:
+            tracker.advance(count)
+            write(i, tracker.position)
+
+        return after_step
+
+
+def _fields(schedule: Schedule) -> dict[str, Any]:
+    """The numbers and names of a schedule. They show on resume whether it is the same one."""
+    if not is_dataclass(schedule):
+        return {}
+    return {name: value for name, value in asdict(schedule).items() if name != "scale_fn"}
