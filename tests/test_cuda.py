@@ -124,13 +124,13 @@ class Compiled(Recorded):
 @pytest.mark.parametrize("is_automatic", [True, False])
 def test_losses_that_a_compiled_model_writes_to_one_place(is_automatic: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Tensor | None] = []
-    take = step_loss.StepLoss.take
+    pop_mean = step_loss.StepLoss.pop_mean
 
     def kept(self: Any, trainer: Trainer) -> Tensor | None:
-        seen.append(take(self, trainer))
+        seen.append(pop_mean(self, trainer))
         return seen[-1]
 
-    monkeypatch.setattr(step_loss.StepLoss, "take", kept)
+    monkeypatch.setattr(step_loss.StepLoss, "pop_mean", kept)
     model = Compiled(is_automatic)
     fit(model, HypergradientLR(horizon=20, every=5), accelerator="gpu")
     assert torch.stack([loss for loss in seen if loss is not None]).tolist() == model.losses

@@ -1,4 +1,4 @@
-"""The losses of all cycles by their phase, for the figure that lays one over the other."""
+"""The losses of all cycles by phase, for the figure that shows the cycles on top of each other."""
 
 from __future__ import annotations
 
@@ -14,71 +14,85 @@ from lightning_lr.schedules.tracker import ScheduleTracker
 from lightning_lr.trainer.loggers import current_step, log_figure, tensorboard_writers
 from lightning_lr.trainer.step_loss import StepLoss
 
-_POINTS = 25  # of a cycle
+# Points per cycle: enough for the shape of a curve, and few enough that a checkpoint stays small.
+_POINTS_PER_CYCLE = 25
 
 
 class CycleLosses:
-    """Keeps the loss of one optimizer step in each 25th of a cycle, and nothing where no TensorBoard will show it.
-
-    Losses stay on the device until their cycle is over.
-    """
+    """Keeps the loss of 25 optimizer steps per cycle, at equal distances. Without TensorBoard it does nothing."""
 
     def __init__(self) -> None:
         self._points: list[list[float]] = []  # cycle, phase, loss
-        self._recent: list[tuple[Position, Tensor]] = []
-        self._trainer: Trainer | None = None
-        self._loss = StepLoss()
-        self._count = 0  # of finished steps
-        self._is_due = True  # whether the coming step is the first in its twenty-fifth
-        self._cycle, self._until = 0, 0.0  # the cycle, and the phase at which the next twenty-fifth begins
+        self._recording: _Recording | None = None  # None without TensorBoard
 
     def start(self, trainer: Trainer, tracker: ScheduleTracker) -> None:
-        """To be called in ``on_train_start``."""
-        points = self._points if trainer.global_step else []
-        self.__init__()  # type: ignore[misc]
-        self._points = points
-        self._count = tracker.count
-        self._trainer = trainer if tensorboard_writers(trainer) else None
+        """Call it in ``on_train_start``."""
+        if trainer.global_step == 0:  # another run with the same callback
+            self._points = []
+        self._recording = _Recording(trainer, tracker.count) if tensorboard_writers(trainer) else None
 
     def batch_end(self, tracker: ScheduleTracker, outputs: Any) -> None:
-        """To be called in ``on_train_batch_end``."""
-        if self._trainer is None:
-            return
-        if self._is_due:
-            self._loss.add(outputs)
-        if tracker.count == self._count:  # no step was finished in this batch
-            return
-        self._count = tracker.count
-        if self._is_due:
-            self._keep(tracker.last_position)
-        coming = tracker.position
-        self._is_due = coming.phase >= self._until or coming.cycle != self._cycle
+        """Call it in ``on_train_batch_end``."""
+        if self._recording is not None:
+            self._points += self._recording.batch_end(tracker, outputs)
 
     def points(self) -> list[list[float]]:
         """Cycle, phase and loss of each point, for a checkpoint."""
-        self._read()
+        if self._recording is not None:
+            self._points += self._recording.read_losses()
         return [list(point) for point in self._points]
 
     def load(self, points: list[list[float]]) -> None:
-        """Go on behind these."""
+        """Continue after the points of a checkpoint."""
         self._points = [list(point) for point in points]
 
     def draw(self, trainer: Trainer) -> None:
         """Log the figure of all cycles."""
         points = [point for point in self.points() if point[0] >= 1 and math.isfinite(point[2])]
-        if self._trainer is not None and points:
+        if self._recording is not None and points:
             from lightning_lr.schedules.figure import cycles_figure
 
             log_figure(trainer, "cyclical_lr/loss_vs_phase", cycles_figure(np.array(points)), current_step(trainer))
 
-    def _keep(self, position: Position) -> None:
-        assert self._trainer is not None
-        if position.cycle != self._cycle:
-            self._read()
-        if (loss := self._loss.take(self._trainer)) is not None:
-            self._recent.append((position, loss))
-        self._cycle, self._until = position.cycle, (int(_POINTS * position.phase) + 1) / _POINTS
 
-    def _read(self) -> None:
-        recent, self._recent = self._recent, []
-        self._points += [[position.cycle, position.phase, loss.item()] for position, loss in recent]
+class _Recording:
+    """The recording in one run. Losses stay on the device until their cycle is over.
+
+    Args:
+        trainer: the Trainer.
+        count: finished optimizer steps.
+    """
+
+    def __init__(self, trainer: Trainer, count: int) -> None:
+        self._trainer = trainer
+        self._count = count
+        self._loss = StepLoss()
+        self._device_losses: list[tuple[Position, Tensor]] = []
+        self._is_due = True  # whether the coming step is recorded
+        self._cycle = 0  # of the latest point
+        self._next_phase = 0.0  # from which on the next point of this cycle is due
+
+    def batch_end(self, tracker: ScheduleTracker, outputs: Any) -> list[list[float]]:
+        """Record a step if one is due. Returns the points of the last cycle once it is over, else nothing."""
+        points: list[list[float]] = []
+        if self._is_due:
+            self._loss.add(outputs)
+        if tracker.count == self._count:  # no step was finished in this batch
+            return points
+        self._count = tracker.count
+        if self._is_due:
+            position = tracker.last_position
+            if position.cycle != self._cycle:
+                points = self.read_losses()
+            if (loss := self._loss.pop_mean(self._trainer)) is not None:
+                self._device_losses.append((position, loss))
+            self._cycle = position.cycle
+            self._next_phase = (int(_POINTS_PER_CYCLE * position.phase) + 1) / _POINTS_PER_CYCLE
+        coming = tracker.position
+        self._is_due = coming.phase >= self._next_phase or coming.cycle != self._cycle
+        return points
+
+    def read_losses(self) -> list[list[float]]:
+        """Read the points that are still on the device."""
+        losses, self._device_losses = self._device_losses, []
+        return [[position.cycle, position.phase, loss.item()] for position, loss in losses]

@@ -1,4 +1,4 @@
-"""A fit loop for training aside: with the progress and the data of another one, and an end of its own."""
+"""The fit loop of a rehearsal: it continues the progress of another loop, on its own loaders, until it is stopped."""
 
 from __future__ import annotations
 
@@ -15,86 +15,114 @@ from lightning.pytorch.loops.utilities import _select_data_fetcher
 from lightning.pytorch.trainer.states import RunningStage
 from lightning.pytorch.utilities.combined_loader import CombinedLoader
 
-from lightning_lr.trainer.loaders import KeptBatches, Stream, loaders_aside
+from lightning_lr.trainer.loaders import CachedBatches, ReplayableStream, rehearsal_loaders
 
 FitLoop = _FitLoop
 
 
-class Enough(Exception):  # noqa: N818  # a signal, not an error
-    """Ends a training aside."""
+class StopRehearsal(Exception):  # noqa: N818  # a signal, not an error
+    """Raised by the loop to end the training of a rehearsal."""
 
 
-def fit_loop_aside(
+def rehearsal_fit_loop(
     trainer: Trainer,
-    original: _FitLoop,
-    counted: _FitLoop,
-    data: list[Any] | dict[int, Stream],
-    is_over: Callable[[], bool],
-    validate_when: Callable[[], bool],
+    trainer_loop: _FitLoop,
+    progress_loop: _FitLoop,
+    data: list[Any] | dict[int, ReplayableStream],
+    should_stop: Callable[[], bool],
+    should_validate: Callable[[], bool],
 ) -> _FitLoop:
-    """A fresh loop.
+    """A new fit loop.
 
     Args:
-        trainer: that will run it.
-        original: the Trainer's own, whose limits and loaders are used.
-        counted: whose progress is taken over: the original, or one like this that goes on.
-        data: batches to train on, or the streams that stand for loaders of the original.
-        is_over: asked after each batch, and the validation behind it, whether to end here.
-        validate_when: asked after each batch, whether to run the validation loop now.
+        trainer: the Trainer that will run it.
+        trainer_loop: the Trainer's own loop, whose limits and loaders are used.
+        progress_loop: the loop whose progress is continued: the Trainer's own, or one of this rehearsal.
+        data: batches to train on, or what to read instead of one-shot streams (see `rehearsal_loaders`).
+        should_stop: asked after each batch, and after the validation that follows it, whether to end here.
+        should_validate: asked after each batch, whether to run the validation loop now.
     """
-    loop = _FitLoop(trainer, original.min_epochs, original.max_epochs)
-    loop.epoch_progress = copy.deepcopy(counted.epoch_progress)
-    theirs = counted.epoch_loop
-    ours = loop.epoch_loop = _EpochLoopAside(trainer, theirs.min_steps, theirs.max_steps)
-    ours.is_over, ours.validate_when = is_over, validate_when
-    ours.first_batch = 0
-    if counted is not original:
-        ours.first_batch = theirs.batch_progress.current.completed
-        ours._results = theirs._results  # which metrics are to be reset at the end of the epoch
-    ours.batch_progress = copy.deepcopy(theirs.batch_progress)
-    ours.automatic_optimization.optim_progress = copy.deepcopy(theirs.automatic_optimization.optim_progress)
-    ours.manual_optimization.optim_step_progress = copy.deepcopy(theirs.manual_optimization.optim_step_progress)
-    ours._batches_that_stepped = theirs._batches_that_stepped
+    loop = _FitLoop(trainer, trainer_loop.min_epochs, trainer_loop.max_epochs)
+    loop.epoch_progress = copy.deepcopy(progress_loop.epoch_progress)
+    old = progress_loop.epoch_loop
+    first_batch = 0 if progress_loop is trainer_loop else old.batch_progress.current.completed
+    new = loop.epoch_loop = _RehearsalEpochLoop(
+        trainer, old.min_steps, old.max_steps, should_stop, should_validate, first_batch
+    )
+    if progress_loop is not trainer_loop:
+        new._results = old._results  # they know which metrics to reset at the end of the epoch
+    new.batch_progress = copy.deepcopy(old.batch_progress)
+    new.automatic_optimization.optim_progress = copy.deepcopy(old.automatic_optimization.optim_progress)
+    new.manual_optimization.optim_step_progress = copy.deepcopy(old.manual_optimization.optim_step_progress)
+    new._batches_that_stepped = old._batches_that_stepped
     if isinstance(data, list):
-        loop._combined_loader = CombinedLoader(KeptBatches(data, ours.first_batch), "min_size")
+        loop._combined_loader = CombinedLoader(CachedBatches(data, first_batch), "min_size")
     else:
-        assert original._combined_loader is not None
-        loop._combined_loader = loaders_aside(original._combined_loader, data)
-    loop._last_train_dl_reload_epoch = float("inf")
-    loop.max_batches = original.max_batches
+        assert trainer_loop._combined_loader is not None
+        loop._combined_loader = rehearsal_loaders(trainer_loop._combined_loader, data)
+    loop._last_train_dl_reload_epoch = float("inf")  # never reload the loaders
+    loop.max_batches = trainer_loop.max_batches
     loop._data_fetcher = _select_data_fetcher(trainer, RunningStage.TRAINING)
     loop._data_fetcher.setup(loop._combined_loader)
     return loop
 
 
 def prepare_validation(
-    trainer: Trainer, original: _EvaluationLoop, val_loop: _EvaluationLoop, eval_batches: int | None
+    trainer: Trainer, trainer_val_loop: _EvaluationLoop, val_loop: _EvaluationLoop, eval_batches: int | None
 ) -> None:
-    """Give the loop the validation data, on loaders of its own. Without a data source it never starts by itself."""
+    """Give a validation loop its own copies of the Trainer's validation loaders, once.
+
+    Without ``eval_batches`` it gets no data, and so it never runs.
+
+    Args:
+        trainer: the Trainer.
+        trainer_val_loop: the Trainer's own validation loop.
+        val_loop: the loop to prepare.
+        eval_batches: the maximum number of batches of each loader, None for no validation.
+    """
     if val_loop._combined_loader is not None or eval_batches is None:
         return
-    if original._combined_loader is not None:
-        val_loop._combined_loader = original._combined_loader
-        val_loop._max_batches = original._max_batches
-    elif original._data_source.is_defined():
-        source, val_loop._data_source = val_loop._data_source, original._data_source
+    if trainer_val_loop._combined_loader is not None:
+        val_loop._combined_loader = trainer_val_loop._combined_loader
+        val_loop._max_batches = trainer_val_loop._max_batches
+    elif trainer_val_loop._data_source.is_defined():  # not loaded yet
+        source, val_loop._data_source = val_loop._data_source, trainer_val_loop._data_source
         trainer.validating = True
         val_loop.setup_data()
         trainer.training = True
         val_loop._data_source = source
     if val_loop._combined_loader is None:
         return
-    val_loop._combined_loader = loaders_aside(val_loop._combined_loader, {})
+    val_loop._combined_loader = rehearsal_loaders(val_loop._combined_loader, {})
     val_loop._max_batches = [min(limit, eval_batches) for limit in val_loop._max_batches]
-    val_loop._last_val_dl_reload_epoch = float("inf")
+    val_loop._last_val_dl_reload_epoch = float("inf")  # never reload the loaders
 
 
-class _EpochLoopAside(_TrainingEpochLoop):
-    """Goes on to the end of the data and validates when asked, whatever the Trainer's limits and signals to stop."""
+class _RehearsalEpochLoop(_TrainingEpochLoop):
+    """Runs to the end of the data, and validates when asked. It ignores the Trainer's limits and ``should_stop``.
 
-    is_over: Callable[[], bool]
-    validate_when: Callable[[], bool]
-    first_batch: int  # of the first epoch
+    Args:
+        trainer: the Trainer.
+        min_steps: as in Lightning's loop.
+        max_steps: as in Lightning's loop.
+        should_stop: see `rehearsal_fit_loop`.
+        should_validate: see `rehearsal_fit_loop`.
+        first_batch: index of the batch with which the first epoch begins.
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        min_steps: int | None,
+        max_steps: int,
+        should_stop: Callable[[], bool],
+        should_validate: Callable[[], bool],
+        first_batch: int,
+    ) -> None:
+        super().__init__(trainer, min_steps, max_steps)
+        self._should_stop_rehearsal = should_stop
+        self._should_validate = should_validate
+        self._first_batch = first_batch
 
     @property
     def done(self) -> bool:
@@ -103,13 +131,13 @@ class _EpochLoopAside(_TrainingEpochLoop):
     def reset(self) -> None:
         super().reset()
         for stage in ("ready", "started", "processed", "completed"):
-            setattr(self.batch_progress.current, stage, self.first_batch)
-        self.first_batch = 0
+            setattr(self.batch_progress.current, stage, self._first_batch)
+        self._first_batch = 0
 
     def on_advance_end(self, data_fetcher: _DataFetcher) -> None:
         super().on_advance_end(data_fetcher)
-        if self.is_over():
-            raise Enough
+        if self._should_stop_rehearsal():
+            raise StopRehearsal
 
     def _should_check_val_fx(self, data_fetcher: _DataFetcher) -> bool:
-        return self.val_loop._combined_loader is not None and self.validate_when()
+        return self.val_loop._combined_loader is not None and self._should_validate()

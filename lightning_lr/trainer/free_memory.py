@@ -1,28 +1,30 @@
-"""How much memory is free, as far as the system tells."""
+"""How much memory is free."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
+import psutil
 import torch
 
+# psutil knows Linux, macOS and Windows, but not the memory limits of containers. Those are in these files (limit and
+# use, in bytes) of cgroup v2 and v1.
+_CGROUP = Path("/sys/fs/cgroup")
+_LIMIT_AND_USE = (
+    ("memory.max", "memory.current"),
+    ("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"),
+)
 
-def free_bytes(device: torch.device) -> float:
-    """Free memory of a device, or of the host if it has none of its own; 0 where that is not known."""
+
+def free_bytes(device: torch.device) -> int:
+    """Free memory of a CUDA device, or of the host for the CPU; 0 for other devices, where it is not known."""
     if device.type == "cuda":
         return torch.cuda.mem_get_info(device)[0]
-    return _free_host_bytes() if device.type == "cpu" else 0
-
-
-def _free_host_bytes() -> float:
-    try:
-        text = Path("/proc/meminfo").read_text()
-    except OSError:  # not Linux
+    if device.type != "cpu":
         return 0
-    available = re.search(r"MemAvailable:\s+(\d+) kB", text)
-    free = int(available[1]) * 1024 if available else 0
-    limit, used = (Path("/sys/fs/cgroup") / name for name in ("memory.max", "memory.current"))
-    if limit.is_file() and (most := limit.read_text().strip()).isdigit():  # else "max": no limit of the container
-        free = min(free, int(most) - int(used.read_text()))
-    return max(0, free)
+    free: list[int] = [psutil.virtual_memory().available]
+    for limit_file, use_file in _LIMIT_AND_USE:
+        path = _CGROUP / limit_file
+        if path.is_file() and (limit := path.read_text().strip()).isdigit():  # cgroup v2 writes "max" for no limit
+            free.append(int(limit) - int((_CGROUP / use_file).read_text()))
+    return max(0, min(free))

@@ -1,7 +1,8 @@
-"""Data loaders for training aside: the same data in the same order, and nothing is taken away from the run.
+"""Data loaders for a rehearsal: the data that training will see, in the same order, and none of it is lost.
 
-Loaders that can be iterated again are read through copies with iterators and workers of their own. A stream that can be
-read only once is read through the iterator that training will use, and what was read is given to training again.
+A loader that can be iterated again is copied; the copy has its own iterator and workers. A one-shot stream is read
+through the iterator that training will use. The batches that a rehearsal takes from it are kept, and training gets them
+again.
 """
 
 from __future__ import annotations
@@ -14,63 +15,74 @@ from lightning.pytorch.utilities.combined_loader import CombinedLoader
 from torch.utils.data import DataLoader, IterableDataset
 
 
-class Stream:
-    """A stream that cannot be started again: what a rehearsal takes from it is kept and given again."""
+class ReplayableStream:
+    """Reads a one-shot stream and keeps its batches, so that they can be read again.
 
-    def __init__(self, loader: CombinedLoader, index: int, goes_on: bool) -> None:
+    Args:
+        loader: the Trainer's loaders.
+        index: position of the stream among ``loader.flattened``.
+        in_use: whether training will go on with the iterator that ``loader`` has. Otherwise it will ask for a new one.
+    """
+
+    def __init__(self, loader: CombinedLoader, index: int, in_use: bool) -> None:
         assert loader._iterator is not None
         self._iterables, self._iterators, self._index = loader.flattened, loader._iterator.iterators, index
-        self._goes_on = goes_on  # whether training goes on with its iterator, or asks for a new one
-        self._source = self._iterators[index] if goes_on else iter(self._iterables[index])
-        self._given: list[Any] = []
+        self._in_use = in_use
+        # Not called _iterator: Lightning sets an attribute of that name to None.
+        self._source = self._iterators[index] if in_use else iter(self._iterables[index])
+        self._batches: list[Any] = []
         self._position = 0
 
-    def __iter__(self) -> Stream:
+    def __iter__(self) -> ReplayableStream:
         return self
 
     def __next__(self) -> Any:
-        if self._position == len(self._given):
-            self._given.append(next(self._source))
+        if self._position == len(self._batches):
+            self._batches.append(next(self._source))
         self._position += 1
-        return self._given[self._position - 1]
+        return self._batches[self._position - 1]
 
     def rewind(self) -> None:
+        """Start again with the first batch."""
         self._position = 0
 
-    def replay(self) -> None:
-        """Let training read from here: first what was kept, each batch let go once it is given."""
+    def hand_to_training(self) -> None:
+        """Let training read the kept batches first, then the rest of the stream."""
         stream = self._iterables[self._index]
-        replayed = self._iterators[self._index] = _replayed(self._given, self._source)
-        if not isinstance(stream, Iterator):
-            replayed = _replaying(stream, self._given, [] if self._goes_on else [self._source])
-        self._iterables[self._index] = replayed
+        batches = self._iterators[self._index] = _kept_then_rest(self._batches, self._source)
+        if isinstance(stream, Iterator):
+            self._iterables[self._index] = batches
+        else:
+            self._iterables[self._index] = _with_kept_batches(
+                stream, self._batches, [] if self._in_use else [self._source]
+            )
 
 
-def _replayed(kept: list[Any], rest: Iterator[Any]) -> Iterator[Any]:
+def _kept_then_rest(kept: list[Any], rest: Iterator[Any]) -> Iterator[Any]:
     while kept:
-        yield kept.pop(0)
+        yield kept.pop(0)  # frees the batch once it is used
     for batch in rest:  # noqa: UP028  # "yield from" would close the user's generator together with this one
         yield batch
 
 
-def _replaying(loader: Any, kept: list[Any], sources: list[Iterator[Any]]) -> Any:
-    """The same loader, which first gives what is kept, and then reads from the given iterators before its own."""
+def _with_kept_batches(loader: Any, kept: list[Any], iterators: list[Iterator[Any]]) -> Any:
+    """A copy of a loader that first yields ``kept``, then reads ``iterators``, then iterates as the loader does."""
 
     def iterate(self: Any) -> Iterator[Any]:
-        own = type(loader).__iter__(self)  # in any case: it draws a seed
-        return _replayed(kept, sources.pop() if sources else own)
+        new = type(loader).__iter__(self)  # even if it is not used: it draws a random seed
+        return _kept_then_rest(kept, iterators.pop() if iterators else new)
 
-    replaying = copy.copy(loader)
-    replaying.__class__ = type(type(loader).__name__, (type(loader),), {"__iter__": iterate})
-    return replaying
+    copied = copy.copy(loader)
+    copied.__class__ = type(type(loader).__name__, (type(loader),), {"__iter__": iterate})
+    return copied
 
 
-class KeptBatches:
-    """Batches that were read once and are given over and over, each as a copy, since a training step may change it.
+class CachedBatches:
+    """Batches that are given in the same order in every epoch. Each is a copy, since a training step may change it.
 
     Args:
-        batches: all of them.
-        first: the one that the first round begins with.
+        batches: the batches of an epoch.
+        first: index of the batch with which the first epoch begins.
     """
 
     def __init__(self, batches: list[Any], first: int) -> None:
@@ -82,23 +94,23 @@ class KeptBatches:
             yield copy.deepcopy(batch)
 
 
-def read_batches(loader: CombinedLoader, streams: dict[int, Stream], most: float) -> list[Any]:
-    """The first batches of an epoch. Copies: what workers give lies in shared memory, of which there is little."""
-    aside = loaders_aside(loader, streams)
+def read_batches(loader: CombinedLoader, streams: dict[int, ReplayableStream], max_batches: float) -> list[Any]:
+    """The first batches of an epoch, copied: batches from workers are in shared memory, of which there is little."""
+    loaders = rehearsal_loaders(loader, streams)
     batches: list[Any] = []
     try:
-        iterator = iter(aside)
-        while len(batches) < most and (item := next(iterator, None)) is not None:
+        iterator = iter(loaders)
+        while len(batches) < max_batches and (item := next(iterator, None)) is not None:
             batches.append(copy.deepcopy(item[0]))
     finally:
-        aside.reset()  # its workers
+        loaders.reset()  # ends the workers
     return batches
 
 
 def is_one_shot(iterable: Any) -> bool:
-    """Whether a second iteration goes on where the first one stopped."""
+    """Whether a second iteration continues where the first one stopped."""
     if isinstance(iterable, DataLoader):
-        # each worker reads a copy of its own, and a map-style dataset can always be read again
+        # Each worker reads its own copy of the dataset, and a map-style dataset can always be read again.
         return iterable.num_workers == 0 and _holds_iterator(iterable.dataset)
     return isinstance(iterable, Iterator)
 
@@ -112,17 +124,22 @@ def _holds_iterator(dataset: Any) -> bool:
     return any(_holds_iterator(value) for value in held)
 
 
-def loaders_aside(loader: CombinedLoader, streams: dict[int, Stream]) -> CombinedLoader:
-    """The same loaders with iterators and workers of their own. Persistent workers belong to the loader object."""
-    aside = copy.copy(loader)
-    aside._iterator = None
+def rehearsal_loaders(loader: CombinedLoader, streams: dict[int, ReplayableStream]) -> CombinedLoader:
+    """A copy of the loaders with its own iterators and workers.
+
+    Args:
+        loader: the Trainer's loaders.
+        streams: what to read instead of the one-shot streams in ``loader.flattened``, by their position.
+    """
+    copied = copy.copy(loader)
+    copied._iterator = None
     flattened: list[Any] = []
     for i, iterable in enumerate(loader.flattened):
         if i in streams:
             iterable = streams[i]
         elif isinstance(iterable, DataLoader):
             iterable = copy.copy(iterable)
-            iterable._iterator = None
+            iterable._iterator = None  # persistent workers belong to the iterator
         flattened.append(iterable)
-    aside.flattened = flattened
-    return aside
+    copied.flattened = flattened
+    return copied

@@ -1,4 +1,4 @@
-"""Points and figures for every logger."""
+"""Points and figures to the loggers of a Trainer."""
 
 from __future__ import annotations
 
@@ -13,17 +13,25 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+# TensorBoard's x axis is the integer step. 1000 steps per decade keep learning rates apart that differ by 0.3 %.
+_STEPS_PER_DECADE = 1000
+
 
 def current_step(trainer: Trainer) -> int:
-    """The step at which Lightning itself logs: batches that ended in an optimizer step."""
+    """The step at which Lightning logs: the number of batches that ended in an optimizer step."""
     return trainer.fit_loop.epoch_loop._batches_that_stepped
 
 
 def log_metrics(trainer: Trainer, metrics: Mapping[str, float], step: int | None = None) -> None:
-    """One point to every logger, at Lightning's own step unless told.
+    """Log one value per key to every logger.
 
-    Values that belong together go in one call: TensorBoard samples the points of a tag, and keeps the same steps for
-    tags that are logged together. It also gets them as one event, which is several times faster than one each.
+    Log values that belong together in one call: TensorBoard samples the points of each tag, and keeps the same steps
+    for tags that are logged together. It gets them as one event, which is several times faster than one event each.
+
+    Args:
+        trainer: the Trainer.
+        metrics: values by key.
+        step: of the values; Lightning's own if None.
     """
     step = current_step(trainer) if step is None else step
     for logger in trainer.loggers:
@@ -36,32 +44,32 @@ def log_metrics(trainer: Trainer, metrics: Mapping[str, float], step: int | None
 
 
 def _is_plain_tensorboard(logger: Logger) -> TypeGuard[TensorBoardLogger]:
-    """Whether tags are written as they are: not by a subclass, which may do more, and without a prefix."""
+    """Whether a logger writes the values under their keys and does nothing else, as a subclass may do."""
     return type(logger) is TensorBoardLogger and not logger._prefix
 
 
 def tensorboard_writers(trainer: Trainer) -> list[Any]:
-    """The SummaryWriters of TensorBoard loggers; none on ranks other than 0."""
+    """The ``SummaryWriter`` of each TensorBoard logger; none on ranks other than 0."""
     boards = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
     return [board.experiment for board in boards] if trainer.is_global_zero else []
 
 
 def log_figure(trainer: Trainer, tag: str, figure: Figure, step: int) -> None:
-    """A figure to TensorBoard. ``add_figure`` would close it by pyplot, of which it knows nothing."""
+    """Log a figure to TensorBoard."""
     for writer in tensorboard_writers(trainer):
-        writer.add_figure(tag, figure, step, close=False)
+        writer.add_figure(tag, figure, step, close=False)  # the figure was made without pyplot, which would close it
 
 
 def log_loss_vs_lr(trainer: Trainer, tag: str, lrs: Iterable[float], losses: Iterable[float]) -> None:
-    """A chart of loss against learning rate in stock TensorBoard: 1000 log10 lr stands where the step does.
+    """Log a chart of loss against learning rate to TensorBoard, with step = round(1000 · log10 lr).
 
-    All runs overlaid, on a log axis: -3000 is 1e-3. Points that fall on the step of one before are left out, since
-    steps of a tag must grow.
+    So -3000 is the learning rate 1e-3, and the curves of several runs can be compared on a log axis. The steps of a tag
+    must rise, so of several points with the same step only the first is logged.
     """
     points: dict[int, float] = {}
     for lr, loss in zip(lrs, losses, strict=True):
         if math.isfinite(loss):
-            points.setdefault(round(1000 * math.log10(lr)), loss)
+            points.setdefault(round(_STEPS_PER_DECADE * math.log10(lr)), loss)
     for writer in tensorboard_writers(trainer):
         for step, loss in points.items():
             writer.add_scalar(tag, loss, step)

@@ -12,14 +12,14 @@ from lightning.pytorch.callbacks import ProgressBar, RichProgressBar, TQDMProgre
 from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
 
 
-class Progress(Protocol):
-    """What is shown: ``LR range test 57/200 lr=1.2e-03 loss=0.481``."""
+class ProgressLine(Protocol):
+    """A line such as ``LR range test 57/200 lr=1.2e-03 loss=0.481``."""
 
     def update(self, text: str, advance: int = 1) -> None:
-        """So much further, with this text behind the count."""
+        """Add ``advance`` to the count, and show ``text`` after it."""
 
 
-class _Silent:
+class _NoLine:
     def update(self, text: str, advance: int = 1) -> None:
         pass
 
@@ -27,7 +27,7 @@ class _Silent:
         pass
 
 
-class _TQDM:
+class _TQDMLine:
     def __init__(self, bar: TQDMProgressBar, total: int, description: str) -> None:
         self._line = Tqdm(
             total=total,
@@ -38,26 +38,27 @@ class _TQDM:
             file=sys.stdout,
             bar_format="{desc} |{bar}| {elapsed}",
         )
-        self._total, self._description, self._every = total, description, max(1, bar.refresh_rate)
+        self._total, self._description, self._refresh_rate = total, description, max(1, bar.refresh_rate)
         self._updates = 0
 
     def update(self, text: str, advance: int = 1) -> None:
         self._line.n += advance
         self._updates += 1
-        if self._updates % self._every == 0 or self._line.n == self._total:
+        if self._updates % self._refresh_rate == 0 or self._line.n == self._total:
             self._line.set_description_str(f"{self._description} {self._line.n}/{self._total} {text}")
 
     def close(self) -> None:
         self._line.close()
 
 
-class _Rich:
+class _RichLine:
     def __init__(self, bar: RichProgressBar, total: int, description: str) -> None:
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-        # The user's display cannot stay beside ours: it looks for its callback in the Trainer while it draws.
-        shown = bar.progress is not None and bar.progress.live.is_started
-        self._paused = bar.progress if shown else None
+        # The user's display is paused: while it draws, it looks for its callback in the Trainer, which a rehearsal has
+        # removed.
+        is_shown = bar.progress is not None and bar.progress.live.is_started
+        self._paused = bar.progress if is_shown else None
         if self._paused is not None:
             self._paused.stop()
         self._display = Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), transient=True)
@@ -71,22 +72,23 @@ class _Rich:
         self._display.update(self._task, completed=self._count, description=described)
 
     def close(self) -> None:
-        self._display.refresh()  # what was done faster than it is drawn is shown too
+        self._display.refresh()  # shows the last updates too, if they came faster than the display is drawn
         self._display.stop()
         if self._paused is not None:
             self._paused.start()
 
 
 @contextmanager
-def progress(trainer: Trainer, total: int, description: str) -> Iterator[Progress]:
-    """Show ``total`` steps where the user's progress bar would be, and take the line away in the end.
+def progress_line(trainer: Trainer, total: int, description: str) -> Iterator[ProgressLine]:
+    """Show ``total`` steps in the place of the user's progress bar, and remove the line at the end.
 
-    Silent without a progress bar, with one that is disabled or of the user's own making, and on ranks other than 0.
+    Nothing is shown without a progress bar, with a disabled one, with one of another class than Lightning's two, and on
+    ranks other than 0.
     """
     bar = next((c for c in vars(trainer)["callbacks"] if isinstance(c, ProgressBar)), None)
-    line: _Silent | _TQDM | _Rich = _Silent()
+    line: _NoLine | _TQDMLine | _RichLine = _NoLine()
     if trainer.is_global_zero and isinstance(bar, (TQDMProgressBar, RichProgressBar)) and bar.is_enabled:
-        line = (_TQDM if isinstance(bar, TQDMProgressBar) else _Rich)(bar, total, description)  # type: ignore[arg-type]
+        line = (_TQDMLine if isinstance(bar, TQDMProgressBar) else _RichLine)(bar, total, description)  # type: ignore[arg-type]
     try:
         yield line
     finally:

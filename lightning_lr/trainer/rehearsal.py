@@ -1,8 +1,7 @@
-"""Training aside: from a snapshot, in a fresh fit loop, after which everything is as it was.
+"""A rehearsal: training from a snapshot, after which the Trainer is as it was.
 
-The only file that touches the Trainer's internals, `_fit_loop_aside` and `_loaders_aside` those of its loops and
-loaders. Lightning's own fit loop object is never entered: it is set aside as it stands, so nothing of it has to be
-reconstructed.
+Lightning's own fit loop is never run in a rehearsal. A new loop takes its place in the Trainer, so none of its state
+has to be restored.
 """
 
 from __future__ import annotations
@@ -15,52 +14,56 @@ from typing import Any, Literal
 import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import GradientAccumulationScheduler
-from lightning.pytorch.loggers import Logger
 from lightning.pytorch.loggers.logger import DummyLogger
 from lightning.pytorch.profilers import PassThroughProfiler
-from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 from lightning.pytorch.trainer import call
 from lightning.pytorch.trainer.connectors.logger_connector.logger_connector import _LoggerConnector
 
-from lightning_lr.trainer.fit_loop import Enough, FitLoop, fit_loop_aside, prepare_validation
-from lightning_lr.trainer.loaders import Stream, is_one_shot, read_batches
+from lightning_lr.trainer.fit_loop import FitLoop, StopRehearsal, prepare_validation, rehearsal_fit_loop
+from lightning_lr.trainer.loaders import ReplayableStream, is_one_shot, read_batches
 from lightning_lr.trainer.snapshot import Snapshot
+from lightning_lr.trainer.strategies import NOT_SNAPSHOTTED, reshard, wrap_model_anew
 
 
 @dataclasses.dataclass(frozen=True)
-class Place:
-    """Where a training aside stands, to go on from there."""
+class TrainingState:
+    """The state of a rehearsal's training, from which it can be continued.
+
+    Attributes:
+        snapshot: of the module, the optimizers and all else that training changes.
+        loop: with the progress counters.
+    """
 
     snapshot: Snapshot
     loop: FitLoop
 
 
 class Rehearsal:
-    """A context in which a Trainer can train aside; leaving it puts everything back, however it is left.
+    """A context in which a Trainer can train. On exit everything is restored, after an exception too.
 
-    To be entered in ``on_train_start`` or ``on_train_epoch_start``. Inside, the Trainer has no callbacks but the one
-    of the rehearsal (and ``GradientAccumulationScheduler``, which decides what an optimizer step is), loggers that
-    drop everything, no scheduler steps and no validation of its own. Epoch and step counters go on from their values.
+    Enter it in ``on_train_start`` or ``on_train_epoch_start``. Inside, the Trainer has only the rehearsal's callback
+    (and ``GradientAccumulationScheduler``, which decides what an optimizer step is), loggers that drop everything, no
+    scheduler steps and no validation by itself. Epoch and step counters continue from their values.
 
-    Nothing here communicates between processes, so an exception on one rank fails the job as in plain training.
+    The exit does not communicate between processes. So an exception on one rank fails the job, as in plain training.
 
     Args:
-        trainer: the Trainer, in ``fit``.
-        keep_on: where the snapshot's tensors live, ``"device"`` or ``"cpu"``.
+        trainer: a Trainer in ``fit``.
+        snapshot_device: where the snapshot's tensors live, ``"device"`` or ``"cpu"``.
     """
 
-    def __init__(self, trainer: Trainer, keep_on: Literal["device", "cpu"] = "device") -> None:
+    def __init__(self, trainer: Trainer, snapshot_device: Literal["device", "cpu"] = "device") -> None:
         self._trainer = trainer
-        self._keep_on = keep_on
-        self._is_fresh = True  # nothing has been trained since the snapshot
-        self._place: Place | None = None  # to go on from
+        self._snapshot_device = snapshot_device
+        self._has_trained = False  # since the snapshot was taken or restored
+        self._continue_from: TrainingState | None = None  # the start of the next `train`
         self._batches: list[Any] | None = None  # to train on instead of the loaders
 
     def __enter__(self) -> Rehearsal:
         trainer = self._trainer
         assert trainer.state.stage is not None
         self._stage = trainer.state.stage
-        # callbacks come before the module in every hook, so its own start is still to come
+        # In every hook callbacks come before the module, so the module's own on_train_start has not run yet.
         self._precedes_module_start = trainer.lightning_module._current_fx_name == "on_train_start"
         self._fit_loop = trainer.fit_loop
         self._attributes = dict(vars(trainer))
@@ -72,23 +75,24 @@ class Rehearsal:
         loaders = [
             loader for combined in (train_loader, val_loader) if combined is not None for loader in combined.flattened
         ]
-        self._reshard()
-        self._parts = [
+        self._snapshot_roots = [
             trainer.lightning_module,
             trainer.optimizers,
             [config.scheduler for config in self._scheduler_configs],
             trainer.strategy._lightning_optimizers,
             getattr(trainer.precision_plugin, "scaler", None),
         ]
-        self._data = [loaders, getattr(trainer, "datamodule", None)]
-        self._read_once = [part for stream in streams.values() for part in (stream, getattr(stream, "dataset", None))]
+        self._snapshot_data = [loaders, getattr(trainer, "datamodule", None)]
+        self._not_snapshotted = [
+            part for stream in streams.values() for part in (stream, getattr(stream, "dataset", None))
+        ]
         self._snapshot = self._take_snapshot()
-        # as the epoch loop decides whether it asks for a new iterator; older versions of it know nothing of resuming
+        # The condition under which Lightning's epoch loop keeps its iterator; is_resuming is not in all versions.
         is_resuming = getattr(self._fit_loop, "is_resuming", False)
-        goes_on = trainer.current_epoch == 0 or self._fit_loop.epoch_loop.restarting or is_resuming
-        self._streams = {i: Stream(train_loader, i, goes_on) for i in streams}
+        in_use = trainer.current_epoch == 0 or self._fit_loop.epoch_loop.restarting or is_resuming
+        self._streams = {i: ReplayableStream(train_loader, i, in_use) for i in streams}
         try:
-            self._set_aside()
+            self._isolate()
         except BaseException:
             self._restore()
             raise
@@ -99,148 +103,140 @@ class Rehearsal:
     ) -> None:
         self._restore()
         for stream in self._streams.values():
-            stream.replay()
+            stream.hand_to_training()
 
     @property
     def snapshot_bytes(self) -> int:
-        """Size of a copy of the state that training changes."""
+        """Size of a copy of all tensors that training changes, in bytes."""
         return self._snapshot.nbytes
 
-    def rewind(self, place: Place | None = None) -> None:
-        """Back to the state, the data order and the random states in which the rehearsal was entered, or to a place."""
+    def rewind(self, state: TrainingState | None = None) -> None:
+        """Restore parameters, data order and random states as they were on entry, or in a saved state."""
         self._restore()
         for stream in self._streams.values():
             stream.rewind()
-        self._set_aside()
-        self._place = place
-        if place is not None:
-            place.snapshot.restore()
-            self._is_fresh = False
+        self._isolate()
+        self._continue_from = state
+        if state is not None:
+            state.snapshot.restore()
+            self._has_trained = True
 
-    def place(self) -> Place:
-        """Where the latest `train` ended. Only with `keep_batches`: loaders cannot be entered in their midst."""
+    def save_state(self) -> TrainingState:
+        """The state after the latest `train`.
+
+        Needs `cache_batches` before: a loader cannot be entered in the middle of an epoch.
+        """
         assert self._batches is not None
-        self._reshard()
-        return Place(self._take_snapshot(), self._loop)
+        return TrainingState(self._take_snapshot(), self._loop)
 
-    def keep_batches(self, most: float) -> int:
-        """Read training batches once, at most those of an epoch; from now on all training is on these, in this order.
-
-        They are held in host memory.
+    def cache_batches(self, max_batches: float) -> int:
+        """Read training batches into host memory. From now on all training is on these, in this order.
 
         Args:
-            most: how many, infinite for all of an epoch.
+            max_batches: maximum number of batches, infinite for all of an epoch.
 
         Returns:
-            How many there are.
+            The number of batches.
         """
         assert self._fit_loop._combined_loader is not None
         self._batches = read_batches(
-            self._fit_loop._combined_loader, self._streams, min(most, self._fit_loop.max_batches)
+            self._fit_loop._combined_loader, self._streams, min(max_batches, self._fit_loop.max_batches)
         )
         return len(self._batches)
-
-    def _take_snapshot(self) -> Snapshot:
-        return Snapshot(
-            self._parts,
-            data=self._data,
-            leave=(Trainer, Strategy, Logger, Callback),
-            untouched=self._read_once,
-            keep_on=self._keep_on,
-        )
-
-    def _restore(self) -> None:
-        self._reshard()
-        self._snapshot.restore()
-        trainer = self._trainer
-        vars(trainer).clear()
-        vars(trainer).update(self._attributes)
-        trainer.strategy.lr_scheduler_configs, trainer.strategy.model = self._scheduler_configs, self._model
-        trainer.state.stage = self._stage
-
-    def _reshard(self) -> None:
-        """Give the module its sharded parameters: after a validation FSDP2 may leave it with gathered ones."""
-        if isinstance(self._trainer.strategy, ModelParallelStrategy):
-            for module in self._trainer.lightning_module.modules():
-                if hasattr(module, "reshard"):
-                    module.reshard()  # type: ignore[operator]
 
     def train(
         self,
         callback: Callback,
-        is_over: Callable[[], bool],
-        validate_when: Callable[[], bool] = lambda: False,
+        should_stop: Callable[[], bool],
+        should_validate: Callable[[], bool] = lambda: False,
         eval_batches: int | None = None,
     ) -> None:
-        """Train from the current state until it is over, or a stream has no more batches.
+        """Train from the current state until ``should_stop``, or until a stream has no more batches.
 
-        The data starts over at the end of an epoch.
+        A loader starts again at the end of an epoch.
 
         Args:
-            callback: the one callback that sees this training.
-            is_over: asked after each batch, and the validation behind it, whether to end here.
-            validate_when: asked after each batch, whether to run the validation loop now.
-            eval_batches: batches of each validation loader at most, None for all of the Trainer's limit.
+            callback: the only callback that is called.
+            should_stop: asked after each batch, and after the validation that follows it, whether to end here.
+            should_validate: asked after each batch, whether to run the validation loop now.
+            eval_batches: the maximum number of batches of each validation loader, None for no validation.
         """
         trainer: Any = self._trainer
         trainer._logger_connector = _LoggerConnector(trainer)
         schedulers = [c for c in self._attributes["callbacks"] if isinstance(c, GradientAccumulationScheduler)]
         trainer.callbacks = [*schedulers, callback]
-        place, self._place = self._place, None
-        loop = self._loop = trainer.fit_loop = fit_loop_aside(
+        state, self._continue_from = self._continue_from, None
+        loop = self._loop = trainer.fit_loop = rehearsal_fit_loop(
             trainer,
             self._fit_loop,
-            self._fit_loop if place is None else place.loop,
+            self._fit_loop if state is None else state.loop,
             self._streams if self._batches is None else self._batches,
-            is_over,
-            validate_when,
+            should_stop,
+            should_validate,
         )
         val_loop = loop.epoch_loop.val_loop
         try:
             loop.reset()
-            if self._is_fresh and self._precedes_module_start:
-                call._call_lightning_module_hook(trainer, "on_train_start")  # a training step may rest on it
-            self._is_fresh = False
+            if not self._has_trained and self._precedes_module_start:
+                call._call_lightning_module_hook(trainer, "on_train_start")  # a training step may depend on it
+            self._has_trained = True
             if trainer.current_epoch == 0:  # from the second epoch on, the epoch loop does this itself
                 iter(loop._data_fetcher)  # type: ignore[arg-type]
-            is_under_way = place is not None  # in the midst of an epoch, or behind its last batch
+            is_within_epoch = state is not None  # perhaps after its last batch
             with torch.autograd.set_detect_anomaly(False):  # a sweep may well end in NaN
                 while True:
                     batches = loop.total_batch_idx
                     prepare_validation(trainer, self._fit_loop.epoch_loop.val_loop, val_loop, eval_batches)
-                    if not is_under_way:
+                    if not is_within_epoch:
                         loop.on_advance_start()
                     loop.advance()
                     loop.on_advance_end()
-                    if loop.total_batch_idx == batches and not is_under_way:  # an epoch gave none: a stream has ended
+                    if loop.total_batch_idx == batches and not is_within_epoch:  # an empty epoch: a stream has ended
                         break
-                    is_under_way = False
-        except Enough:
+                    is_within_epoch = False
+        except StopRehearsal:
             pass
         finally:
             for part in (loop, val_loop):
                 if part._data_fetcher is not None:
-                    part._data_fetcher.teardown()  # the workers of these loaders
+                    part._data_fetcher.teardown()  # ends the workers of the rehearsal's loaders
 
-    def _set_aside(self) -> None:
-        """Take away what must not see or steer the rehearsal."""
+    def _take_snapshot(self) -> Snapshot:
+        reshard(self._trainer)
+        return Snapshot(
+            self._snapshot_roots,
+            data=self._snapshot_data,
+            skipped_types=NOT_SNAPSHOTTED,
+            skipped=self._not_snapshotted,
+            snapshot_device=self._snapshot_device,
+        )
+
+    def _restore(self) -> None:
+        """Restore the module, the optimizers and the Trainer as they were on entry."""
+        trainer = self._trainer
+        reshard(trainer)
+        self._snapshot.restore()
+        vars(trainer).clear()
+        vars(trainer).update(self._attributes)
+        trainer.strategy.lr_scheduler_configs, trainer.strategy.model = self._scheduler_configs, self._model
+        trainer.state.stage = self._stage
+
+    def _isolate(self) -> None:
+        """Remove from the Trainer what must not see or influence the rehearsal."""
         trainer: Any = self._trainer
-        self._is_fresh = True
+        self._has_trained = False
         trainer.should_stop = False
         trainer.loggers = [DummyLogger() for _ in self._attributes["_loggers"]]
         trainer.profiler = PassThroughProfiler()
         if trainer.lightning_module.automatic_optimization:
-            # They stay where they are, since a training step may read them, but their moment never comes. In manual
-            # optimization the training step moves them itself: what it does to them is undone by the snapshot.
+            # A training step may read the schedulers, so they stay, but Lightning never steps them. In manual
+            # optimization the training step steps them itself, and the snapshot restores them.
             trainer.strategy.lr_scheduler_configs = [
                 dataclasses.replace(config, interval="never") for config in self._scheduler_configs
             ]
-        if isinstance(trainer.strategy, DDPStrategy):
-            # A DDP wrapper orders its gradients anew after its first step, and sums them in another order from then on.
-            trainer.strategy.model = trainer.lightning_module
-            trainer.strategy.configure_ddp()
+        wrap_model_anew(trainer)
         for optimizer in trainer.optimizers:
             for hooks in (optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks):
                 for handle, hook in list(hooks.items()):
-                    if getattr(hook, "__module__", "").startswith("lightning_lr."):  # of callbacks that are away
+                    if getattr(hook, "__module__", "").startswith("lightning_lr."):  # belongs to a removed callback
                         del hooks[handle]

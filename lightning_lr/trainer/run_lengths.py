@@ -1,4 +1,4 @@
-"""How many optimizer steps an epoch and a run will have, as far as that can be known."""
+"""The number of optimizer steps of an epoch and of a run, as far as it is known."""
 
 from __future__ import annotations
 
@@ -9,21 +9,22 @@ from lightning.pytorch.callbacks import GradientAccumulationScheduler
 
 
 def steps_per_epoch(trainer: Trainer) -> float:
-    """Optimizer steps of an epoch, infinite if not known: data without a length, or accumulation that changes."""
+    """Optimizer steps of an epoch. Infinite if unknown: the data has no length, or the accumulation changes."""
     accumulate = trainer.accumulate_grad_batches
     for callback in vars(trainer)["callbacks"]:
         if isinstance(callback, GradientAccumulationScheduler):
             if len(callback.scheduling) > 1:
                 return math.inf
-            accumulate = callback.scheduling[0]  # it tells the Trainer only when the first epoch starts
+            accumulate = callback.scheduling[0]  # the Trainer gets it only when the first epoch starts
     batches = trainer.num_training_batches
     return math.inf if math.isinf(batches) else math.ceil(batches / accumulate)
 
 
 def steps_per_run(trainer: Trainer) -> float:
-    """Optimizer steps of the run, infinite if not known.
+    """Optimizer steps of the run, of each optimizer. Infinite if unknown.
 
-    With only ``max_time`` it is not, nor with ``max_steps`` and several optimizers: that counts the steps of all.
+    It is unknown with ``max_time`` alone, and with ``max_steps`` and several optimizers, since ``max_steps`` counts
+    the steps of all optimizers together.
     """
     if trainer.max_steps != -1 and len(trainer.optimizers) > 1:
         return math.inf

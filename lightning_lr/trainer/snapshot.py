@@ -1,9 +1,11 @@
-"""A snapshot of live objects, which is later put back *in place*.
+"""A snapshot of live objects, which can later be restored *in place*.
 
-Everything that can be reached from the roots is remembered: tensors (parameters, buffers, optimizer state,
-metric states), attributes, lists, dicts, sets, arrays and random generators, and the global random states.
-Putting back changes contents and never replaces an object: optimizers, compiled, DDP and FSDP modules hold on to
-the identity of parameters, and users hold references to lists and dicts of their own.
+A snapshot follows references from some root objects. It keeps the contents of every tensor (parameters, buffers,
+optimizer and metric states), attribute, list, dict, set, array and random generator that it reaches, and the global
+random states.
+
+Restoring changes contents and never replaces an object. Optimizers and compiled, DDP and FSDP modules rely on the
+identity of parameters, and users keep references to their own lists and dicts.
 """
 
 from __future__ import annotations
@@ -22,35 +24,43 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-# Values without contents that could change, and code.
-_ATOMS = (str, bytes, int, float, complex, type(None), type, types.ModuleType, types.FunctionType)
-# Running things: threads, processes, handles, compiled code. To change their attributes behind their back would break
-# them, and iterators cannot be wound back.
-_RUNNING = re.compile(
+# Values that cannot change, and code.
+_CONSTANT_TYPES = (str, bytes, int, float, complex, type(None), type, types.ModuleType, types.FunctionType)
+_MUTABLE_CONTAINERS = (list, deque, dict, set)
+_CONTAINERS = (*_MUTABLE_CONTAINERS, tuple, frozenset)
+# Threads, processes, handles, compiled code: they run outside of our control, so changing their attributes would break
+# them.
+_MODULES_OF_RUNNING_OBJECTS = re.compile(
     r"(threading|_thread|multiprocessing|concurrent|queue|_queue|logging|asyncio|socket|io|_io|subprocess|weakref"
     r"|torch\._C|torch\._dynamo|torch\._inductor|torch\.distributed|torch\.fx)(\.|$)"
 )
-# What a container of a dataset holds beyond this length, and an array of more bytes or dimensions, are samples. The
-# rest may be state: the order of the samples, their weights, a counter.
-_MOST_DATASET_ITEMS = 100
-_MOST_DATASET_BYTES = 2**24
+# Samples are not copied, since they may be large and are only read. State of a dataset is: the order of the samples,
+# their weights, a counter. The contents of a container with more items than this are taken for samples ...
+_MAX_DATASET_STATE_ITEMS = 100
+# ... and so is an array or tensor of more bytes than this, or of more than one dimension. 16 MiB hold the order of
+# two million samples.
+_MAX_DATASET_STATE_BYTES = 2**24
 
-Undo = Callable[[], object]
+Restorer = Callable[[], object]  # restores the contents of one object
+Child = tuple[object, bool]  # an object that another one holds, and whether it belongs to a dataset
 
 
 class Snapshot:
-    """The contents of all that can be reached from ``roots``, and the global random states.
+    """The contents of everything that ``roots`` reference, and the global random states.
+
+    The samples of a ``torch.utils.data.Dataset`` are not copied: large or multi-dimensional tensors and arrays, and the
+    contents of long containers. The order of its containers, its other attributes and its random generators are.
 
     Args:
-        roots: the objects to remember.
-        data: loaders and data modules to remember like datasets: all but the samples themselves.
-        leave: types whose instances are neither entered nor changed.
-        untouched: objects that are neither entered nor changed.
-        keep_on: where the copies of tensors live: ``"device"`` (beside the tensor, fast) or ``"cpu"`` (host memory).
+        roots: objects to keep.
+        data: loaders and data modules to keep. They are treated like datasets: everything but the samples is kept.
+        skipped_types: types whose instances are neither kept nor followed.
+        skipped: objects that are neither kept nor followed.
+        snapshot_device: where the copies of tensors live: ``"device"`` (on the device of the tensor, fast) or ``"cpu"``
+            (host memory).
 
-    The samples of a ``torch.utils.data.Dataset`` are not copied: its large or multi-dimensional tensors and arrays, and
-    what its long containers hold, are taken to be read only. The order of its containers, its other attributes and its
-    random generators are remembered.
+    Attributes:
+        nbytes: size of the tensor copies, in bytes.
     """
 
     def __init__(
@@ -58,72 +68,55 @@ class Snapshot:
         roots: Iterable[object],
         *,
         data: Iterable[object] = (),
-        leave: tuple[type, ...] = (),
-        untouched: Iterable[object] = (),
-        keep_on: Literal["device", "cpu"] = "device",
+        skipped_types: tuple[type, ...] = (),
+        skipped: Iterable[object] = (),
+        snapshot_device: Literal["device", "cpu"] = "device",
     ) -> None:
-        self._leave = leave
-        self._keep_on = keep_on
-        self._undo: list[Undo] = [_global_random_states()]
-        self._seen = {id(obj): obj for obj in untouched}  # holds the objects, so that no id is given twice
+        # iterators too, since they cannot be rewound
+        self._skipped_types: tuple[type, ...] = (*_CONSTANT_TYPES, Iterator, *skipped_types)
+        self._snapshot_device = snapshot_device
+        self._restorers: list[Restorer] = [_global_rng_restorer()]
+        self._seen = {id(obj): obj for obj in skipped}  # holds the objects, so that no id is reused
         self._storages: set[int] = set()
-        self.nbytes = 0  # of the tensors' copies
-        todo = [*((root, True) for root in data), *((root, False) for root in roots)]  # the last is entered first
-        while todo:  # a loop and a list: object graphs may be deeper than Python's stack
+        self.nbytes = 0
+        todo: list[Child] = [*((root, True) for root in data), *((root, False) for root in roots)]
+        while todo:  # not recursive: references may be nested deeper than Python's stack
             obj, is_data = todo.pop()
-            todo.extend(self._remember(obj, is_data))
+            todo.extend(self._keep(obj, is_data))
 
     def restore(self) -> None:
-        """Put all contents back. Can be called any number of times."""
+        """Restore all contents. Can be called any number of times."""
         with torch.no_grad():
-            for undo in self._undo:
-                undo()
+            for restore in self._restorers:
+                restore()
 
-    def _remember(self, obj: Any, is_data: bool) -> Iterator[tuple[object, bool]]:
-        """Remember one object and give what it holds, each with whether it belongs to a dataset."""
-        if isinstance(obj, _ATOMS) or id(obj) in self._seen or isinstance(obj, (*self._leave, Iterator)):
+    def _keep(self, obj: Any, is_data: bool) -> Iterator[Child]:
+        """Keep the contents of one object, and yield the objects that it holds."""
+        if id(obj) in self._seen or isinstance(obj, self._skipped_types):
             return
         self._seen[id(obj)] = obj
         is_data = isinstance(obj, Dataset) or (is_data and not isinstance(obj, nn.Module))
-        if isinstance(obj, (Tensor, np.ndarray)):
-            if is_data and (obj.ndim > 1 or obj.nbytes > _MOST_DATASET_BYTES):
-                return
-            if isinstance(obj, Tensor):
-                yield from ((child, False) for child in self._remember_tensor(obj))
-            elif obj.flags.writeable:
-                self._undo.append(_array(obj))
-        if undo := _generator(obj):
-            self._undo.append(undo)
+        if is_data and _is_samples(obj):
             return
-        if _RUNNING.match(type(obj).__module__) and not isinstance(obj, nn.Module):
+        if isinstance(obj, Tensor):
+            yield from ((child, False) for child in self._keep_tensor(obj))
+        elif isinstance(obj, np.ndarray) and obj.flags.writeable:
+            self._restorers.append(_array_restorer(obj))
+        elif restorer := _generator_restorer(obj):
+            self._restorers.append(restorer)
             return
-        if isinstance(obj, (list, deque, dict, set)):
-            self._undo.append(_container(obj))
-        if isinstance(obj, (list, deque, dict, set, tuple, frozenset)):
-            if not is_data or len(obj) <= _MOST_DATASET_ITEMS:
-                children = (*obj.keys(), *obj.values()) if isinstance(obj, dict) else tuple(obj)
-                yield from ((child, is_data) for child in children)
-        elif isinstance(obj, types.MethodType):
-            yield obj.__self__, is_data
-        elif isinstance(obj, functools.partial):
-            yield (obj.func, obj.args, obj.keywords), is_data
-        if type(attributes := getattr(obj, "__dict__", None)) is dict:
-            self._undo.append(_container(attributes))
-            yield from ((child, is_data) for child in attributes.values())
-        kind: Any = type(obj)
-        if slots := _slots(kind):
-            values = {slot: slot.__get__(obj) for slot in slots if hasattr(obj, slot.__name__)}
-            self._undo.append(lambda: _set_slots(obj, slots, values))
-            yield from ((child, is_data) for child in values.values())
-        if isinstance(obj, nn.Module):  # a scripted module keeps them outside of its attributes
-            yield from ((tensor, False) for tensor in (*obj.parameters(recurse=False), *obj.buffers(recurse=False)))
+        if _MODULES_OF_RUNNING_OBJECTS.match(type(obj).__module__) and not isinstance(obj, nn.Module):
+            return
+        if isinstance(obj, _CONTAINERS):
+            yield from self._keep_container(obj, is_data)
+        yield from self._keep_attributes(obj, is_data)
 
-    def _remember_tensor(self, tensor: Tensor) -> Iterator[object]:
-        """Remember a tensor: the bytes of its storage once, and which storage, flag and gradient are its own."""
-        if tensor.is_meta or tensor.is_inference():  # nothing to change
+    def _keep_tensor(self, tensor: Tensor) -> Iterator[object]:
+        """Keep a tensor's storage (once for all tensors that share it), its view of it, its flag and its gradient."""
+        if tensor.is_meta or tensor.is_inference():  # cannot change
             return
         if tensor.is_leaf:
-            self._undo.append(_flag_and_grad(tensor))
+            self._restorers.append(_autograd_restorer(tensor))
             yield tensor.grad
         if flatten := getattr(tensor, "__tensor_flatten__", None):  # DTensor and other wrappers: their local tensors
             for name in flatten()[0]:
@@ -131,60 +124,103 @@ class Snapshot:
             return
         if tensor.layout != torch.strided:
             copy = tensor.detach().clone()
-            self._undo.append(lambda: tensor.detach().copy_(copy))
+            self._restorers.append(lambda: tensor.detach().copy_(copy))
             return
-        alias = tensor.detach()
-        self._undo.append(lambda: _repoint(tensor, alias))
+        self._restorers.append(_view_restorer(tensor))
         storage = tensor.untyped_storage()
         if storage._cdata not in self._storages and storage.nbytes():
             self._storages.add(storage._cdata)
-            whole = torch.empty(0, dtype=torch.uint8, device=tensor.device).set_(storage)
             self.nbytes += storage.nbytes()
-            kept = whole.clone() if self._keep_on == "device" else whole.to("cpu", copy=True)
-            self._undo.append(lambda: _refill(storage, whole, kept))
+            self._restorers.append(_storage_restorer(storage, tensor.device, self._snapshot_device))
+
+    def _keep_container(self, container: Any, is_data: bool) -> Iterator[Child]:
+        if isinstance(container, _MUTABLE_CONTAINERS):
+            self._restorers.append(_container_restorer(container))
+        if not is_data or len(container) <= _MAX_DATASET_STATE_ITEMS:
+            is_dict = isinstance(container, dict)
+            children = (*container.keys(), *container.values()) if is_dict else tuple(container)
+            yield from ((child, is_data) for child in children)
+
+    def _keep_attributes(self, obj: Any, is_data: bool) -> Iterator[Child]:
+        if isinstance(obj, types.MethodType):
+            yield obj.__self__, is_data
+        elif isinstance(obj, functools.partial):
+            yield (obj.func, obj.args, obj.keywords), is_data
+        if type(attributes := getattr(obj, "__dict__", None)) is dict:
+            self._restorers.append(_container_restorer(attributes))
+            yield from ((child, is_data) for child in attributes.values())
+        kind: Any = type(obj)
+        if slots := _slots(kind):
+            values = {slot: slot.__get__(obj) for slot in slots if hasattr(obj, slot.__name__)}
+            self._restorers.append(lambda: _set_slots(obj, slots, values))
+            yield from ((child, is_data) for child in values.values())
+        if isinstance(obj, nn.Module):  # a scripted module does not keep its tensors in attributes
+            yield from ((tensor, False) for tensor in (*obj.parameters(recurse=False), *obj.buffers(recurse=False)))
 
 
-def _refill(storage: torch.UntypedStorage, whole: Tensor, kept: Tensor) -> None:
-    if storage.nbytes() != kept.nbytes:  # as FSDP does, to free the memory
-        storage.resize_(kept.nbytes)
-    whole.copy_(kept)
+def _is_samples(obj: Any) -> bool:
+    """Whether an object that belongs to a dataset is an array or tensor of samples."""
+    return isinstance(obj, (Tensor, np.ndarray)) and (obj.ndim > 1 or obj.nbytes > _MAX_DATASET_STATE_BYTES)
 
 
-def _repoint(tensor: Tensor, alias: Tensor) -> None:
-    if (tensor.data_ptr(), tensor.shape, tensor.stride()) != (alias.data_ptr(), alias.shape, alias.stride()):
-        tensor.data = alias
+def _storage_restorer(
+    storage: torch.UntypedStorage, device: torch.device, snapshot_device: Literal["device", "cpu"]
+) -> Restorer:
+    all_bytes = torch.empty(0, dtype=torch.uint8, device=device).set_(storage)
+    copy = all_bytes.clone() if snapshot_device == "device" else all_bytes.to("cpu", copy=True)
+
+    def restore() -> None:
+        if storage.nbytes() != copy.nbytes:  # FSDP resizes storages to free their memory
+            storage.resize_(copy.nbytes)
+        all_bytes.copy_(copy)
+
+    return restore
 
 
-def _flag_and_grad(tensor: Tensor) -> Undo:
+def _view_restorer(tensor: Tensor) -> Restorer:
+    """Restores which part of which storage a tensor shows."""
+    alias = tensor.detach()
+
+    def restore() -> None:
+        if (tensor.data_ptr(), tensor.shape, tensor.stride()) != (alias.data_ptr(), alias.shape, alias.stride()):
+            tensor.data = alias
+
+    return restore
+
+
+def _autograd_restorer(tensor: Tensor) -> Restorer:
+    """Restores ``requires_grad`` and which tensor is the gradient."""
     requires_grad, grad = tensor.requires_grad, tensor.grad
 
-    def undo() -> None:
+    def restore() -> None:
         if tensor.requires_grad != requires_grad:
             tensor.requires_grad_(requires_grad)
         tensor.grad = grad
 
-    return undo
+    return restore
 
 
-def _array(array: np.ndarray[Any, Any]) -> Undo:
+def _array_restorer(array: np.ndarray[Any, Any]) -> Restorer:
     copy = array.copy()
     return lambda: np.copyto(array, copy)
 
 
-def _container(container: Any) -> Undo:
-    # by the methods of the built-in type: a subclass may forbid or change its own
+def _container_restorer(container: Any) -> Restorer:
+    # Uses the methods of the built-in type: a subclass may forbid or change them.
     builtin: Any = next(kind for kind in (OrderedDict, dict, set, deque, list) if isinstance(container, kind))
     is_dict = issubclass(builtin, dict)
 
-    def held() -> list[Any]:
+    def items() -> list[Any]:
         return [*builtin.keys(container), *builtin.values(container)] if is_dict else list(builtin.__iter__(container))
 
-    before = held()
+    before = items()
 
-    def undo() -> None:
-        now = held()
+    def restore() -> None:
+        now = items()
+        # An unchanged container is not written: iterators over it stay valid, and a set keeps its order, which depends
+        # on its history.
         if len(now) == len(before) and all(map(operator.is_, now, before)):
-            return  # left alone: an iterator may stand in it, and the order of a set depends on its past
+            return
         builtin.clear(container)
         if is_dict:
             for key, value in zip(before[: len(before) // 2], before[len(before) // 2 :], strict=True):
@@ -192,12 +228,12 @@ def _container(container: Any) -> Undo:
         else:
             (builtin.update if builtin is set else builtin.extend)(container, before)
 
-    return undo
+    return restore
 
 
 @functools.cache
 def _slots(kind: type) -> list[Any]:
-    """The descriptors of the attributes that are not in ``__dict__``."""
+    """The descriptors of the attributes in ``__slots__``."""
     members = [member for cls in kind.__mro__ if "__slots__" in vars(cls) for member in vars(cls).values()]
     return [member for member in members if isinstance(member, types.MemberDescriptorType)]
 
@@ -210,8 +246,8 @@ def _set_slots(obj: object, slots: list[Any], values: dict[Any, object]) -> None
             slot.__delete__(obj)
 
 
-def _generator(obj: Any) -> Undo | None:
-    """How to put back a random generator, None for anything else."""
+def _generator_restorer(obj: Any) -> Restorer | None:
+    """For a random generator, None for anything else."""
     if isinstance(obj, torch.Generator):
         torch_state = obj.get_state()
         return lambda: obj.set_state(torch_state)
@@ -228,12 +264,12 @@ def _generator(obj: Any) -> Undo | None:
     return None
 
 
-def _global_random_states() -> Undo:
+def _global_rng_restorer() -> Restorer:
     python_state, numpy_state, torch_state = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
     cuda_states = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None  # type: ignore[no-untyped-call]
     mps_state = torch.mps.get_rng_state() if torch.backends.mps.is_available() else None
 
-    def undo() -> None:
+    def restore() -> None:
         random.setstate(python_state)
         np.random.set_state(numpy_state)  # noqa: NPY002
         torch.set_rng_state(torch_state)
@@ -242,4 +278,4 @@ def _global_random_states() -> Undo:
         if mps_state is not None:
             torch.mps.set_rng_state(mps_state)
 
-    return undo
+    return restore

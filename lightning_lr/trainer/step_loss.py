@@ -1,4 +1,4 @@
-"""The loss of an optimizer step, from what Lightning gives for each of its micro-batches."""
+"""The loss of an optimizer step, from the losses of its micro-batches."""
 
 from __future__ import annotations
 
@@ -11,26 +11,32 @@ from torch import Tensor
 
 
 class StepLoss:
-    """Collects the losses of micro-batches until their optimizer step; nothing is read from the device."""
+    """Collects the losses of micro-batches until their optimizer step. It never reads a value from the device."""
 
     def __init__(self) -> None:
         self._losses: list[Tensor] = []
 
     def add(self, outputs: Any) -> None:
-        """Take the outputs of ``on_train_batch_end``; a training step may have returned None or no loss."""
+        """Add the loss of a micro-batch.
+
+        Args:
+            outputs: as given to ``on_train_batch_end``. It may have no loss: a training step may return None.
+        """
         if isinstance(outputs, Mapping) and isinstance(loss := outputs.get("loss"), Tensor):
             self._losses.append(loss.detach())
 
-    def take(self, trainer: Trainer) -> Tensor | None:
-        """The mean of what was collected, a scalar on the device, None if there was none; starts anew."""
+    def pop_mean(self, trainer: Trainer) -> Tensor | None:
+        """The mean of the collected losses, a scalar on the device, or None if there are none. Then starts again."""
         losses, self._losses = self._losses, []
         if not losses:
             return None
-        # Lightning divides each loss by the micro-batches of a full window; the last window of an epoch may be shorter
+        # Lightning divides each loss by the length of a full accumulation window; the last one of an epoch may be
+        # shorter. So we multiply by that length, and take the mean over the losses that there are.
         is_automatic = trainer.lightning_module.automatic_optimization
         divided_by = trainer.accumulate_grad_batches if is_automatic else 1
         if len(losses) == 1:
-            # a copy, as Lightning makes in automatic optimization: a compiled model may write its next loss here
+            # Copied in manual optimization, since a compiled model may write its next loss into the same tensor. In
+            # automatic optimization Lightning has already made a copy.
             mean = losses[0].to(torch.float32, copy=not is_automatic)
         else:
             mean = torch.stack(losses).float().mean()

@@ -1,4 +1,4 @@
-"""Runs the trials of a bracket in one rehearsal, each on the same batches."""
+"""Runs the trials of a search in one rehearsal, each on the same batches."""
 
 from __future__ import annotations
 
@@ -13,30 +13,33 @@ from lightning.pytorch import Trainer
 
 from lightning_lr.search.bracket import Bracket, Trial
 from lightning_lr.trainer.free_memory import free_bytes
-from lightning_lr.trainer.progress_bar import Progress, progress
-from lightning_lr.trainer.rehearsal import Place, Rehearsal
+from lightning_lr.trainer.progress_bar import ProgressLine, progress_line
+from lightning_lr.trainer.rehearsal import Rehearsal, TrainingState
 from lightning_lr.trainer.sweep import Sweep
 
-# An optimizer makes up to two tensors for each parameter in its first steps: with the copies of these and of the
-# parameters, what is kept of a trial is five times the parameters.
-_BYTES_OF_A_PLACE = 5
-_PLACES = 5  # of the best four, and of the trial that is compared with them
+# Size of a saved state, relative to the parameters. An optimizer makes up to two tensors per parameter in its first
+# steps: these two, their copies and the copy of the parameters.
+_STATE_SIZE = 5
+# Saved states at the same time: of the best four trials, and of the trial that is compared with them.
+_MAX_STATES = 5
+# The share of the free memory that saved states may use. The rest is for training.
+_MEMORY_SHARE = 0.5
 
 
 class Search:
-    """A search that can be interrupted: what was told stays, and `run` goes on from there.
+    """Runs the trials that a `Bracket` asks for. An interrupted search is continued by calling `run` again.
 
-    All random states start from one seed in each trial, and in reading the batches. So a search that is taken up in
-    another process goes on as if it had never stopped.
+    Every trial, and the reading of the batches, starts from the same random seed. So a search that is continued in
+    another process gives the same result as one that was not interrupted.
 
     Args:
-        bracket: what to run.
-        owner: name in messages.
+        bracket: which trials to run.
+        owner: the name in error messages.
         monitor: a key that the module logs, None for the training loss.
-        eval_batches: batches of each validation loader at most.
+        eval_batches: maximum number of batches of each validation loader.
         limit_batches: training batches to read, a number or a share of an epoch.
-        snapshot: where copies of the model and the optimizers live.
-        seed: of the random states; drawn when the search starts if None.
+        snapshot_device: where copies of the model and the optimizers live, ``"device"`` or ``"cpu"``.
+        seed: the random seed; drawn when the search starts if None.
     """
 
     def __init__(
@@ -46,7 +49,7 @@ class Search:
         monitor: str | None,
         eval_batches: int,
         limit_batches: float,
-        snapshot: Literal["device", "cpu"],
+        snapshot_device: Literal["device", "cpu"],
         seed: int | None = None,
     ) -> None:
         self.bracket = bracket
@@ -55,43 +58,43 @@ class Search:
         self._monitor = monitor
         self._eval_batches = eval_batches
         self._limit_batches = limit_batches
-        self._snapshot = snapshot
+        self._snapshot_device = snapshot_device
 
     def run(self, trainer: Trainer) -> None:
-        """Run all trials that are still to be run; to be called where a `Rehearsal` can be entered.
+        """Run all trials that are still to be run. Call it in a hook in which a `Rehearsal` can be entered.
 
         Raises:
             ValueError: if all learning rates diverged.
         """
-        most_batches = self._most_batches(trainer)
+        max_batches = self._max_batches(trainer)
         bracket = self.bracket
         with (
-            progress(trainer, bracket.most_trials, "LR search") as bar,
-            Rehearsal(trainer, self._snapshot) as rehearsal,
+            progress_line(trainer, bracket.most_trials, "LR search") as line,
+            Rehearsal(trainer, self._snapshot_device) as rehearsal,
         ):
             if self.seed is None:
                 self.seed = trainer.strategy.broadcast(int(torch.randint(2**31, ())))
             self._seed_all()
-            rehearsal.keep_batches(most_batches)
-            keeps = self._can_keep_places(trainer, rehearsal)
-            places: dict[float, Place] = {}
+            rehearsal.cache_batches(max_batches)
+            saves_states = self._can_save_states(trainer, rehearsal)
+            states: dict[float, TrainingState] = {}  # by learning rate
             while trials := bracket.ask():
                 for trial in trials:
-                    self._run_trial(trainer, rehearsal, trial, places.pop(trial.lr, None), bar)
-                    if keeps and trial.rung == 0:
+                    self._run_trial(trainer, rehearsal, trial, states.pop(trial.lr, None), line)
+                    if saves_states and trial.rung == 0:
                         kept = [outcome.lr for outcome in bracket.kept(0)]
-                        places = {lr: place for lr, place in places.items() if lr in kept}
+                        states = {lr: state for lr, state in states.items() if lr in kept}
                         if trial.lr in kept:
-                            places[trial.lr] = rehearsal.place()
+                            states[trial.lr] = rehearsal.save_state()
 
     def _run_trial(
-        self, trainer: Trainer, rehearsal: Rehearsal, trial: Trial, place: Place | None, bar: Progress
+        self, trainer: Trainer, rehearsal: Rehearsal, trial: Trial, state: TrainingState | None, line: ProgressLine
     ) -> None:
-        """Run a trial, from a place in its midst if there is one."""
+        """Run a trial, from the state in which its last rung ended if there is one."""
         bracket, every = self.bracket, self.bracket.every
-        rehearsal.rewind(place)
+        rehearsal.rewind(state)
         earlier: list[float] = []
-        if place is None:
+        if state is None:
             self._seed_all()
         else:
             (before,) = (outcome for outcome in bracket.rungs[trial.rung - 1] if outcome.lr == trial.lr)
@@ -99,7 +102,7 @@ class Search:
 
         def show(lr: float, value: float) -> None:
             name = self._monitor or "loss"
-            bar.update(f"lr={lr:.1e}" + (f" {name}={value:.3g}" if math.isfinite(value) else ""), advance=0)
+            line.update(f"lr={lr:.1e}" + (f" {name}={value:.3g}" if math.isfinite(value) else ""), advance=0)
 
         sweep = Sweep(
             [trial.lr] * (trial.steps // every - len(earlier)),
@@ -107,12 +110,12 @@ class Search:
             monitor=self._monitor,
             steps_per_lr=every,
             eval_batches=self._eval_batches,
-            stop=lambda values: bracket.stops(trial, [*earlier, *values]),
-            progress=show,
+            should_stop=lambda values: bracket.stops(trial, [*earlier, *values]),
+            on_point=show,
         )
-        values = sweep.run(trainer, rehearsal)
-        bracket.tell(trial, [*earlier, *values], spent=sweep.steps_run)
-        bar.update(f"lr={trial.lr:.1e}")
+        result = sweep.run(trainer, rehearsal)
+        bracket.tell(trial, [*earlier, *result.values], spent=result.steps)
+        line.update(f"lr={trial.lr:.1e}")
 
     def _seed_all(self) -> None:
         assert self.seed is not None
@@ -120,8 +123,8 @@ class Search:
         np.random.seed(self.seed)  # noqa: NPY002
         torch.manual_seed(self.seed)
 
-    def _most_batches(self, trainer: Trainer) -> int:
-        """No more than asked for, and no more than the longest trial can use."""
+    def _max_batches(self, trainer: Trainer) -> int:
+        """At most ``limit_batches``, and at most as many as the longest trial uses."""
         limit, epoch = self._limit_batches, trainer.num_training_batches
         if isinstance(limit, float):
             if limit < 1.0 and math.isinf(epoch):
@@ -132,13 +135,13 @@ class Search:
             limit = max(1, math.ceil(limit * epoch)) if math.isfinite(epoch) else math.inf
         return int(min(limit, self.bracket.longest * trainer.accumulate_grad_batches))
 
-    def _can_keep_places(self, trainer: Trainer, rehearsal: Rehearsal) -> bool:
-        """Whether half of the free memory, on every rank, holds the states that would be kept."""
-        device = trainer.strategy.root_device
-        needed = _PLACES * _BYTES_OF_A_PLACE * rehearsal.snapshot_bytes
-        fits = needed <= free_bytes(device) / 2 and needed <= free_bytes(torch.device("cpu")) / 2
+    def _can_save_states(self, trainer: Trainer, rehearsal: Rehearsal) -> bool:
+        """Whether all saved states fit into the free memory of every rank."""
+        needed = _MAX_STATES * _STATE_SIZE * rehearsal.snapshot_bytes
+        devices = (trainer.strategy.root_device, torch.device("cpu"))
+        fits = all(needed <= _MEMORY_SHARE * free_bytes(device) for device in devices)
         return trainer.strategy.reduce_boolean_decision(fits, all=True)
 
     def state(self) -> dict[str, Any]:
-        """What goes into a checkpoint."""
+        """The state for a checkpoint."""
         return {"bracket": self.bracket.state(), "seed": self.seed}

@@ -109,14 +109,14 @@ class Rehearse(Callback):
         self,
         lrs: Sequence[float] = WILD,
         at_epochs: Iterable[int] = (0,),
-        keep_on: Literal["device", "cpu"] = "device",
+        snapshot_device: Literal["device", "cpu"] = "device",
         times: int = 1,
         rewinds: int = 0,
         is_stream: bool = False,
         **sweep: Any,
     ) -> None:
-        self.lrs, self.at_epochs, self.keep_on, self.times, self.rewinds = lrs, at_epochs, keep_on, times, rewinds
-        self.is_stream, self.sweep = is_stream, sweep
+        self.lrs, self.at_epochs, self.snapshot_device = lrs, at_epochs, snapshot_device
+        self.times, self.rewinds, self.is_stream, self.sweep = times, rewinds, is_stream, sweep
         self.values: list[list[float]] = []
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -132,12 +132,12 @@ class Rehearse(Callback):
             objects = whole(trainer)
             before, states = contents(objects), random_states()
             try:
-                with Rehearsal(trainer, self.keep_on) as rehearsal:
+                with Rehearsal(trainer, self.snapshot_device) as rehearsal:
                     for attempt in range(self.rewinds + 1):
                         if attempt:
                             rehearsal.rewind()
                         sweep = Sweep(self.lrs, owner="Rehearse", **self.sweep)
-                        self.values.append(sweep.run(trainer, rehearsal))
+                        self.values.append(sweep.run(trainer, rehearsal).values)
             finally:
                 self.compare(objects, before, whole(trainer))
                 assert_equal(random_states(), states)

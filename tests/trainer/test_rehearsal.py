@@ -174,7 +174,7 @@ SETTINGS: dict[str, Run] = {
         rehearse={**LATER, "monitor": "val_acc/dataloader_idx_1", "steps_per_lr": 2},
     ),
     "several rehearsals": Run(rehearse={"at_epochs": (0, 1), "times": 2, "rewinds": 1}),
-    "kept on the host": Run(rehearse={"at_epochs": (0, 1), "keep_on": "cpu"}),
+    "kept on the host": Run(rehearse={"at_epochs": (0, 1), "snapshot_device": "cpu"}),
     "one epoch": Run(trainer=lambda: {"max_epochs": 1}),
     "max_steps": Run(trainer=lambda: {"max_epochs": -1, "max_steps": 8}, rehearse=LATER),
     "accumulation": Run(trainer=lambda: {"accumulate_grad_batches": 4}, rehearse=LATER),

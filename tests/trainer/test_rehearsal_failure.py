@@ -124,12 +124,12 @@ def test_after_a_failure_all_is_as_before_and_the_trainer_can_fit_again(name: st
 
 
 def test_an_error_while_entering_leaves_the_trainer_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def set_aside(self: Rehearsal) -> None:
+    def isolate(self: Rehearsal) -> None:
         original(self)
         raise MemoryError
 
-    original = Rehearsal._set_aside
-    monkeypatch.setattr(Rehearsal, "_set_aside", set_aside)
+    original = Rehearsal._isolate
+    monkeypatch.setattr(Rehearsal, "_isolate", isolate)
     trainer, fit = Run().build(tmp_path, Rehearse())
     with pytest.raises(MemoryError) as raised:
         trainer.fit(**fit)
@@ -154,7 +154,7 @@ class Watched(Rehearse):
     def rehearse_once(self, trainer: Trainer) -> None:
         sweep = Sweep(self.lrs, owner="Watched")
         with Rehearsal(trainer) as rehearsal:
-            self.values.append(sweep.run(trainer, rehearsal))
+            self.values.append(sweep.run(trainer, rehearsal).values)
         self.alive += [weakref.ref(sweep), weakref.ref(rehearsal), weakref.ref(rehearsal._snapshot)]
 
 

@@ -25,17 +25,17 @@ class Hooked(Busy):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__("adam", **kwargs)
-        self.places: list[tuple[Any, ...]] = []
+        self.events: list[tuple[Any, ...]] = []
 
     def on_train_epoch_start(self) -> None:
-        self.places.append(("epoch", self.current_epoch))
+        self.events.append(("epoch", self.current_epoch))
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         super().on_train_batch_end(outputs, batch, batch_idx)
-        self.places.append((batch_idx, self.global_step, self.current_epoch))
+        self.events.append((batch_idx, self.global_step, self.current_epoch))
 
     def on_train_epoch_end(self) -> None:
-        self.places.append(("end", self.current_epoch))
+        self.events.append(("end", self.current_epoch))
 
 
 class TakeUp(Rehearse):
@@ -50,14 +50,14 @@ class TakeUp(Rehearse):
     def rehearse(self, trainer: Trainer) -> None:
         objects = whole_module(trainer)
         before, states = contents(objects), random_states()
-        with Rehearsal(trainer, self.keep_on) as rehearsal:
-            assert rehearsal.keep_batches(self.batches) == min(self.batches, trainer.num_training_batches)
+        with Rehearsal(trainer, self.snapshot_device) as rehearsal:
+            assert rehearsal.cache_batches(self.batches) == min(self.batches, trainer.num_training_batches)
             for cuts in ([7], [7], [4, 3], [1, 3, 3]):
-                place, values = None, []
+                state, values = None, []
                 for steps in cuts:
-                    rehearsal.rewind(place)
+                    rehearsal.rewind(state)
                     values += self.run_steps(trainer, rehearsal, 0.01, steps)
-                    place = rehearsal.place()
+                    state = rehearsal.save_state()
                     self.seen.append(contents(whole_module(trainer)) if sum(cuts) == len(values) * self.every else {})
                     self.seen[-1].update(random_states())
                     rehearsal.rewind()
@@ -70,7 +70,7 @@ class TakeUp(Rehearse):
     every = 1
 
     def run_steps(self, trainer: Trainer, rehearsal: Rehearsal, lr: float, steps: int) -> list[float]:
-        return Sweep([lr] * steps, owner="TakeUp", **self.sweep).run(trainer, rehearsal)
+        return Sweep([lr] * steps, owner="TakeUp", **self.sweep).run(trainer, rehearsal).values
 
 
 def whole_module(trainer: Trainer) -> dict[str, object]:
