@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import yaml
 from lightning.pytorch import Callback
@@ -13,14 +13,28 @@ from lightning.pytorch import Callback
 from lightning_lr.callbacks._scheduled_lr import ScheduledLR
 from lightning_lr.range_test.suggestion import Suggestion
 
-_STEPS_OF_AN_EPOCH = 100  # drawn where nobody said how many there are
+_DRAWN_EPOCH_STEPS = 100  # steps per epoch that are drawn if nobody gives their number: enough for a smooth line
+
+
+class _RunLength(NamedTuple):
+    """The length of the run that is drawn.
+
+    Attributes:
+        steps: optimizer steps.
+        steps_per_epoch: optimizer steps of an epoch, if known.
+        in_epochs: whether the number of steps per epoch is not known, so that the figure counts epochs.
+    """
+
+    steps: int
+    steps_per_epoch: int | None
+    in_epochs: bool = False
 
 
 def main(args: Sequence[str] | None = None) -> None:
     """Run a command.
 
     Args:
-        args: of the command line; those of the process if None.
+        args: arguments of the command line; those of the process if None.
     """
     parser = argparse.ArgumentParser(prog="python -m lightning_lr")
     commands = parser.add_subparsers(required=True)
@@ -45,39 +59,50 @@ def preview(config: Path, output: Path, steps: int | None = None, steps_per_epoc
         config: YAML file of a LightningCLI, whose ``trainer.callbacks`` name the schedule.
         output: picture to write.
         steps: optimizer steps of the run; from ``trainer.max_steps`` or ``max_epochs`` if None.
-        steps_per_epoch: optimizer steps of an epoch. If None, 100 are drawn where all lengths are epochs or shares.
+        steps_per_epoch: optimizer steps of an epoch. If None, and all lengths are epochs or shares, 100 are drawn.
 
     Raises:
-        ValueError: if the config names no schedule or several, or a length is not known.
+        ValueError: if the config names no schedule or more than one, or a length is not known.
     """
     loaded = yaml.safe_load(config.read_text())
     trainer = _section(_section(loaded, "fit") or loaded, "trainer")
-    callback = _schedule_in(trainer)
+    callback = _build_schedule(trainer)
+    run = _run_length(trainer, callback, steps, steps_per_epoch)
+    is_share = callback.bounds_left_open
+    if is_share:  # a range test will set the bounds; until then max_lr is 1, and all is drawn as a share of it
+        callback.set_bounds_from(Suggestion(1.0, 0.25, 1.0, 1.0, True, ()))
+    figure = callback.preview(run.steps, run.steps_per_epoch).figure(
+        _DRAWN_EPOCH_STEPS if run.in_epochs else None, of_max_lr=is_share
+    )
+    figure.savefig(output)
+    length = f"{run.steps // _DRAWN_EPOCH_STEPS} epochs" if run.in_epochs else f"{run.steps} steps"
+    print(f"{type(callback).__name__} over {length}: {output}")
+
+
+def _run_length(
+    trainer: dict[str, Any], callback: ScheduledLR, steps: int | None, steps_per_epoch: int | None
+) -> _RunLength:
     if steps_per_epoch is not None and steps_per_epoch < 1:
         raise ValueError(f"steps_per_epoch must be at least 1, got {steps_per_epoch}.")
-    unit = "step"
-    if steps is None:
-        steps, epochs = _limit(trainer, "max_steps"), _limit(trainer, "max_epochs")
-        if steps is None and epochs is None:
+    if steps is not None:
+        return _RunLength(steps, steps_per_epoch)
+    max_steps, max_epochs = _limit(trainer, "max_steps"), _limit(trainer, "max_epochs")
+    if max_epochs is None:
+        if max_steps is None:
             raise ValueError("the length of the run is not in the trainer's section: give --steps.")
-        if steps is None and steps_per_epoch is None:
-            if "" in callback.length_units:
-                raise ValueError("some lengths are in steps, the run is in epochs: give --steps_per_epoch.")
-            steps_per_epoch, unit = _STEPS_OF_AN_EPOCH, "epoch"
-        limits = [steps, epochs * steps_per_epoch if epochs and steps_per_epoch else None]
-        steps = min(limit for limit in limits if limit is not None)
-    of_max_lr = callback.bounds_left_open
-    if of_max_lr:  # a range test will find them: drawn as a share
-        callback.set_bounds_from(Suggestion(1.0, 0.25, 1.0, 1.0, True, ()))
-    figure = callback.preview(steps, steps_per_epoch).figure(None if unit == "step" else _STEPS_OF_AN_EPOCH, of_max_lr)
-    figure.savefig(output)
-    print(
-        f"{type(callback).__name__} over {steps // _STEPS_OF_AN_EPOCH if unit == 'epoch' else steps} {unit}s: {output}"
-    )
+        return _RunLength(max_steps, steps_per_epoch)
+    if steps_per_epoch is not None:
+        epoch_steps = max_epochs * steps_per_epoch
+        return _RunLength(epoch_steps if max_steps is None else min(max_steps, epoch_steps), steps_per_epoch)
+    if max_steps is not None:
+        return _RunLength(max_steps, None)
+    if "" in callback.length_units:
+        raise ValueError("some lengths are in steps, the run is in epochs: give --steps_per_epoch.")
+    return _RunLength(max_epochs * _DRAWN_EPOCH_STEPS, _DRAWN_EPOCH_STEPS, in_epochs=True)
 
 
-def _schedule_in(trainer: dict[str, Any]) -> ScheduledLR:
-    """The schedule among a trainer's callbacks, built from its section of the config."""
+def _build_schedule(trainer: dict[str, Any]) -> ScheduledLR:
+    """Build the one schedule among the callbacks of a config's trainer section."""
     from jsonargparse import ArgumentError, ArgumentParser
 
     entries = trainer.get("callbacks") or []
@@ -103,7 +128,7 @@ def _schedule_in(trainer: dict[str, Any]) -> ScheduledLR:
 
 
 def _limit(trainer: dict[str, Any], name: str) -> int | None:
-    """How long a trainer's section says that the run is, None if it does not."""
+    """A limit of the run in a trainer section, None if there is none."""
     limit = trainer.get(name)
     if limit in (None, -1):
         return None

@@ -1,0 +1,39 @@
+"""The parts that the reports of a range test and of a search have in common."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Trainer
+
+from lightning_lr.range_test.suggestion import Suggestion
+from lightning_lr.trainer.loggers import log_metrics
+
+
+def log_suggestion(trainer: Trainer, tag: str, suggestion: Suggestion, step: int) -> None:
+    """Log the suggested learning rate and the bounds of a cycle, under ``<tag>/``."""
+    values = {"suggested_lr": suggestion.lr, "base_lr": suggestion.base_lr, "max_lr": suggestion.max_lr}
+    log_metrics(trainer, {f"{tag}/{key}": value for key, value in values.items()}, step)
+
+
+def create_file_stem(trainer: Trainer, output_dir: Path, tag: str) -> Path:
+    """The path of the files of a report, without their suffix. Their folder is created."""
+    output_dir.mkdir(parents=True, exist_ok=True)
+    return output_dir / (tag if trainer.current_epoch == 0 else f"{tag}_epoch_{trainer.current_epoch}")
+
+
+def write_json(path: Path, suggestion: Suggestion) -> None:
+    """Write all fields of a suggestion. Numbers that are not finite are written as null, since JSON has none."""
+    path.write_text(json.dumps(_without_non_finite(asdict(suggestion)), indent=2) + "\n")
+
+
+def _without_non_finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_non_finite(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_without_non_finite(each) for each in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
