@@ -1,21 +1,26 @@
-"""`LRCurve`: learning rates and what was recorded at each; and the rule by which a sweep ends early."""
+"""`LRCurve`: the learning rates of a sweep, and what was recorded at each."""
 
 from __future__ import annotations
 
 import csv
 import json
-import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-Array = NDArray[np.float64]
+from lightning_lr.range_test.smoothing import Array, num_finite, smooth
 
-_FEWEST_POINTS = 10  # with fewer there is no telling a slope from noise
+# With fewer points a slope cannot be told from noise.
+MIN_POINTS = 10
+# The first points show the initial level: the learning rates so far add up to at most this share of the highest one,
+# too little to have changed anything. Chosen on the 24 recorded settings.
+INITIAL_LR_SHARE = 1e-4
+# The initial level is a mean of at least so many points, and of at most one in four.
+MIN_INITIAL = 3
+MAX_INITIAL_DIVISOR = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,8 +29,8 @@ class LRCurve:
 
     Args:
         lrs: learning rates, shape [n], above 0 and not falling, n at least 10.
-        losses: what was recorded at each, shape [n], not smoothed. NaN or infinite where it was not finite and where
-            the sweep did not get to.
+        losses: what was recorded at each, shape [n], not smoothed. NaN or infinite where the loss was not finite, and
+            where the sweep had ended.
         monitor: name of what was recorded.
         mode: whether less (``"min"``) or more (``"max"``) of it is better.
 
@@ -38,23 +43,25 @@ class LRCurve:
     monitor: str = "loss"
     mode: Literal["min", "max"] = "min"
 
-    def __init__(
-        self, lrs: ArrayLike, losses: ArrayLike, monitor: str = "loss", mode: Literal["min", "max"] = "min"
-    ) -> None:
-        for name, value in (("lrs", lrs), ("losses", losses)):
-            object.__setattr__(self, name, np.array(value, dtype=np.float64))
-        object.__setattr__(self, "monitor", monitor)
-        object.__setattr__(self, "mode", mode)
+    if TYPE_CHECKING:  # lists will do, for type checkers too
+
+        def __init__(
+            self, lrs: ArrayLike, losses: ArrayLike, monitor: str = "loss", mode: Literal["min", "max"] = "min"
+        ) -> None: ...
+
+    def __post_init__(self) -> None:
+        for name in ("lrs", "losses"):
+            object.__setattr__(self, name, np.array(getattr(self, name), dtype=np.float64))
         if self.lrs.ndim != 1 or self.lrs.shape != self.losses.shape:
             raise ValueError(
                 f"lrs and losses must be of one length, got shapes {self.lrs.shape} and {self.losses.shape}."
             )
-        if len(self.lrs) < _FEWEST_POINTS:
-            raise ValueError(f"A curve must have at least {_FEWEST_POINTS} points, got {len(self.lrs)}.")
+        if len(self.lrs) < MIN_POINTS:
+            raise ValueError(f"A curve must have at least {MIN_POINTS} points, got {len(self.lrs)}.")
         if not np.all(np.isfinite(self.lrs)) or self.lrs[0] <= 0 or np.any(np.diff(self.lrs) < 0):
             raise ValueError(f"lrs must be finite, above 0 and not falling, got {self.lrs.tolist()}.")
-        if mode not in ("min", "max"):
-            raise ValueError(f"mode must be 'min' or 'max', got {mode!r}.")
+        if self.mode not in ("min", "max"):
+            raise ValueError(f"mode must be 'min' or 'max', got {self.mode!r}.")
 
     @property
     def cost(self) -> Array:
@@ -62,18 +69,16 @@ class LRCurve:
         return self.losses if self.mode == "min" else -self.losses
 
     def smoothed(self) -> Array:
-        """The losses smoothed by `smooth`, shape [n], NaN from the first that is not finite on."""
-        ran = self.num_finite
-        return np.concatenate([smooth(self.losses[:ran]), np.full(len(self.losses) - ran, np.nan)])
+        """The losses smoothed by `lightning_lr.range_test.smooth`, shape [n], NaN from the first non-finite one on."""
+        return smooth(self.losses)
 
     @property
     def num_finite(self) -> int:
-        """How many points there are before the first that is not finite."""
-        bad = np.flatnonzero(~np.isfinite(self.losses))
-        return int(bad[0]) if len(bad) else len(self.losses)
+        """The number of points before the first that is not finite."""
+        return num_finite(self.losses)
 
     def to_csv(self, path: str | Path) -> None:
-        """Write two columns, ``lr`` and the monitored name."""
+        """Write two columns: ``lr`` and the monitored name."""
         with Path(path).open("w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(["lr", self.monitor])
@@ -87,13 +92,13 @@ class LRCurve:
         return cls([float(lr) for lr, _ in rows], [float(loss) for _, loss in rows], monitor, mode)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists and strings, for JSON and checkpoints; a value that is not finite is None."""
+        """Lists and strings, for JSON and checkpoints. A value that is not finite becomes None."""
         losses = [loss if np.isfinite(loss) else None for loss in self.losses.tolist()]
         return {"lrs": self.lrs.tolist(), "losses": losses, "monitor": self.monitor, "mode": self.mode}
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> LRCurve:
-        """The curve that `to_dict` gave."""
+        """The curve that `to_dict` was called on."""
         losses = [np.nan if loss is None else loss for loss in plain["losses"]]
         return cls(plain["lrs"], losses, plain["monitor"], plain["mode"])
 
@@ -107,56 +112,11 @@ class LRCurve:
         return cls.from_dict(json.loads(Path(path).read_text()))
 
 
-def smooth(values: Array) -> Array:
-    """Centred Gaussian mean, σ = max(1, 0.03 n) points, cut off at 3σ, its weights summing to 1 at the ends too.
-
-    >>> smooth(np.ones(5)).round(12).tolist()
-    [1.0, 1.0, 1.0, 1.0, 1.0]
-    """
-    radius = int(3 * smoothing_sigma(len(values)) + 0.5)
-    kernel = np.exp(-0.5 * (np.arange(-radius, radius + 1) / smoothing_sigma(len(values))) ** 2)
-    if len(values) == 0:
-        return values
-    total = np.convolve(values, kernel)[radius : radius + len(values)]
-    weight = np.convolve(np.ones(len(values)), kernel)[radius : radius + len(values)]
-    result: Array = total / weight
-    return result
-
-
-def smoothing_sigma(num_points: int) -> float:
-    """The width of `smooth` in points."""
-    return max(1.0, 0.03 * num_points)
-
-
 def num_initial(lrs: Array) -> int:
-    """How many points there are at which the learning rate is too small to have changed anything.
+    """The number of points that show the initial level: their learning rates were too low to change anything.
 
-    Those whose cumulative learning rate is at most 1e-4 of the highest one; at least 3, at most a quarter of all.
+    These are the first points whose learning rates add up to at most 1e-4 of the highest one. There are at least 3 of
+    them, and at most n/4.
     """
-    return max(3, min(int(np.sum(np.cumsum(lrs) <= 1e-4 * np.max(lrs))), len(lrs) // 4))
-
-
-def has_diverged(lrs: ArrayLike, losses: Sequence[float]) -> bool:
-    """Whether a sweep should end: the last loss is not finite, or the loss has clearly left the level it began at.
-
-    That is: the mean of the last max(3, n/40) losses exceeds ``L0 + 2 max(D, |L0|/4)``, with L0 the initial level and
-    D the deepest fall of that mean below it. There is no ratio to the best loss, since losses can be negative, and
-    more haste ruins what is read off the curve.
-
-    Args:
-        lrs: learning rates of the whole sweep, shape [n].
-        losses: losses of the steps so far.
-    """
-    if not math.isfinite(losses[-1]):
-        return True
-    rates = np.asarray(lrs, dtype=np.float64)
-    window, initial = max(3, len(rates) // 40), num_initial(rates)
-    if len(losses) < initial + window:
-        return False
-    start = sum(losses[:initial]) / initial
-    latest = sum(losses[-window:]) / window
-    if latest <= start + abs(start) / 2:  # within the least that is allowed: asked for after every step of a sweep
-        return False
-    means = np.convolve(losses, np.full(window, 1 / window), "valid")
-    fall = max(start - float(np.min(means)), abs(start) / 4)
-    return latest > start + 2 * fall
+    negligible = int(np.sum(np.cumsum(lrs) <= INITIAL_LR_SHARE * np.max(lrs)))
+    return max(MIN_INITIAL, min(negligible, len(lrs) // MAX_INITIAL_DIVISOR))

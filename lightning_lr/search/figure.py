@@ -1,4 +1,4 @@
-"""The figure of a search. matplotlib is imported when it is drawn."""
+"""The figure of a search."""
 
 from __future__ import annotations
 
@@ -8,18 +8,39 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from lightning_lr.figure_style import (
+    CHOSEN,
+    LABEL_SIZE,
+    NORMAL,
+    OTHER,
+    TEXT,
+    TEXT_SIZE,
+    THICK,
+    THIN,
+    finish_axes,
+    new_figure,
+)
+from lightning_lr.range_test.smoothing import Array, smooth
 from lightning_lr.search.leaderboard import Candidate
-from lightning_lr.search.verdicts import MEANINGS, Array
+from lightning_lr.search.verdicts import MEANINGS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-_BEST = "#c0392b"
+# All chosen by eye. Colours are for the learning rates from this part of the best one up to this multiple.
+COLOURS_BELOW, COLOURS_ABOVE = 300, 30
+# Limits of the loss axis in falls of the best one: at most FAR from the start, and at most NEAR on the worse side.
+FAR, NEAR = 2.0, 0.4
+MARGIN = 0.06  # share of the height
+# Room for the names right of the curves, as a share of their length, and the least distance between two names, as a
+# share of the height.
+NAMES_WIDTH = 0.32
+NAMES_GAP = 0.075
 
 
 def search_figure(candidates: Sequence[Candidate], every: int = 1, monitor: str = "loss") -> Figure:
-    """What every trial recorded, coloured by its learning rate, with a name for one of each verdict.
+    """The recorded values of every trial, coloured by the learning rate. One trial of each verdict is named.
 
     Args:
         candidates: the best first.
@@ -28,83 +49,76 @@ def search_figure(candidates: Sequence[Candidate], every: int = 1, monitor: str 
     """
     from matplotlib import colormaps, colors
     from matplotlib.cm import ScalarMappable
-    from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 5.5), layout="constrained")
+    figure = new_figure(9, 5.5)
     axes = figure.add_subplot()
     best, *others = candidates
     lrs = [each.lr for each in candidates]
-    # the colours are for the decades that matter, not for those far below
-    norm = colors.LogNorm(max(min(lrs), best.lr / 300), min(max(lrs), 30 * best.lr), clip=True)
-    colormap = colormaps["viridis"]
+    lowest, highest = max(min(lrs), best.lr / COLOURS_BELOW), min(max(lrs), COLOURS_ABOVE * best.lr)
+    norm, colormap = colors.LogNorm(lowest, highest, clip=True), colormaps["viridis"]
     for each in reversed(others):
-        values = _smoothed(each)
-        axes.plot(every * np.arange(1, len(values) + 1), values, color=colormap(norm(each.lr)), linewidth=1.8)
-    values = _smoothed(best)
-    axes.plot(every * np.arange(1, len(values) + 1), values, color=_BEST, linewidth=4, zorder=3)
+        axes.plot(_steps(each, every), _smoothed(each), color=colormap(norm(each.lr)), linewidth=NORMAL)
+    axes.plot(_steps(best, every), _smoothed(best), color=CHOSEN, linewidth=THICK, zorder=3)
 
-    low, high = _limits(candidates)
+    low, high = _loss_limits(candidates)
     axes.set_ylim(low, high)
     end = every * len(best.values)
-    axes.set_xlim(0, 1.32 * end)  # with room for the names
+    axes.set_xlim(0, (1 + NAMES_WIDTH) * end)
     axes.set_xticks([tick for tick in axes.get_xticks() if tick <= end])
-    _name_one_of_each(axes, candidates, every, low, high)
-    figure.colorbar(ScalarMappable(norm, colormap), ax=axes, extend="both").set_label("learning rate", fontsize=16)
-    axes.set_title(f"lr = {best.lr:.2g}", fontsize=24, color=_BEST, fontweight="bold")
-    axes.set_xlabel("optimizer step", fontsize=18)
-    axes.set_ylabel(monitor, fontsize=18)
-    axes.tick_params(labelsize=14)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.25)
+    _name_verdicts(axes, candidates, every, low, high)
+    colorbar = figure.colorbar(ScalarMappable(norm, colormap), ax=axes, extend="both")
+    colorbar.set_label("learning rate", fontsize=LABEL_SIZE)
+    finish_axes(axes, "optimizer step", monitor, f"lr = {best.lr:.2g}")
     return figure
 
 
+def _steps(candidate: Candidate, every: int) -> Array:
+    """The optimizer step of each value, from 1."""
+    return every * np.arange(1.0, len(candidate.values) + 1)
+
+
 def _smoothed(candidate: Candidate) -> Array:
-    """A trailing mean over a twentieth of the curve, which begins where the curve does."""
-    values = np.array(candidate.values)
-    total, window = np.cumsum(values), max(1, len(values) // 20)
-    total[window:] -= total[:-window].copy()
-    smoothed: Array = total / np.minimum(np.arange(1, len(values) + 1), window)
-    return smoothed
+    return smooth(np.array(candidate.values))
 
 
-def _limits(candidates: Sequence[Candidate]) -> tuple[float, float]:
-    """All that did not diverge, as far as it is not much worse than the start: else the rest is a flat line."""
+def _loss_limits(candidates: Sequence[Candidate]) -> tuple[float, float]:
+    """All that did not diverge, as far as it is not much worse than the start. Else the rest would be a flat line."""
     start, best = candidates[0].values[0], candidates[0].score
-    ran = np.concatenate([_smoothed(each) for each in candidates if each.verdict != "very high"])
+    shown = np.concatenate([_smoothed(each) for each in candidates if each.verdict != "very high"])
     fall = abs(start - best) or 1.0
-    low, high = max(float(np.min(ran)), start - 2 * fall), min(float(np.max(ran)), start + 2 * fall)
+    low, high = max(float(np.min(shown)), start - FAR * fall), min(float(np.max(shown)), start + FAR * fall)
     if best < start:
-        high = min(high, start + 0.4 * fall)
+        high = min(high, start + NEAR * fall)
     else:
-        low = max(low, start - 0.4 * fall)
-    margin = 0.06 * (high - low) or 1.0
+        low = max(low, start - NEAR * fall)
+    margin = MARGIN * (high - low) or 1.0
     return low - margin, high + margin
 
 
-def _name_one_of_each(axes: Axes, candidates: Sequence[Candidate], every: int, low: float, high: float) -> None:
-    """Write the verdicts where a curve of theirs ends, not over each other."""
-    by_verdict = {each.verdict: each for each in reversed(candidates)}  # the best of each
-    by_verdict["good"] = candidates[0]
-    places = []
-    for verdict, each in by_verdict.items():
+def _name_verdicts(axes: Axes, candidates: Sequence[Candidate], every: int, low: float, high: float) -> None:
+    """Write each verdict at the right, with a line to the end of one of its curves. No name covers another."""
+    best_of_verdict = {each.verdict: each for each in reversed(candidates)}
+    best_of_verdict["good"] = candidates[0]
+    ends = []  # of one curve for each verdict: value, step, verdict
+    for verdict, each in best_of_verdict.items():
         values = _smoothed(each)
         inside = np.flatnonzero((values >= low) & (values <= high))
         last = int(inside[-1]) if len(inside) else 0
-        height = high if verdict == "very high" and candidates[0].score < values[0] else float(values[last])
-        places.append((height if math.isfinite(height) else high, every * (last + 1), verdict))
-    room = 0.075 * (high - low)
-    floor = low
-    for height, step, verdict in sorted(places):
-        floor = max(height, floor + room)
+        leaves_above = verdict == "very high" and candidates[0].score < values[0]
+        value = float(values[last])
+        ends.append((high if leaves_above or not math.isfinite(value) else value, every * (last + 1), verdict))
+    gap = NAMES_GAP * (high - low)
+    height = low
+    for value, step, verdict in sorted(ends):
+        height = max(value, height + gap)
         axes.annotate(
             "good" if verdict == "good" else f"{verdict}: {MEANINGS[verdict]}",
-            (step, height),
-            (every * len(candidates[0].values) * 1.02, min(floor, high - room / 3)),
-            fontsize=13,
+            (step, value),
+            (every * len(candidates[0].values) * 1.02, min(height, high - gap / 3)),
+            fontsize=TEXT_SIZE,
             fontweight="bold" if verdict == "good" else "normal",
-            color=_BEST if verdict == "good" else "#333333",
+            color=CHOSEN if verdict == "good" else TEXT,
             va="center",
-            arrowprops={"arrowstyle": "-", "color": "#999999", "linewidth": 0.8},
+            arrowprops={"arrowstyle": "-", "color": OTHER, "linewidth": THIN},
             annotation_clip=False,
         )

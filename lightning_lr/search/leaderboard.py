@@ -1,14 +1,24 @@
-"""What a search says of each learning rate that it tried: how far it came, how it did, and why it was dropped."""
+"""The leaderboard of a search: every learning rate that was tried, how far it came, how it did, and why it was dropped.
+
+To add a column: add the value to `Candidate` and `leaderboard`, and its text to `COLUMNS`. The terminal, TensorBoard
+and the CSV file take it from there.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
 
-from lightning_lr.search.bracket import Bracket, Outcome
-from lightning_lr.search.verdicts import Verdict, verdict
+from lightning_lr.range_test.smoothing import Array
+from lightning_lr.search.bracket import Bracket
+from lightning_lr.search.trial import Outcome
+from lightning_lr.search.verdicts import MEANINGS, Verdict, verdict
 
 
 @dataclass(frozen=True)
@@ -34,14 +44,42 @@ class Candidate:
     values: tuple[float, ...]
 
 
+class Column(NamedTuple):
+    """A column of the leaderboard.
+
+    Attributes:
+        name: head of the column.
+        text: gives the text of a candidate.
+        is_number: whether the text is a number, which is aligned to the right.
+        wraps: whether the text may be broken into several lines.
+    """
+
+    name: str
+    text: Callable[[Candidate], str]
+    is_number: bool = True
+    wraps: bool = False
+
+
+COLUMNS = (
+    Column("lr", lambda each: f"{each.lr:.3g}"),
+    Column("verdict", lambda each: each.verdict, is_number=False),
+    Column("score", lambda each: f"{each.score:.4g}" if math.isfinite(each.score) else ""),
+    Column("rung", lambda each: str(each.rung + 1)),
+    Column("steps", lambda each: str(each.steps)),
+    Column("why", lambda each: each.why, is_number=False, wraps=True),
+)
+STYLES: dict[Verdict, str] = {"very high": "red", "high": "yellow", "good": "bold green", "low": "blue"}
+CAPTION = "; ".join(f"{verdict}: {meaning}" for verdict, meaning in MEANINGS.items())
+
+
 def leaderboard(bracket: Bracket) -> list[Candidate]:
-    """Every learning rate that was tried, once: the latest rung first, and there the best first.
+    """Every learning rate that was tried, once: the latest rung first, and in a rung the best first.
 
     Args:
-        bracket: that is done.
+        bracket: a search that is done.
 
     Raises:
-        ValueError: if it is not, or all learning rates diverged.
+        ValueError: if it is not done, or all learning rates diverged.
     """
     best = bracket.best
     latest = {outcome.lr: outcome for rung in bracket.rungs for outcome in rung}
@@ -60,23 +98,47 @@ def leaderboard(bracket: Bracket) -> list[Candidate]:
     ]
 
 
-def _costs(bracket: Bracket, outcome: Outcome) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+def leaderboard_rows(candidates: Sequence[Candidate]) -> list[list[str]]:
+    """The texts of the leaderboard, the heads first."""
+    return [[column.name for column in COLUMNS], *([column.text(each) for column in COLUMNS] for each in candidates)]
+
+
+def leaderboard_table(candidates: Sequence[Candidate], title: str) -> Table:
+    """The leaderboard for the terminal."""
+    table = Table(title=title, title_justify="left", caption=CAPTION, caption_justify="left", box=SIMPLE_HEAD)
+    heads, *rows = leaderboard_rows(candidates)
+    for column, head in zip(COLUMNS, heads, strict=True):
+        table.add_column(head, justify="right" if column.is_number else "left", no_wrap=not column.wraps)
+    for each, row in zip(candidates, rows, strict=True):
+        table.add_row(*row, style=STYLES[each.verdict])
+    return table
+
+
+def leaderboard_markdown(candidates: Sequence[Candidate]) -> str:
+    """The leaderboard for TensorBoard's texts."""
+    heads, *rows = leaderboard_rows(candidates)
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join([*(f"| {' | '.join(line)} |" for line in lines), "", CAPTION])
+
+
+def _costs(bracket: Bracket, outcome: Outcome) -> Array:
     return bracket.sign * np.array(outcome.values)
 
 
 def _why(bracket: Bracket, outcome: Outcome) -> str:
+    """The reason for which a learning rate was dropped or won, as a sentence."""
     ran, total = len(outcome.values) * bracket.every, outcome.trial.steps
     if outcome.end == "diverged":
         what = "left the level it began at" if math.isfinite(outcome.values[-1]) else "not finite"
         return f"{what} after {ran} of {total} steps"
     kept = bracket.kept(outcome.trial.rung)
     last = kept[-1]
-    if outcome.end == "behind":
+    if outcome.end == "dropped":
         window = slice(len(outcome.values) * 2 // 3, len(outcome.values))
-        own, theirs = (float(np.mean(each.values[window])) for each in (outcome, last))
-        return f"could not catch up with lr={last.lr:.2g} after {ran} of {total} steps: {own:.3g} to {theirs:.3g}"
-    own, theirs = bracket.sign * outcome.score, bracket.sign * last.score
+        mean, rival = (float(np.mean(each.values[window])) for each in (outcome, last))
+        return f"could not catch up with lr={last.lr:.2g} after {ran} of {total} steps: {mean:.3g} to {rival:.3g}"
     if outcome.lr == bracket.best.lr:
         return f"the best of the last rung, after {total} steps"
-    place = f"lr={last.lr:.2g}" if len(kept) == 1 else f"the best {len(kept)}"
-    return f"{place} ended better after {total} steps: {own:.3g} to {theirs:.3g}"
+    score, rival = bracket.sign * outcome.score, bracket.sign * last.score
+    better = f"lr={last.lr:.2g}" if len(kept) == 1 else f"the best {len(kept)}"
+    return f"{better} ended better after {total} steps: {score:.3g} to {rival:.3g}"

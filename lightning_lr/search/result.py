@@ -1,4 +1,4 @@
-"""`SearchResult`: what a search from coarse to fine found."""
+"""`SearchResult`: what a search found."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lightning_lr.search.leaderboard import Candidate, leaderboard
 
 @dataclass(frozen=True)
 class SearchResult(Suggestion):
-    """The best learning rate, the bounds of a cycle that go with it, and all that were tried.
+    """The best learning rate, the bounds of a cycle that go with it, and all learning rates that were tried.
 
     Attributes:
         candidates: every learning rate that was tried, the best first.
@@ -23,11 +23,11 @@ class SearchResult(Suggestion):
 
 
 def search_result(bracket: Bracket, momentum: bool) -> SearchResult:
-    """What a bracket that is done says.
+    """The result of a search that is done.
 
     Args:
         bracket: the search.
-        momentum: whether the optimizer has momentum or second moments, which widens the bounds: see `suggest`.
+        momentum: whether the optimizer has momentum or second moments: ``max_lr`` is then higher, see `suggest`.
 
     Raises:
         ValueError: if it is not done, or all learning rates diverged.

@@ -1,8 +1,8 @@
-"""What is read off short trainings with one learning rate each: a score, whether to go on, and a verdict.
+"""How short trainings with one learning rate each are judged: a score, an early end, and a verdict.
 
-Costs are what was recorded, less being better, one value a step (or every few steps), from a state that all trainings
-start from and on the same batches. So two of them can be compared step by step, and most of the noise of the batches
-is in both and falls out.
+A cost is a recorded value, negated where more is better. Each training gives one cost a step, or every few steps. All
+trainings start from one state and see the same batches. So two of them can be compared step by step: most of the noise
+of the batches is in both, and the difference is nearly free of it.
 """
 
 from __future__ import annotations
@@ -11,20 +11,36 @@ import math
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
-End = Literal["completed", "diverged", "behind"]
+from lightning_lr.range_test.smoothing import Array
+
+End = Literal["completed", "diverged", "dropped"]
 Verdict = Literal["very high", "high", "good", "low"]
 
-# What the verdicts mean, in the words of the picture that every introduction to learning rates has.
+# The words of the usual picture of learning rates that are too high and too low.
 MEANINGS: dict[Verdict, str] = {
     "very high": "diverges",
     "high": "fast start, worse end",
     "good": "the best, or nearly as good",
     "low": "learns slowly",
 }
-_AS_GOOD = 0.1  # share of the best one's fall that another may lack
+# The following are round numbers. The search was measured with them on the five tasks of benchmarks/tasks.py.
+#
+# Divergence: the mean gap to the level over this share of the trial, and over at least so many costs. A shorter window
+# would drop learning rates with which an adaptive optimizer starts wildly and then does well.
+WINDOW_SHARE = 1 / 4
+MIN_WINDOW = 3
+# The gap must be this many times the fall, where the fall counts as at least this share of the level. Both are those
+# of lightning_lr.range_test.has_diverged.
+RISE_PER_FALL = 2
+MIN_FALL_SHARE = 1 / 4
+# Dropping: not before this share of the trial, nor before so many costs, since a forecast needs two halves.
+DROP_SHARE = 1 / 3
+MIN_COSTS_TO_DROP = 4
+# The gap to the rival must stay above so many standard deviations of its mean.
+DROP_NOISE = 2
+# "good" may lack this share of what the best one has gained.
+GOOD_LACK = 0.1
 
 
 def score(costs: Array) -> float:
@@ -37,78 +53,80 @@ def score(costs: Array) -> float:
 
 
 def diverges(costs: Array, level: Array, total: int) -> bool:
-    """Whether the last cost is not finite, or the costs have clearly left the level they would have without training.
+    """Whether the last cost is not finite, or the costs are far above those of a training that learns nothing.
 
-    That is: over the last quarter of ``total``, at least 3 costs, they are on average more than ``2 max(D, |L|/4)``
-    above the level L, with D the furthest that they were below it for as long: the rule by which a sweep ends. More
-    haste would drop rates with which an adaptive optimizer starts wildly and then does well.
+    With g the mean of ``costs - level`` over the last max(3, total/4) costs, D the largest value that ``-g`` had so
+    far, and L the mean of the level over the same steps, a training diverges if ``g > 2 max(D, |L|/4)``.
 
     Args:
         costs: so far, at least one.
-        level: of a training with a learning rate so low that it changes little, step by step; where it ends, or if it
-            is empty, only a cost that is not finite is a divergence.
-        total: costs at the end.
+        level: the costs of a training with a learning rate so low that it changes little. Where this is shorter than
+            ``costs``, only a cost that is not finite is a divergence.
+        total: number of costs at the end.
     """
     if not math.isfinite(costs[-1]):
         return True
-    n, window = len(costs), max(3, total // 4)
+    n, window = len(costs), max(MIN_WINDOW, int(WINDOW_SHARE * total))
     if not window <= n <= len(level):
         return False
     gaps = np.convolve(costs - level[:n], np.full(window, 1 / window), "valid")
-    least = abs(float(np.mean(level[n - window : n]))) / 4
-    return bool(gaps[-1] > 2 * max(-float(np.min(gaps)), least))
+    min_fall = MIN_FALL_SHARE * abs(float(np.mean(level[n - window : n])))
+    return bool(gaps[-1] > RISE_PER_FALL * max(-float(np.min(gaps)), min_fall))
 
 
 def is_behind(costs: Array, rival: Array) -> bool:
-    """Whether a training cannot come to a score as good as another one's any more.
+    """Whether a training cannot reach the score of a rival any more.
 
-    Asked from a third of the way on, and answered by two forecasts for the last third of it, which must agree, since
-    either alone is wrong where the other one starts fast and ends badly, or where both are noisy. Each goes on with the
-    change from the first half to the second half of what was run, if that was an improvement, and without one if not:
+    This is asked after a third of the steps or more. Two forecasts of the mean over the last third must both say so:
 
-    * the cost itself stays above the other's score;
-    * the gap to the other, cost by cost, stays above twice its noise.
+    * that of the cost is above the rival's score;
+    * that of the gap to the rival, cost by cost, is above twice its noise.
+
+    Each alone is wrong in some cases: the first where both are noisy, the second where the rival starts fast and ends
+    badly. A forecast continues the change from the first half to the second half of the costs so far if that was a
+    fall, else it stays at the second half.
 
     Args:
         costs: so far, shape [n], at least one.
-        rival: of the other one to its end, shape [total].
+        rival: all costs of the rival, shape [total].
     """
     n, total = len(costs), len(rival)
-    if n < max(4, total / 3):
+    if n < max(MIN_COSTS_TO_DROP, DROP_SHARE * total):
         return False
     gap = costs - rival[:n]
     noise = float(np.std(np.diff(gap))) / math.sqrt(n)
-    return _forecast(gap, total) > 2 * noise and _forecast(costs, total) > score(rival)
+    return _forecast(gap, total) > DROP_NOISE * noise and _forecast(costs, total) > score(rival)
 
 
 def _forecast(row: Array, total: int) -> float:
-    """The mean of the last third of ``total`` numbers, if the row goes on as it went down so far."""
+    """The mean of the last third of ``total`` numbers, if the row goes on to fall as it fell so far."""
     n = len(row)
     half = n // 2
     earlier, latest = float(np.mean(row[-2 * half : -half])), float(np.mean(row[-half:]))
-    way = max(0.0, total * 5 / 6 - (n - half / 2))  # from the middle of the second half to that of the last third
-    return latest + min(0.0, latest - earlier) / half * way
+    middle_of_last_third = total * 5 / 6
+    distance = max(0.0, middle_of_last_third - (n - half / 2))  # from the middle of the second half
+    return latest + min(0.0, latest - earlier) / half * distance
 
 
 def verdict(lr: float, costs: Array, end: End, best_lr: float, best: Array) -> Verdict:
-    """How a learning rate did, beside the best one.
+    """How a learning rate did, compared with the best one.
 
-    ``very high`` if it diverged; ``good`` if it ran to its end and lacked over its last third at most a tenth of what
-    the best one had gained by then; else ``high`` above the best learning rate and ``low`` below it. So ``high`` is by
-    the end alone: most of these start fast, but that is not asked.
+    ``very high`` if it diverged. ``good`` if it ran all its steps, and its mean cost over its last third is above that
+    of the best one by at most a tenth of what the best one had gained by then. Else ``high`` above the best learning
+    rate and ``low`` below it. A fast start is not a condition of ``high``, though most of these have one.
 
     Args:
         lr: the learning rate.
-        costs: what it ran.
-        end: how that ended.
+        costs: its costs.
+        end: how its training ended.
         best_lr: the best learning rate.
-        best: what that one ran, from the same state on the same batches.
+        best: the costs of the best learning rate.
     """
     if end == "diverged":
         return "very high"
     of_best = _last_third(best[: len(costs)])
     gained = max(0.0, float(best[0] - np.mean(of_best)))
-    if end == "completed" and float(np.mean(_last_third(costs) - of_best)) <= _AS_GOOD * gained:
+    if end == "completed" and float(np.mean(_last_third(costs) - of_best)) <= GOOD_LACK * gained:
         return "good"
     return "high" if lr > best_lr else "low"
 

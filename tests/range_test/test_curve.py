@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from lightning_lr import LRCurve
-from lightning_lr.range_test.curve import Array, has_diverged, num_initial, smooth
+from lightning_lr.range_test.curve import num_initial
+from lightning_lr.range_test.early_stop import has_diverged
+from lightning_lr.range_test.smoothing import Array, smooth
 
 LRS = np.geomspace(1e-7, 10, 100)
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from lightning_lr import LRCurve, suggest
-from lightning_lr.range_test.curve import Array
 from lightning_lr.range_test.figure import range_test_figure
-from lightning_lr.range_test.suggestion import RULES
+from lightning_lr.range_test.rules import RULES
+from lightning_lr.range_test.smoothing import Array
 
 LRS = np.geomspace(1e-5, 10, 100)
 LOSSES = 2 - 1.2 / (1 + (0.03 / LRS) ** 2) + np.minimum(LRS**3, 500.0)

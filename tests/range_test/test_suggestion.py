@@ -7,12 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from lightning_lr import LRCurve, suggest
-from lightning_lr.range_test.suggestion import RULES, Rule
+from lightning_lr.range_test.rules import RULES, Rule
+from lightning_lr.range_test.smoothing import Array
 
-Array = NDArray[np.float64]
 LRS = np.geomspace(1e-7, 10, 200)
 RECORDED = Path(__file__).parents[1] / "data" / "range_test_curves_exp200.npz"
 

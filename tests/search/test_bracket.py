@@ -290,6 +290,6 @@ def test_behind() -> None:
 def test_verdict() -> None:
     best = np.linspace(2.0, 1.0, 60)
     cases = {"very high": (1.0, best, "diverged"), "good": (0.02, best + 0.01, "completed")}
-    cases |= {"high": (0.3, best + 0.5, "completed"), "low": (1e-3, best[:20] + 0.5, "behind")}
+    cases |= {"high": (0.3, best + 0.5, "completed"), "low": (1e-3, best[:20] + 0.5, "dropped")}
     for expected, (lr, costs, end) in cases.items():
         assert verdict(lr, costs, end, 0.01, best) == expected  # type: ignore[arg-type]

@@ -1,0 +1,44 @@
+"""`Trial` and `Outcome`: one training of a search, before and after it was run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lightning_lr.search.verdicts import End
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One training to be run, from the state that all trials start from.
+
+    Attributes:
+        lr: its learning rate, the same at each step.
+        rung: the rung that it belongs to, from 0.
+        steps: optimizer steps, counted from the common state.
+    """
+
+    lr: float
+    rung: int
+    steps: int
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a trial.
+
+    Attributes:
+        trial: the trial.
+        values: what was recorded, from the common state on.
+        score: the mean of the last third of them, negated with ``mode="max"``; infinite if it diverged.
+        end: whether it ran all its steps, diverged, or was dropped because it could not catch up.
+    """
+
+    trial: Trial
+    values: tuple[float, ...]
+    score: float
+    end: End
+
+    @property
+    def lr(self) -> float:
+        """The learning rate of the trial."""
+        return self.trial.lr
