@@ -65,7 +65,7 @@ def large_mlp() -> nn.Module:
 
 
 def _run(build: Callable[[], nn.Module], callbacks: list[Callback], steps: int) -> None:
-    """The fewest steps that a Trainer takes behind the sweep are one."""
+    """Train for ``steps``, at least 1: a Trainer cannot stop directly after the sweep."""
     torch.manual_seed(0)
     data = TensorDataset(torch.randn(32 * STEPS, 1, 8, 8), torch.randint(10, (32 * STEPS,)))
     with tempfile.TemporaryDirectory() as folder:
@@ -83,7 +83,7 @@ def main() -> None:
     warnings.simplefilter("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     for name, build in (("small CNN", small_cnn), ("MLP, 25 M parameters", large_mlp)):
-        # a range that does not diverge: all of the steps are taken by both
+        # This range does not diverge, so both finders take all of their steps.
         runs: dict[str, Callable[[], None]] = {
             f"{STEPS + 1} plain steps": lambda build=build: _run(build, [], STEPS + 1),  # type: ignore[misc]
             f"LRRangeTest({STEPS}) + 1 step": lambda build=build: _run(  # type: ignore[misc]
