@@ -11,7 +11,8 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 
-from lightning_lr.search.bracket import Bracket, Trial
+from lightning_lr.search.bracket import Bracket
+from lightning_lr.search.trial import Trial
 from lightning_lr.trainer.free_memory import free_bytes
 from lightning_lr.trainer.progress_bar import ProgressLine, progress_line
 from lightning_lr.trainer.rehearsal import Rehearsal, TrainingState

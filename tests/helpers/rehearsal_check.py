@@ -1,4 +1,4 @@
-"""Two runs that must not differ, one with a rehearsal and one without, and all that could tell them apart."""
+"""A run with a rehearsal and a run without one, and a comparison of everything in which they could differ."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from lightning_lr.trainer.rehearsal import Rehearsal
 from lightning_lr.trainer.sweep import Sweep
 from tests.helpers.chosen_device import ACCELERATOR
 from tests.helpers.reachable_state import assert_equal, contents, flatten, is_function, random_states
-from tests.helpers.stateful_model import Busy, loader
+from tests.helpers.stateful_model import StatefulClassifier, loader
 
-WILD = tuple(10.0 ** (-3 + 2 * i) for i in range(20))  # to 1e35: losses become huge, infinite and NaN
-# What Lightning says of tiny runs.
+WILD_LRS = tuple(10.0 ** (-3 + 2 * i) for i in range(20))  # from 1e-3 to 1e35: losses become huge, infinite and NaN
+# Warnings of Lightning about tiny runs.
 EXPECTED_WARNINGS = [
     pytest.mark.filterwarnings(f"ignore:{message}")
     for message in (
@@ -40,8 +40,8 @@ QUIET: dict[str, Any] = {
 }
 
 
-def whole(trainer: Trainer) -> dict[str, object]:
-    """All that a rehearsal must leave as it was."""
+def guarded_state(trainer: Trainer) -> dict[str, object]:
+    """Everything that a rehearsal must restore."""
     loop = trainer.fit_loop
     val_loader = loop.epoch_loop.val_loop._combined_loader
     return flatten(
@@ -66,8 +66,8 @@ def whole(trainer: Trainer) -> dict[str, object]:
     )
 
 
-class Recorder(Callback):
-    """What is seen of the training itself: batches, losses, learning rates, random states. Blind in a rehearsal."""
+class TrainingRecorder(Callback):
+    """Records batches, losses, learning rates and random states of the training. It is not called in a rehearsal."""
 
     def __init__(self) -> None:
         self.events: list[object] = []
@@ -92,7 +92,7 @@ class Recorder(Callback):
         self.events.append(("validate", batch_idx, dataloader_idx, _digest(batch), trainer.global_step))
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.end = {**contents(whole(trainer)), **random_states()}
+        self.end = {**contents(guarded_state(trainer)), **random_states()}
 
     def seen(self) -> dict[str, object]:
         return {**{f"event {i}": event for i, event in enumerate(self.events)}, **self.end}
@@ -103,11 +103,11 @@ def _digest(obj: object) -> str:
 
 
 class Rehearse(Callback):
-    """A rehearsal of a wild sweep, and the check that all is as before at its end."""
+    """Runs a sweep to huge learning rates in a rehearsal, and checks that everything is restored."""
 
     def __init__(
         self,
-        lrs: Sequence[float] = WILD,
+        lrs: Sequence[float] = WILD_LRS,
         at_epochs: Iterable[int] = (0,),
         snapshot_device: Literal["device", "cpu"] = "device",
         times: int = 1,
@@ -129,7 +129,7 @@ class Rehearse(Callback):
 
     def rehearse(self, trainer: Trainer) -> None:
         for _ in range(self.times):
-            objects = whole(trainer)
+            objects = guarded_state(trainer)
             before, states = contents(objects), random_states()
             try:
                 with Rehearsal(trainer, self.snapshot_device) as rehearsal:
@@ -139,7 +139,7 @@ class Rehearse(Callback):
                         sweep = Sweep(self.lrs, owner="Rehearse", **self.sweep)
                         self.values.append(sweep.run(trainer, rehearsal).values)
             finally:
-                self.compare(objects, before, whole(trainer))
+                self.compare(objects, before, guarded_state(trainer))
                 assert_equal(random_states(), states)
 
     def compare(self, objects: dict[str, object], before: dict[str, object], after: dict[str, object]) -> None:
@@ -149,7 +149,7 @@ class Rehearse(Callback):
                 assert obj is after[path] or isinstance(obj, (int, float, str, bytes, tuple)), f"{path} was replaced"
 
     def assert_equal(self, with_: Mapping[str, object], without: Mapping[str, object]) -> None:
-        if self.is_stream:  # which is read ahead
+        if self.is_stream:  # its batches are read ahead
             with_, without = (
                 {path: value for path, value in seen.items() if not path.startswith("train_loader")}
                 for seen in (with_, without)
@@ -159,9 +159,9 @@ class Rehearse(Callback):
 
 @dataclass
 class Run:
-    """A setting: what is made anew, after seeding, for the run with and for the run without a rehearsal."""
+    """A setting. Its objects are made for each of the two runs, after seeding."""
 
-    module: Callable[[], LightningModule] = Busy
+    module: Callable[[], LightningModule] = StatefulClassifier
     train: Callable[[], Any] | None = loader
     val: Callable[[], Any] | None = None
     datamodule: Callable[[], LightningDataModule] | None = None
@@ -170,7 +170,7 @@ class Run:
     rehearse: Mapping[str, Any] = field(default_factory=dict)  # arguments of Rehearse
 
     def build(self, folder: Path, *callbacks: Callback) -> tuple[Trainer, dict[str, Any]]:
-        """A Trainer, and the arguments of its ``fit``."""
+        """A Trainer and the arguments of its ``fit``."""
         seed_everything(1, verbose=False)
         fit: dict[str, Any] = {"model": self.module(), **self.fit}
         for name, make in (
@@ -187,8 +187,8 @@ class Run:
 
 
 def record(run: Run, folder: Path, *callbacks: Callback) -> dict[str, object]:
-    """Train and give everything that can be seen of it."""
-    recorder = Recorder()
+    """Train and return everything that can be compared."""
+    recorder = TrainingRecorder()
     trainer, fit = run.build(folder, *callbacks, recorder)
     trainer.fit(**fit)
     trainer.save_checkpoint(folder / "end.ckpt")
@@ -204,7 +204,7 @@ def record(run: Run, folder: Path, *callbacks: Callback) -> dict[str, object]:
 
 
 def _files(folder: Path) -> dict[str, object]:
-    """The files of a run: texts, TensorBoard's scalars, and which others there are."""
+    """The files of a run: texts, TensorBoard's scalars, and the names of other files."""
     files: dict[str, object] = {}
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         name = str(path.relative_to(folder))
@@ -219,8 +219,8 @@ def _files(folder: Path) -> dict[str, object]:
     return files
 
 
-def check(tmp_path: Path, run: Run, kind: type[Rehearse] = Rehearse) -> Rehearse:
-    """The run with a rehearsal equals the run without one; gives the rehearsal."""
+def assert_no_trace(tmp_path: Path, run: Run, kind: type[Rehearse] = Rehearse) -> Rehearse:
+    """Check that the run with a rehearsal equals the run without one. Returns the rehearsal."""
     rehearse = kind(**run.rehearse)
     without = record(run, tmp_path / "without")
     with_ = record(run, tmp_path / "with", rehearse)

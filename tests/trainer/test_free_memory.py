@@ -1,4 +1,4 @@
-"""Free memory of the host, of a container and of a device that does not tell."""
+"""Free memory of the host, of a container and of other devices."""
 
 from __future__ import annotations
 

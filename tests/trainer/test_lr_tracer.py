@@ -21,7 +21,7 @@ from tests.helpers.tiny_models import Classifier, loader, quiet_trainer
 
 
 class Scheduled(Classifier):
-    """A scheduler that moves behind every step, and the rate that each step really used."""
+    """A scheduler that steps after every optimizer step. Notes the learning rate that each step used."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -70,7 +70,7 @@ def test_groups_by_position_and_by_name(tmp_path: Path) -> None:
 
 
 def test_accumulation_gives_one_point_an_optimizer_step(tmp_path: Path) -> None:
-    """The loss is the mean of the window's micro-batches, the last window of an epoch is shorter."""
+    """The loss is the mean over the micro-batches of a window. The last window of an epoch is shorter."""
     model, logger = Classifier(), CSVLogger(tmp_path)
     trainer = quiet_trainer(
         callbacks=[LRTrace()], logger=logger, log_every_n_steps=1, accumulate_grad_batches=3, max_epochs=1
@@ -83,7 +83,7 @@ def test_accumulation_gives_one_point_an_optimizer_step(tmp_path: Path) -> None:
 
 
 class Adversarial(Classifier):
-    """Two optimizers by hand; what the training step returns is its own business."""
+    """Two optimizers in manual optimization. The training step may return anything."""
 
     returns: Any = None
 

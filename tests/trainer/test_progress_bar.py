@@ -18,7 +18,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:LRRangeTest is not confident")
 
 
 class Terminal(io.StringIO):
-    """A terminal that keeps what it was sent."""
+    """A terminal that keeps its output."""
 
     def isatty(self) -> bool:
         return True
@@ -53,7 +53,7 @@ def test_shows_count_rate_and_loss(
     shown = _shown(kind(), bar_first, monkeypatch, num_sanity_val_steps=sanity)
     assert "LR range test" in shown
     assert "20/20 lr=1.0e+00 loss=" in shown
-    assert "Epoch 0" in shown  # the user's own bar goes on
+    assert "Epoch 0" in shown  # the user's own bar is shown too
 
 
 @pytest.mark.parametrize("kind", [TQDMProgressBar, RichProgressBar])

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from torch.optim import SGD, Adam, lr_scheduler
 
 from tests.helpers.chosen_device import DEVICE
-from tests.helpers.rehearsal_check import EXPECTED_WARNINGS, WILD, Run, check
-from tests.helpers.stateful_model import Busy, val_loader
+from tests.helpers.rehearsal_check import EXPECTED_WARNINGS, WILD_LRS, Run, assert_no_trace
+from tests.helpers.stateful_model import StatefulClassifier, val_loader
 
 pytestmark = [
     *EXPECTED_WARNINGS,
@@ -35,8 +35,8 @@ pytestmark = [
 ]
 
 
-class Manual(Busy):
-    """Two optimizers and their schedulers, stepped by hand and not equally often."""
+class Manual(StatefulClassifier):
+    """Manual optimization: two optimizers and their schedulers, with different numbers of steps."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -68,7 +68,7 @@ class Manual(Busy):
         return [first, second], [lr_scheduler.StepLR(first, 3, 0.5), lr_scheduler.ReduceLROnPlateau(second, patience=1)]
 
 
-class TakesIterator(Busy):
+class TakesIterator(StatefulClassifier):
     def training_step(self, dataloader_iter: Any) -> Tensor:  # type: ignore[override]
         self.disturb()
         batch, _, _ = next(dataloader_iter)
@@ -77,14 +77,14 @@ class TakesIterator(Busy):
         return loss
 
 
-class ReturnsNone(Busy):
+class ReturnsNone(StatefulClassifier):
     def training_step(self, batch: Any, batch_idx: int) -> Any:
         loss = super().training_step(batch, batch_idx)
         return None if self.count % 3 == 0 else loss
 
 
-class ReadsTrainer(Busy):
-    """What it reads of the Trainer is the same in a rehearsal: a training step may compute with it."""
+class ReadsTrainer(StatefulClassifier):
+    """A training step may compute with attributes of the Trainer, so they are the same in a rehearsal."""
 
     def training_step(self, batch: Any, batch_idx: int) -> Any:
         trainer = self.trainer
@@ -102,20 +102,20 @@ class ReadsTrainer(Busy):
         return super().training_step(batch, batch_idx) * (1 + self.current_epoch / trainer.max_epochs)
 
 
-class StopsTrainer(Busy):
+class StopsTrainer(StatefulClassifier):
     def training_step(self, batch: Any, batch_idx: int) -> Any:
         loss = super().training_step(batch, batch_idx)
         self.trainer.should_stop = not loss < 100
         return loss
 
 
-class SkipsRestOfEpoch(Busy):
+class SkipsRestOfEpoch(StatefulClassifier):
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> int | None:
         return -1 if batch_idx == 4 else None
 
 
-class HasHooks(Busy):
-    """Hooks whose work a training step rests on, and which leave marks."""
+class HasHooks(StatefulClassifier):
+    """Has hooks that a training step depends on, and notes their calls."""
 
     def on_train_start(self) -> None:
         self.marks = ["start"]
@@ -153,14 +153,14 @@ OPTIMIZERS = ("sgd", "momentum", "adam", "adamw, tensor lr", "fused", "lbfgs")
 SCHEDULERS = ("step", "one cycle", "epoch", "sequential", "plateau", "plateau, step")
 LATER = {"at_epochs": (0, 1)}
 SETTINGS: dict[str, Run] = {
-    **{f"optimizer {name}": Run(lambda name=name: Busy(name), rehearse=LATER) for name in OPTIMIZERS},  # type: ignore[misc]
+    **{f"optimizer {name}": Run(lambda name=name: StatefulClassifier(name), rehearse=LATER) for name in OPTIMIZERS},  # type: ignore[misc]
     **{
-        f"scheduler {name}": Run(lambda name=name: Busy("adam", name), val=val_loader)  # type: ignore[misc]
+        f"scheduler {name}": Run(lambda name=name: StatefulClassifier("adam", name), val=val_loader)  # type: ignore[misc]
         for name in SCHEDULERS
     },
     "manual optimization": Run(Manual, rehearse=LATER),
     "manual optimization with AMP": Run(
-        Manual, trainer=lambda: {"plugins": [amp(2.0**120)]}, rehearse={"lrs": WILD[:4]}
+        Manual, trainer=lambda: {"plugins": [amp(2.0**120)]}, rehearse={"lrs": WILD_LRS[:4]}
     ),
     "dataloader_iter": Run(TakesIterator, rehearse=LATER),
     "training step returns None": Run(ReturnsNone, rehearse=LATER),
@@ -186,7 +186,7 @@ SETTINGS: dict[str, Run] = {
         trainer=lambda: {"max_epochs": 3, "callbacks": [StochasticWeightAveraging(0.01, 1)]}
     ),
     "callbacks and checkpoints": Run(
-        lambda: Busy("adam", "step"),
+        lambda: StatefulClassifier("adam", "step"),
         trainer=lambda: {
             "enable_checkpointing": True,
             "callbacks": [EarlyStopping("mean_loss"), LearningRateMonitor()],
@@ -196,8 +196,10 @@ SETTINGS: dict[str, Run] = {
     "bf16": Run(trainer=lambda: {"precision": "bf16-mixed"}),
     "64 bit": Run(trainer=lambda: {"precision": "64-true"}),
     "AMP": Run(trainer=lambda: {"plugins": [amp(2.0**14)]}, rehearse=LATER),
-    "AMP with overflows": Run(lambda: Busy("adam"), trainer=lambda: {"plugins": [amp(2.0**120)]}, rehearse=LATER),
-    "AMP, fused": Run(lambda: Busy("fused"), trainer=lambda: {"plugins": [amp(2.0**120)]}),
+    "AMP with overflows": Run(
+        lambda: StatefulClassifier("adam"), trainer=lambda: {"plugins": [amp(2.0**120)]}, rehearse=LATER
+    ),
+    "AMP, fused": Run(lambda: StatefulClassifier("fused"), trainer=lambda: {"plugins": [amp(2.0**120)]}),
     "anomaly detection": Run(trainer=lambda: {"detect_anomaly": True}),
     "profiler": Run(trainer=lambda: {"profiler": "simple"}),
     "no logger": Run(trainer=lambda: {"logger": False}),
@@ -215,8 +217,8 @@ if hasattr(lightning.pytorch.callbacks, "WeightAveraging"):  # from Lightning 2.
 
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_leaves_no_trace(setting: str, tmp_path: Path) -> None:
-    rehearse = check(tmp_path, SETTINGS[setting])
-    if "monitor" not in rehearse.sweep and len(rehearse.lrs) == len(WILD):
+    rehearse = assert_no_trace(tmp_path, SETTINGS[setting])
+    if "monitor" not in rehearse.sweep and len(rehearse.lrs) == len(WILD_LRS):
         assert not any(values[-1] < 1e6 for values in rehearse.values), "the sweep was not wild"
     for first in range(0, len(rehearse.values), rehearse.rewinds + 1):
         assert str(rehearse.values[first]) == str(rehearse.values[first + rehearse.rewinds])

@@ -17,8 +17,8 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, Sampler, WeightedRandomSampler
 from torchmetrics import MeanMetric
 
-from tests.helpers.rehearsal_check import EXPECTED_WARNINGS, Run, check
-from tests.helpers.stateful_model import Busy, dataset, loader, val_loader
+from tests.helpers.rehearsal_check import EXPECTED_WARNINGS, Run, assert_no_trace
+from tests.helpers.stateful_model import StatefulClassifier, dataset, loader, val_loader
 
 pytestmark = [
     *EXPECTED_WARNINGS,
@@ -33,7 +33,7 @@ SAMPLES = 200
 
 
 class Augmented(Dataset[Sample]):
-    """Global and private random generators, a counter, a cache."""
+    """Uses global and private random generators, a counter and a cache."""
 
     def __init__(self) -> None:
         self.samples = dataset()
@@ -51,7 +51,7 @@ class Augmented(Dataset[Sample]):
 
 
 class Shuffling(Sampler[int]):
-    """Shuffles its order in place, so that each epoch's order depends on the one before."""
+    """Shuffles its order in place, so the order of an epoch depends on the epoch before."""
 
     def __init__(self, n: int, kind: str) -> None:
         self.order: Any = {"list": list(range(n)), "array": np.arange(n), "tensor": torch.arange(n)}[kind]
@@ -68,7 +68,7 @@ class Shuffling(Sampler[int]):
 
 
 class Iterable(IterableDataset[Sample]):
-    """Can be iterated again; its order and an epoch counter go on."""
+    """Can be iterated again. Its order and an epoch counter carry over to the next epoch."""
 
     def __init__(self, n: int = 24) -> None:
         self.samples, self.order, self.epoch, self.random = dataset(n), list(range(n)), 0, random.Random(0)
@@ -138,7 +138,7 @@ class Batches:
         return batches(6)
 
 
-class Joined(Busy):
+class Joined(StatefulClassifier):
     """Trains on the batches of several loaders together."""
 
     def training_step(self, batch: Any, batch_idx: int) -> Any:
@@ -146,8 +146,8 @@ class Joined(Busy):
         return super().training_step([torch.cat(column) for column in zip(*parts, strict=True)], batch_idx)
 
 
-class HasLoaders(Busy):
-    """Its hooks note every call, and no two calls give the same order."""
+class HasLoaders(StatefulClassifier):
+    """Its hooks note every call, and each call returns another order."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -288,6 +288,6 @@ SETTINGS: dict[str, Run] = {
 
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_leaves_no_trace(setting: str, tmp_path: Path) -> None:
-    rehearse = check(tmp_path, SETTINGS[setting])
+    rehearse = assert_no_trace(tmp_path, SETTINGS[setting])
     assert all(len(values) >= 5 for values in rehearse.values)
     assert not multiprocessing.active_children()

@@ -1,4 +1,4 @@
-"""A rehearsal that ends by an error, and what is left behind by one that does not."""
+"""A rehearsal that ends with an error, and that no rehearsal leaves tensors, workers, files or hooks behind."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from torch.utils.data import DataLoader, Dataset
 from lightning_lr.trainer.rehearsal import Rehearsal
 from lightning_lr.trainer.sweep import Sweep
 from tests.helpers.reachable_state import assert_equal
-from tests.helpers.rehearsal_check import EXPECTED_WARNINGS, WILD, Recorder, Rehearse, Run
-from tests.helpers.stateful_model import Busy, dataset, loader, val_loader
+from tests.helpers.rehearsal_check import EXPECTED_WARNINGS, WILD_LRS, Rehearse, Run, TrainingRecorder
+from tests.helpers.stateful_model import StatefulClassifier, dataset, loader, val_loader
 
 pytestmark = EXPECTED_WARNINGS
 
@@ -36,7 +36,7 @@ def fail(kind: str) -> None:
             raise {"error": ValueError, "ctrl-c": KeyboardInterrupt, "memory": MemoryError}[kind]("the user's own")
 
 
-class Failing(Busy):
+class Failing(StatefulClassifier):
     """Fails in the tenth step or validation step of the sweep."""
 
     def __init__(self, kind: str, hook: str) -> None:
@@ -91,7 +91,7 @@ FAILURES: dict[str, tuple[type[BaseException], Run]] = {
         ValueError,
         Run(lambda: Failing("error", "validation_step"), val=val_loader, rehearse={"monitor": "val_acc"}),
     ),
-    "error in the data": (ValueError, Run(Busy, train=lambda: DataLoader(FailingData(), 4))),
+    "error in the data": (ValueError, Run(StatefulClassifier, train=lambda: DataLoader(FailingData(), 4))),
     "error with workers": (ValueError, Run(lambda: Failing("error", "training_step"), train=WITH_WORKERS)),
     "ctrl-c": (SystemExit, Run(lambda: Failing("ctrl-c", "training_step"), val=val_loader)),
     "sigterm": (SIGTERMException, Run(lambda: Failing("sigterm", "training_step"), val=val_loader)),
@@ -101,9 +101,9 @@ FAILURES: dict[str, tuple[type[BaseException], Run]] = {
 @pytest.mark.parametrize("name", FAILURES)
 def test_after_a_failure_all_is_as_before_and_the_trainer_can_fit_again(name: str, tmp_path: Path) -> None:
     error, run = FAILURES[name]
-    rehearse, recorder = Rehearse(**run.rehearse), Recorder()
+    rehearse, recorder = Rehearse(**run.rehearse), TrainingRecorder()
     trainer, fit = run.build(tmp_path / "with", rehearse, recorder)
-    with pytest.raises(error) as raised:  # "rehearse" has compared what was before with what is now
+    with pytest.raises(error) as raised:  # `rehearse` compares the states before and after
         trainer.fit(**fit)
     assert raised.value.__class__ is error
     assert not isinstance(raised.value.__context__, AssertionError)
@@ -113,11 +113,11 @@ def test_after_a_failure_all_is_as_before_and_the_trainer_can_fit_again(name: st
     assert len(trainer.callbacks) == 2  # type: ignore[attr-defined]
 
     FAILURE["is on"] = False
-    recorder.events.clear()  # the sanity check
+    recorder.events.clear()  # of the sanity check
     _, fit = run.build(tmp_path / "again")
     trainer.fit(**fit)
     assert len(rehearse.values) == 1
-    fresh_recorder = Recorder()
+    fresh_recorder = TrainingRecorder()
     fresh, fit = run.build(tmp_path / "fresh", fresh_recorder)
     fresh.fit(**fit)
     assert_equal(recorder.seen(), fresh_recorder.seen())
@@ -137,7 +137,7 @@ def test_an_error_while_entering_leaves_the_trainer_as_it_was(tmp_path: Path, mo
 
 
 class Watched(Rehearse):
-    """Counts the tensors that are alive, and holds a rehearsal and a sweep only weakly."""
+    """Counts the tensors that are alive, and keeps weak references to rehearsals and sweeps."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -148,7 +148,7 @@ class Watched(Rehearse):
         for _ in range(5):
             self.rehearse_once(trainer)
             assert all(reference() is None for reference in self.alive)
-            gc.collect()  # Lightning's own metrics are in cycles
+            gc.collect()  # Lightning's own metrics are in reference cycles
             self.tensors.append(sum(issubclass(type(obj), Tensor) for obj in gc.get_objects()))
 
     def rehearse_once(self, trainer: Trainer) -> None:
@@ -163,7 +163,7 @@ def test_nothing_stays_in_memory_and_no_worker_runs_on(workers: int, tmp_path: P
     watched = Watched()
     options = {"num_workers": workers, "persistent_workers": workers > 0}
     trainer, fit = Run(train=lambda: loader(**options)).build(tmp_path, watched)
-    gc.disable()  # what is freed must not wait for the garbage collector
+    gc.disable()  # memory must be freed without the garbage collector
     try:
         trainer.fit(**fit)
     finally:
@@ -186,8 +186,8 @@ def test_nothing_is_printed_or_written(tmp_path: Path, capfd: pytest.CaptureFixt
     assert seen[0][1] == []
 
 
-class Hooked(Busy):
-    """Step hooks of the user and one of this package, which note the learning rates that they see."""
+class Hooked(StatefulClassifier):
+    """Has step hooks of the user and of this package. Both note the learning rate."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -234,7 +234,7 @@ class SeesRehearsal(Callback):
 
 def test_callbacks_of_the_user_do_not_see_it(tmp_path: Path) -> None:
     callback = SeesRehearsal()
-    rehearse = Rehearse(lrs=WILD[:4], monitor="val_acc")
+    rehearse = Rehearse(lrs=WILD_LRS[:4], monitor="val_acc")
     trainer, fit = Run(val=val_loader, trainer=lambda: {"num_sanity_val_steps": 0}).build(tmp_path, rehearse, callback)
     trainer.fit(**fit)
     assert callback.hooks == [*["batch"] * 6, "validation"] * 2

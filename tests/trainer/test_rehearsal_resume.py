@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from tests.helpers.rehearsal_check import EXPECTED_WARNINGS, Run, check
-from tests.helpers.stateful_model import Busy, loader, val_loader
+from tests.helpers.rehearsal_check import EXPECTED_WARNINGS, Run, assert_no_trace
+from tests.helpers.stateful_model import StatefulClassifier, loader, val_loader
 from tests.trainer.test_rehearsal_data import batches
 
 pytestmark = [
@@ -27,7 +27,7 @@ DATA: dict[str, Callable[[], Any]] = {
 
 
 class Save(Callback):
-    """Saves once: after an optimizer step, or at the end of the epoch that this step is in."""
+    """Saves one checkpoint: after the given optimizer step, or at the end of its epoch."""
 
     def __init__(self, path: Path, step: int, hook: str) -> None:
         self.path, self.step, self.hook = path, step, hook
@@ -50,12 +50,12 @@ SAVED = [(4, "batch end"), (6, "batch end"), (6, "epoch end"), (9, "batch end")]
 def test_leaves_no_trace(
     step: int, hook: str, at_epochs: tuple[int, ...], data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")  # the model saves more than plain types
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")  # the checkpoint of `Busy` has more than plain types
     checkpoint = tmp_path / "saved.ckpt"
     options: dict[str, Any] = {"limit_train_batches": 6, "num_sanity_val_steps": 0}
 
-    def busy() -> Busy:
-        return Busy("adam", "step")
+    def busy() -> StatefulClassifier:
+        return StatefulClassifier("adam", "step")
 
     first = Run(busy, DATA[data], val_loader, trainer=lambda: options)
     trainer, fit = first.build(tmp_path / "first", Save(checkpoint, step, hook))
@@ -68,4 +68,4 @@ def test_leaves_no_trace(
         fit={"ckpt_path": checkpoint},
         rehearse={"at_epochs": at_epochs, "is_stream": data == "stream"},
     )
-    check(tmp_path, resumed)
+    assert_no_trace(tmp_path, resumed)

@@ -1,4 +1,4 @@
-"""A training aside that is left and taken up again, on batches that were read once."""
+"""A rehearsal that saves a training state and continues from it, on cached batches."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from torch import Tensor
 from lightning_lr.trainer.rehearsal import Rehearsal
 from lightning_lr.trainer.sweep import Sweep
 from tests.helpers.reachable_state import assert_equal, contents, flatten, random_states
-from tests.helpers.rehearsal_check import EXPECTED_WARNINGS, Rehearse, Run, check
-from tests.helpers.stateful_model import Busy, loader, val_loader
+from tests.helpers.rehearsal_check import EXPECTED_WARNINGS, Rehearse, Run, assert_no_trace
+from tests.helpers.stateful_model import StatefulClassifier, loader, val_loader
 
 pytestmark = EXPECTED_WARNINGS
 
 
-class Hooked(Busy):
-    """Notes epochs, steps and batches."""
+class Hooked(StatefulClassifier):
+    """Notes the epoch, step and batch at each hook."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__("adam", **kwargs)
@@ -38,8 +38,8 @@ class Hooked(Busy):
         self.events.append(("end", self.current_epoch))
 
 
-class TakeUp(Rehearse):
-    """Trains twice in one go, and twice in parts with another training between them."""
+class ContinueFromState(Rehearse):
+    """Trains twice without a break, and twice in parts with another training between the parts."""
 
     def __init__(self, batches: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -70,7 +70,7 @@ class TakeUp(Rehearse):
     every = 1
 
     def run_steps(self, trainer: Trainer, rehearsal: Rehearsal, lr: float, steps: int) -> list[float]:
-        return Sweep([lr] * steps, owner="TakeUp", **self.sweep).run(trainer, rehearsal).values
+        return Sweep([lr] * steps, owner="ContinueFromState", **self.sweep).run(trainer, rehearsal).values
 
 
 def whole_module(trainer: Trainer) -> dict[str, object]:
@@ -87,11 +87,11 @@ CASES: dict[str, tuple[int, Callable[[], dict[str, Any]], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_what_is_taken_up_is_what_goes_on(case: str, tmp_path: Path) -> None:
+def test_training_in_parts_equals_training_without_a_break(case: str, tmp_path: Path) -> None:
     batches, trainer, sweep = CASES[case]
     run = Run(Hooked, val=val_loader, trainer=trainer, rehearse={"batches": batches, **sweep})
-    rehearse = check(tmp_path, run, TakeUp)
-    assert isinstance(rehearse, TakeUp)
+    rehearse = assert_no_trace(tmp_path, run, ContinueFromState)
+    assert isinstance(rehearse, ContinueFromState)
     first, *others = rehearse.losses
     assert len(first) == 7
     for other in others:
@@ -102,7 +102,7 @@ def test_what_is_taken_up_is_what_goes_on(case: str, tmp_path: Path) -> None:
 
 
 class InPlace(LightningModule):
-    """Changes its batch."""
+    """Its training step changes the batch in place."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -117,18 +117,18 @@ class InPlace(LightningModule):
 
 
 def test_a_training_step_may_change_its_batch(tmp_path: Path) -> None:
-    rehearse = check(tmp_path, Run(InPlace, rehearse={"batches": 1}), TakeUp)
-    assert isinstance(rehearse, TakeUp)
+    rehearse = assert_no_trace(tmp_path, Run(InPlace, rehearse={"batches": 1}), ContinueFromState)
+    assert isinstance(rehearse, ContinueFromState)
     assert max(rehearse.losses[0]) == pytest.approx(min(rehearse.losses[0]), rel=1e-3)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_batches_of_workers(workers: int, tmp_path: Path) -> None:
     train = lambda: loader(num_workers=workers, persistent_workers=workers > 0)  # noqa: E731
-    check(tmp_path, Run(Hooked, train=train, rehearse={"batches": 4}), TakeUp)
+    assert_no_trace(tmp_path, Run(Hooked, train=train, rehearse={"batches": 4}), ContinueFromState)
 
 
 def test_a_stream(tmp_path: Path) -> None:
     run = Run(Hooked, train=lambda: iter(list(loader())), trainer=lambda: {"max_epochs": 1})
     run.rehearse = {"batches": 4, "is_stream": True}
-    check(tmp_path, run, TakeUp)
+    assert_no_trace(tmp_path, run, ContinueFromState)
