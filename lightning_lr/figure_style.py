@@ -35,10 +35,12 @@ def new_figure(width: float = 8.0, height: float = 5.0) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def finish_axes(axes: Axes, xlabel: str = "", ylabel: str = "", title: str = "") -> None:
+def finish_axes(
+    axes: Axes, xlabel: str = "", ylabel: str = "", title: str = "", label_size: float = LABEL_SIZE
+) -> None:
     """Label axes, and leave out what is only decoration. An empty text is not written."""
-    axes.set_xlabel(xlabel, fontsize=LABEL_SIZE)
-    axes.set_ylabel(ylabel, fontsize=LABEL_SIZE)
+    axes.set_xlabel(xlabel, fontsize=label_size)
+    axes.set_ylabel(ylabel, fontsize=label_size)
     axes.set_title(title, fontsize=TITLE_SIZE, color=CHOSEN, fontweight="bold")
     axes.tick_params(labelsize=TICK_SIZE)
     axes.spines[["top", "right"]].set_visible(False)

@@ -46,7 +46,8 @@ import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from lightning_lr.search.bracket import Bracket, Trial
+from lightning_lr.search.bracket import Bracket
+from lightning_lr.search.trial import Trial
 
 _ATTRIBUTE = "bracket"
 _SECONDS_BETWEEN_LOOKS = 0.1

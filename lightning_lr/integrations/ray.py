@@ -24,7 +24,8 @@ import numpy as np
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 
-from lightning_lr.search.bracket import Bracket, Trial
+from lightning_lr.search.bracket import Bracket
+from lightning_lr.search.trial import Trial
 from lightning_lr.search.verdicts import score
 
 

@@ -1,97 +1,86 @@
-"""Figures of schedules and of cycles. matplotlib is imported when one is drawn."""
+"""Figures of a schedule, and of the loss in its cycles."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
+
+from lightning_lr.figure_style import (
+    CHOSEN,
+    CURVE,
+    LABEL_SIZE,
+    NORMAL,
+    SMALL_LABEL_SIZE,
+    TEXT_SIZE,
+    finish_axes,
+    new_figure,
+)
+from lightning_lr.range_test.smoothing import Array, smooth
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from lightning_lr.schedules.preview import Preview
+# Heights in inches, chosen by eye: of the learning rate, and of each value below it.
+LR_HEIGHT, OTHER_HEIGHT = 4.0, 1.6
+# σ of the smoothed loss as a share of a cycle, chosen by eye: a cycle has at most 25 points, each of one batch.
+SIGMA_SHARE = 0.1
 
-_LINE, _SECOND = "#1f4e79", "#c0392b"
-_SMOOTHED = 9  # hundredths of a cycle
 
-
-def preview_figure(preview: Preview, steps_per_epoch: int | None = None, of_max_lr: bool = False) -> Figure:
-    """The learning rate against the optimizer step; below it momentum and weight decay where they move.
+def preview_figure(
+    lr: Array,
+    momentum: Array | None = None,
+    weight_decay: Array | None = None,
+    steps_per_epoch: int | None = None,
+    of_max_lr: bool = False,
+) -> Figure:
+    """The learning rate against the optimizer step, and below it momentum and weight decay.
 
     Args:
-        preview: of any schedule.
-        steps_per_epoch: count epochs instead of steps.
-        of_max_lr: whether the learning rate is a share of ``max_lr``.
+        lr: learning rate, shape [steps], or [steps, groups] with a line for each group.
+        momentum: shape [steps]; None to leave it out.
+        weight_decay: shape [steps]; None to leave it out.
+        steps_per_epoch: show epochs instead of steps.
+        of_max_lr: whether ``lr`` is a share of ``max_lr``.
     """
-    from matplotlib.figure import Figure
-
-    others = [(name, values) for name, values in _moving(preview) if values is not None]
-    figure = Figure(figsize=(8, 4 + 1.6 * len(others)), layout="constrained")
-    rows = figure.subplots(1 + len(others), 1, sharex=True, squeeze=False, height_ratios=[3] + [1] * len(others))
-    top, *below = rows[:, 0]
-    time = np.arange(len(preview.lr)) / (steps_per_epoch or 1)
-    for shade, lr in zip(
-        np.linspace(1, 0.4, preview.lr.reshape(len(time), -1).shape[1]), np.atleast_2d(preview.lr.T), strict=True
-    ):
-        top.plot(time, lr, linewidth=2.5, color=_LINE, alpha=shade)
-    top.set_ylabel("learning rate / max_lr" if of_max_lr else "learning rate", fontsize=16)
-    top.set_ylim(bottom=0)
-    for axes, (name, values) in zip(below, others, strict=True):
-        axes.plot(time, values, linewidth=2.5, color=_SECOND)
-        axes.set_ylabel(name, fontsize=12)
-    rows[-1, 0].set_xlabel("epoch" if steps_per_epoch else "optimizer step", fontsize=16)
-    for axes in rows[:, 0]:
-        _tidy(axes)
+    below = {"momentum": momentum, "weight decay": weight_decay}
+    others = {name: values for name, values in below.items() if values is not None}
+    figure = new_figure(height=LR_HEIGHT + OTHER_HEIGHT * len(others))
+    rows = figure.subplots(1 + len(others), 1, sharex=True, squeeze=False, height_ratios=[3] + [1] * len(others))[:, 0]
+    time = np.arange(len(lr)) / (steps_per_epoch or 1)
+    groups = lr.reshape(len(lr), -1).T
+    for values, alpha in zip(groups, np.linspace(1, 0.4, len(groups)), strict=True):
+        rows[0].plot(time, values, linewidth=NORMAL, color=CURVE, alpha=alpha)
+    rows[0].set_ylim(bottom=0)
+    finish_axes(rows[0], ylabel="learning rate / max_lr" if of_max_lr else "learning rate")
+    for axes, (name, values) in zip(rows[1:], others.items(), strict=True):
+        axes.plot(time, values, linewidth=NORMAL, color=CHOSEN)
+        finish_axes(axes, ylabel=name, label_size=SMALL_LABEL_SIZE)
+    rows[-1].set_xlabel("epoch" if steps_per_epoch else "optimizer step", fontsize=LABEL_SIZE)
     return figure
 
 
-def cycles_figure(points: NDArray[np.float64]) -> Figure:
-    """The loss against the phase, one line a cycle, from light (the first) to dark (the last).
+def cycles_figure(points: Array) -> Figure:
+    """The smoothed loss against the phase, one line a cycle, from light (the first) to dark (the last).
 
-    The axis of the loss is logarithmic where all losses are above 0.
+    The axis of the loss is logarithmic if all losses are above 0.
 
     Args:
-        points: cycle, phase and loss of each, shape [points, 3].
+        points: cycle, phase and loss of each point, shape [points, 3].
     """
     from matplotlib import colormaps
-    from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(8, 5), layout="constrained")
+    figure = new_figure()
     axes = figure.add_subplot()
     cycles = np.unique(points[:, 0])
     for cycle, shade in zip(cycles, np.linspace(0.3, 1.0, len(cycles)), strict=True):
-        of_cycle = points[points[:, 0] == cycle]
-        ends = cycle in (cycles[0], cycles[-1])
-        axes.plot(
-            of_cycle[:, 1],
-            _smoothed(of_cycle[:, 2]),
-            color=colormaps["Blues"](shade),
-            linewidth=2.5,
-            label=f"cycle {cycle:.0f}" if ends else None,
-        )
-    if points[:, 2].min() > 0:  # else the fall in the first cycle leaves the others one line at the bottom
+        _, phases, losses = points[points[:, 0] == cycle].T
+        label = f"cycle {cycle:.0f}" if cycle in (cycles[0], cycles[-1]) else None
+        color = colormaps["Blues"](shade)
+        axes.plot(phases, smooth(losses, SIGMA_SHARE), color=color, linewidth=NORMAL, label=label)
+    if points[:, 2].min() > 0:  # else the fall in the first cycle makes the others one line at the bottom
         axes.set_yscale("log")
-    axes.legend(fontsize=13, framealpha=0.9)
+    axes.legend(fontsize=TEXT_SIZE, framealpha=0.9)
     axes.set_xlim(0, 1)
-    axes.set_xlabel("phase of the cycle", fontsize=16)
-    axes.set_ylabel("loss", fontsize=16)
-    _tidy(axes)
+    finish_axes(axes, "phase of the cycle", "loss")
     return figure
-
-
-def _moving(preview: Preview) -> list[tuple[str, NDArray[np.float64] | None]]:
-    return [("momentum", preview.momentum), ("weight decay", preview.weight_decay)]
-
-
-def _smoothed(losses: NDArray[np.float64]) -> NDArray[np.float64]:
-    """A centred mean, over fewer points at the ends."""
-    window = np.ones(min(_SMOOTHED, len(losses)))
-    return np.convolve(losses, window, "same") / np.convolve(np.ones(len(losses)), window, "same")
-
-
-def _tidy(axes: Axes) -> None:
-    axes.tick_params(labelsize=13)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.25)

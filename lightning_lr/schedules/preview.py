@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from lightning_lr.schedules.base import Schedule
 from lightning_lr.schedules.bounds import Bounds
+from lightning_lr.schedules.figure import preview_figure
 from lightning_lr.schedules.inverse_range import InverseRange
 
 if TYPE_CHECKING:
@@ -35,15 +36,13 @@ class Preview:
     weight_decay: NDArray[np.float64] | None = None
 
     def figure(self, steps_per_epoch: int | None = None, of_max_lr: bool = False) -> Figure:
-        """A picture of it.
+        """Draw it.
 
         Args:
-            steps_per_epoch: count epochs instead of steps.
-            of_max_lr: whether the learning rate is a share of ``max_lr``, which is not known yet.
+            steps_per_epoch: show epochs instead of steps.
+            of_max_lr: whether the learning rate is a share of a ``max_lr`` that is not known yet.
         """
-        from lightning_lr.schedules.figure import preview_figure
-
-        return preview_figure(self, steps_per_epoch, of_max_lr)
+        return preview_figure(self.lr, self.momentum, self.weight_decay, steps_per_epoch, of_max_lr)
 
 
 def preview(

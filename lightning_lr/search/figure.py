@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -99,22 +98,21 @@ def _name_verdicts(axes: Axes, candidates: Sequence[Candidate], every: int, low:
     """Write each verdict at the right, with a line to the end of one of its curves. No name covers another."""
     best_of_verdict = {each.verdict: each for each in reversed(candidates)}
     best_of_verdict["good"] = candidates[0]
+    worse_end = high if candidates[0].score < candidates[0].values[0] else low
     ends = []  # of one curve for each verdict: value, step, verdict
     for verdict, each in best_of_verdict.items():
         values = _smoothed(each)
         inside = np.flatnonzero((values >= low) & (values <= high))
         last = int(inside[-1]) if len(inside) else 0
-        leaves_above = verdict == "very high" and candidates[0].score < values[0]
-        value = float(values[last])
-        ends.append((high if leaves_above or not math.isfinite(value) else value, every * (last + 1), verdict))
-    gap = NAMES_GAP * (high - low)
-    height = low
-    for value, step, verdict in sorted(ends):
-        height = max(value, height + gap)
+        value = worse_end if verdict == "very high" else float(np.clip(values[last], low, high))
+        ends.append((value, every * (last + 1), verdict))
+    ends.sort()
+    heights = _spread([value for value, _, _ in ends], low, high)
+    for (value, step, verdict), height in zip(ends, heights, strict=True):
         axes.annotate(
             "good" if verdict == "good" else f"{verdict}: {MEANINGS[verdict]}",
             (step, value),
-            (every * len(candidates[0].values) * 1.02, min(height, high - gap / 3)),
+            (every * len(candidates[0].values) * 1.02, height),
             fontsize=TEXT_SIZE,
             fontweight="bold" if verdict == "good" else "normal",
             color=CHOSEN if verdict == "good" else TEXT,
@@ -122,3 +120,18 @@ def _name_verdicts(axes: Axes, candidates: Sequence[Candidate], every: int, low:
             arrowprops={"arrowstyle": "-", "color": OTHER, "linewidth": THIN},
             annotation_clip=False,
         )
+
+
+def _spread(heights: Sequence[float], low: float, high: float) -> list[float]:
+    """Rising heights moved apart to the least distance of two names, between the limits."""
+    gap = NAMES_GAP * (high - low)
+    spread = []
+    least = low + gap / 3
+    for height in heights:
+        spread.append(max(height, least))
+        least = spread[-1] + gap
+    most = high - gap / 3
+    for i in reversed(range(len(spread))):
+        spread[i] = min(spread[i], most)
+        most = spread[i] - gap
+    return spread

@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_lr.search.bracket import Bracket, Trial
+from lightning_lr.search.bracket import Bracket
 from lightning_lr.search.leaderboard import leaderboard
+from lightning_lr.search.trial import Trial
 from lightning_lr.search.verdicts import MEANINGS, diverges, is_behind, score, verdict
 
 Curve = Callable[[float, int], float]  # learning rate, number of the value -> value
