@@ -1,6 +1,7 @@
 """Learning rates for PyTorch Lightning: range test, cycles and traces as callbacks."""
 
 # Eager imports: a YAML file can name a callback without its package only once the class is imported.
+from lightning_lr._moved import register_moved_modules
 from lightning_lr.callbacks.cyclical_lr import CyclicalLR
 from lightning_lr.callbacks.hypergradient_lr import HypergradientLR
 from lightning_lr.callbacks.lr_range_test import LRRangeTest, RangeTestResult
@@ -8,10 +9,9 @@ from lightning_lr.callbacks.lr_search import LRSearch
 from lightning_lr.callbacks.lr_trace import LRTrace
 from lightning_lr.callbacks.one_cycle_lr import OneCycleLR
 from lightning_lr.callbacks.warmup_stable_decay_lr import WarmupStableDecayLR
-from lightning_lr.range_test.curve import LRCurve
-from lightning_lr.range_test.suggestion import Suggestion, suggest
+from lightning_lr.range_test import LRCurve, Suggestion, suggest
 from lightning_lr.schedules.snapshot_ensemble import ensemble
-from lightning_lr.search.result import SearchResult
+from lightning_lr.search import SearchResult
 
 __version__ = "0.1.0"
 
@@ -30,3 +30,5 @@ __all__ = [
     "ensemble",
     "suggest",
 ]
+
+register_moved_modules()

@@ -1,10 +1,12 @@
-"""The package as it is installed: names, version, typing marker, and which part may import which."""
+"""The package as it is installed: names, old paths, version, typing marker, size, and which part may import which."""
 
 from __future__ import annotations
 
 import ast
+import importlib
 import importlib.metadata
 import re
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,6 +62,45 @@ def test_is_marked_as_typed() -> None:
     assert (PACKAGE / "py.typed").is_file()
 
 
+def test_importing_the_package_does_not_warn() -> None:
+    """Lightning first: its own warnings are not meant."""
+    code = "import lightning.pytorch, warnings; warnings.simplefilter('error'); import lightning_lr"
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=PACKAGE.parent)
+
+
+@pytest.mark.parametrize(
+    ("statements", "new"),
+    [
+        ("from lightning_lr.bracket import Bracket as found", "Bracket from lightning_lr.search"),
+        ("import lightning_lr.bracket\nfound = lightning_lr.bracket.Bracket", "Bracket from lightning_lr.search"),
+        ("from lightning_lr import bracket\nfound = bracket.Bracket", "Bracket from lightning_lr.search"),
+        ("import lightning_lr.leaderboard as m\nfound = m.leaderboard", "leaderboard from lightning_lr.search"),
+        ("from lightning_lr.curve import LRCurve as found", "LRCurve from lightning_lr.range_test"),
+    ],
+)
+def test_old_paths_work_and_name_the_new_one(statements: str, new: str) -> None:
+    names: dict[str, object] = {}
+    with pytest.warns(DeprecationWarning, match=f"will be removed in the next version: import {new}") as caught:
+        exec(statements, names)
+    assert caught[0].filename == "<string>"  # the warning points at the user's line
+    name, _, module = new.partition(" from ")
+    assert names["found"] is getattr(importlib.import_module(module), name)
+
+
+@pytest.mark.parametrize("name", ["nothing", "_hidden", "__path__"])
+def test_old_paths_have_no_other_names(name: str) -> None:
+    with pytest.raises(AttributeError, match=name):
+        getattr(importlib.import_module("lightning_lr.bracket"), name)
+
+
+def test_the_package_is_easy_to_survey() -> None:
+    """At most eight packages and five modules at the top; a file has one idea, and a callback is thin."""
+    assert len([path for path in FILES if path.name == "__init__.py" and path.parent.parent == PACKAGE]) <= 8
+    assert len([path for path in FILES if path.parent == PACKAGE]) <= 5
+    lengths = {str(path.relative_to(PACKAGE)): len(path.read_text().splitlines()) for path in FILES}
+    assert {name for name, length in lengths.items() if length > (250 if "callbacks" in name else 300)} == set()
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_point_downwards(path: Path) -> None:
     part = part_of(path)
@@ -73,7 +114,8 @@ def test_imports_point_downwards(path: Path) -> None:
 
 
 def test_no_two_modules_import_each_other() -> None:
-    names = {".".join(("lightning_lr", *path.relative_to(PACKAGE).with_suffix("").parts)): path for path in FILES}
+    paths = {".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts): path for path in FILES}
+    names = {name.removesuffix(".__init__"): path for name, path in paths.items()}
     graph = {
         name: {other for each in imports_of(path, within_functions=True) for other in (each, each.rpartition(".")[0])}
         & set(names)

@@ -1,23 +1,30 @@
-"""One model out of several checkpoints: by the mean of their predictions, or of their weights."""
+"""`ensemble`: one model made of several checkpoints, by the mean of their predictions or of their weights."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import AveragedModel, update_bn
 
 
+class CheckpointModel(Protocol):
+    """A model that can be read from a checkpoint, as a ``LightningModule`` can."""
+
+    @classmethod
+    def load_from_checkpoint(cls, checkpoint_path: str | Path, map_location: Any, **kwargs: Any) -> Any:
+        """The model that a checkpoint holds."""
+
+
 class Ensemble(nn.Module):
-    """The mean of what several models predict, shape as each gives it.
+    """The mean of the predictions of several models, in the shape of one prediction.
 
     Args:
-        members: the models, called with the same arguments.
+        members: the models. All are called with the same arguments.
         activation: applied to each prediction before the mean.
     """
 
@@ -35,31 +42,31 @@ class Ensemble(nn.Module):
 
 def ensemble(
     checkpoints: Sequence[str | Path],
-    model_class: type[LightningModule],
+    model_class: type[CheckpointModel],
     average: bool = False,
     activation: Callable[[Tensor], Tensor] | None = None,
     loader: Iterable[Any] | None = None,
     **kwargs: Any,
 ) -> nn.Module:
-    """Make one model of checkpoints, such as the snapshots at the ends of cycles, in eval mode on the CPU.
+    """Make one model of checkpoints, such as the snapshots at the ends of cycles. It is in eval mode, on the CPU.
 
-    By default a model that gives the mean of the members' predictions; with ``average=True`` one ``model_class`` whose
-    weights are the mean of theirs, as fast as each of them. Weights can be averaged only where the members lie in one
-    valley: snapshots of late, short cycles, rather than of all.
+    By default its prediction is the mean of the members' predictions. With ``average=True`` it is a ``model_class``
+    whose weights are the mean of the members' weights, as fast as one of them. Averaged weights are good only if the
+    members lie in one valley of the loss: take the snapshots of late, short cycles, not those of all.
 
     Args:
-        checkpoints: their paths; ``CyclicalLR.snapshots`` are those of a run.
-        model_class: whose ``load_from_checkpoint`` reads them.
+        checkpoints: their paths. ``CyclicalLR.snapshots`` has those of a run.
+        model_class: the class of the model, a ``LightningModule``. Its ``load_from_checkpoint`` reads them.
         average: whether to average weights instead of predictions.
-        activation: of predictions, before their mean: ``torch.nn.Softmax(-1)`` if the model gives logits, since
-            probabilities are what is to be averaged.
-        loader: training data, with which BatchNorm statistics are computed anew for averaged weights: its batches are
-            inputs, or lists that begin with them. Not needed without BatchNorm.
-        kwargs: handed to ``load_from_checkpoint``.
+        activation: applied to each prediction before the mean. Give ``torch.nn.Softmax(-1)`` if the model predicts
+            logits, so that probabilities are averaged.
+        loader: training data, to compute the BatchNorm statistics of averaged weights anew. Each batch is the input,
+            or a list that begins with it. Not needed without BatchNorm.
+        kwargs: passed on to ``load_from_checkpoint``.
 
     Raises:
-        ValueError: without a list of checkpoints, for an activation of averaged weights, a loader for averaged
-            predictions, or no loader for averaged weights of a model with BatchNorm.
+        ValueError: if ``checkpoints`` is empty or no list; if ``activation`` is given with ``average=True``, or
+            ``loader`` without it; if weights of a model with BatchNorm are averaged without ``loader``.
 
     References:
         Gao Huang et al., "Snapshot Ensembles: Train 1, Get M for Free", 2017, arXiv:1704.00109.
@@ -78,7 +85,7 @@ def ensemble(
     if not average:
         return Ensemble([*models], activation).eval()
     mean = AveragedModel(next(models))
-    mean.update_parameters(mean.module)  # the first one counts too
+    mean.update_parameters(mean.module)  # counts the first model, which AveragedModel only copies
     for model in models:
         mean.update_parameters(model)
     averaged: nn.Module = mean.module
@@ -86,7 +93,7 @@ def ensemble(
         if loader is None:
             raise ValueError(
                 f"{model_class.__name__} has BatchNorm, whose statistics do not fit averaged weights: give the training"
-                f" data as loader, with which they are computed anew."
+                f" data as loader, to compute them anew."
             )
         update_bn(loader, averaged, device=torch.device("cpu"))
     return averaged.eval()
