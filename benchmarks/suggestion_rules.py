@@ -2,10 +2,10 @@
 
     python -m benchmarks.suggestion_rules [--data FILE]
 
-The data are recorded sweeps of 24 settings (six tasks by four optimizers, five seeds) with the final training loss
+The data are recorded sweeps of 24 settings (six tasks by four optimizers, five seeds), with the final training loss
 L(lr) of 27 constant learning rates. Regret of a suggested learning rate is (L(lr) - L*) / (L0 - L*): 0 is the best
-constant learning rate, 1 no better than untrained. L(lr) is interpolated in log lr; a run that ended above its initial
-loss L0, or not finite, counts as L0, as does a library that gives no learning rate.
+constant learning rate, 1 is no better than untrained. L(lr) is interpolated in log lr. It counts as the initial loss L0
+if the run ended above L0 or not finite, or if the library gives no learning rate.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmarks.rival_rules import RIVALS, Array
 from lightning_lr import LRCurve, suggest
-from lightning_lr.range_test.suggestion import RULES, Rule
+from lightning_lr.range_test.rules import RULES, Rule
 
 TESTS = ("exp100", "exp200", "exp400", "exp100n", "pl100")
 DEFAULT = Path(__file__).resolve().parents[2] / "shared" / "data" / "range_test_curves.npz"

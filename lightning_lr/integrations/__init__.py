@@ -1,1 +1,1 @@
-"""The search of `lightning_lr.search.bracket` run by other engines, each a module that needs its extra."""
+"""The search of `lightning_lr.search`, run by other engines. Each module needs the extra of its name."""

@@ -14,19 +14,19 @@
     study.optimize(objective, n_jobs=2)  # ends by itself
     leaderboard(sampler.bracket(study))[0].lr
 
-The study's trials are all that the search knows, so that it goes on wherever they are: in several threads or machines
-with one storage, and in another process later. ``study.best_trial`` knows nothing of rungs; the best learning rate is
-that of `BracketSampler.bracket`.
+The search is computed from the study's trials alone. So it goes on wherever they are: in several threads or machines
+that share a storage, and in another process later. ``study.best_trial`` does not know of rungs: take the best learning
+rate from `BracketSampler.bracket`.
 
-* A learning rate is given to one trial of each rung. Where a rung has no more of them, ``suggest_float`` waits until
-  the others are done, since the next rung depends on them. So do not ask for more by hand than you run side by side.
-* A trial that fails counts as diverged, as does one that returns NaN. One that is run again, by Optuna's
-  ``RetryHeartbeatStaleTrialCallback``, or by ``study.enqueue_trial(failed.params, failed.user_attrs)`` (for example one
-  that Ctrl-C cut), counts as it ends then.
-* A process that is killed leaves its trial running in the storage, and the others wait for it for ever unless the
-  storage has a heartbeat, by which Optuna knows.
+* Each learning rate of a rung is given to one trial. When all are given, ``suggest_float`` waits until they are done,
+  since the next rung depends on them. So ask by hand for no more trials than you run side by side.
+* A trial that fails counts as diverged, as does one that returns NaN. If it is run again, the last run counts. Optuna
+  runs it again by its ``RetryHeartbeatStaleTrialCallback``, or by
+  ``study.enqueue_trial(failed.params, failed.user_attrs)``, for example after Ctrl-C.
+* A process that is killed leaves its trial running in the storage. The others wait for it for ever, unless the storage
+  has a heartbeat by which Optuna notices.
 * Threads and machines for which nothing is left to run end in a pruned trial without a learning rate.
-* A database takes some 20 ms for each report and each question whether to go on: where that counts, give the bracket an
+* A database takes some 20 ms for each report and for each ``should_prune``. If that is too slow, give the bracket an
   ``every`` of several steps.
 """
 
@@ -49,18 +49,20 @@ from optuna.trial import FrozenTrial, TrialState
 from lightning_lr.search.bracket import Bracket
 from lightning_lr.search.trial import Trial
 
+# Key of a trial's user attributes under which its plan is stored.
 _ATTRIBUTE = "bracket"
-_SECONDS_BETWEEN_LOOKS = 0.1
+# Seconds between two looks at the storage of a trial that waits for the next rung. A training takes far longer.
+_POLL_SECONDS = 0.1
 
 
 class BracketSampler(optuna.samplers.BaseSampler):
-    """Suggests the learning rates of a bracket, for a float parameter named ``lr``, and none of any other name.
+    """Suggests the learning rates of a bracket, for a float parameter named ``lr``. It refuses other parameters.
 
-    How long a trial has to run is `planned` once ``lr`` was suggested. It reports one value for every ``bracket.every``
-    of these steps.
+    After a trial has suggested ``lr``, `planned` tells its number of optimizer steps. The trial reports one value for
+    every ``bracket.every`` of these steps.
 
     Args:
-        bracket: the search, at its start or with what was told to it elsewhere. It is not changed.
+        bracket: the search, at its start or with outcomes that were told to it elsewhere. It is not changed.
 
     Raises:
         ValueError: in a trial, if its parameters, its reports or the direction of the study do not fit, or if all
@@ -77,14 +79,21 @@ class BracketSampler(optuna.samplers.BaseSampler):
         self._latest: tuple[Any, Bracket] = None, bracket
 
     def bracket(self, study: optuna.Study) -> Bracket:
-        """The search as far as the trials of a study have brought it."""
+        """The bracket, told of all trials of a study that have ended."""
         return self._told(study.get_trials(deepcopy=False))
 
-    def infer_relative_search_space(self, study: optuna.Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return {}
+    def infer_relative_search_space(
+        self,
+        study: optuna.Study,  # noqa: ARG002
+        trial: FrozenTrial,  # noqa: ARG002
+    ) -> dict[str, BaseDistribution]:
+        return {}  # no parameters are sampled together
 
     def sample_relative(
-        self, study: optuna.Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+        self,
+        study: optuna.Study,  # noqa: ARG002
+        trial: FrozenTrial,  # noqa: ARG002
+        search_space: dict[str, BaseDistribution],  # noqa: ARG002
     ) -> dict[str, Any]:
         return {}
 
@@ -104,21 +113,29 @@ class BracketSampler(optuna.samplers.BaseSampler):
                 f"The study's direction must be {direction}, as the bracket's mode, got {study.direction.name.lower()}."
             )
         while (plan := self._next_plan(study, trial)) is None:
-            time.sleep(_SECONDS_BETWEEN_LOOKS)
+            time.sleep(_POLL_SECONDS)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-                optuna.storages.fail_stale_trials(study)  # perhaps it waits for a process that was killed
-        span = param_distribution
-        if not (isinstance(span, FloatDistribution) and span.step is None and span.low <= plan.lr <= span.high):
+                optuna.storages.fail_stale_trials(study)  # those whose process was killed
+        interval = param_distribution
+        if (
+            not isinstance(interval, FloatDistribution)
+            or interval.step is not None
+            or not interval.low <= plan.lr <= interval.high
+        ):
             raise ValueError(
                 f"The parameter 'lr' must be a float without steps, in a range that has the bracket's {plan.lr:.3g}"
-                f" in it, got {span}."
+                f" in it, got {interval}."
             )
         study._storage.set_trial_user_attr(trial._trial_id, _ATTRIBUTE, asdict(plan))
         return plan.lr
 
     def after_trial(
-        self, study: optuna.Study, trial: FrozenTrial, state: TrialState, values: Sequence[float] | None
+        self,
+        study: optuna.Study,
+        trial: FrozenTrial,
+        state: TrialState,
+        values: Sequence[float] | None,  # noqa: ARG002
     ) -> None:
         ended = copy.copy(trial)
         ended.state, ended.datetime_complete = state, datetime.now()
@@ -131,8 +148,8 @@ class BracketSampler(optuna.samplers.BaseSampler):
     def _next_plan(self, study: optuna.Study, trial: FrozenTrial) -> Trial | None:
         """What a trial is to run, None if that cannot be known yet.
 
-        Trials choose in the order of their numbers, which the storage gives out: so no two of them choose the same,
-        whatever process they are in.
+        Trials choose in the order of their numbers, and the storage gives each number once. So no two trials choose the
+        same, in whatever process they are.
         """
         trials = study.get_trials(deepcopy=False)
         if any(
@@ -147,12 +164,12 @@ class BracketSampler(optuna.samplers.BaseSampler):
         taken = [_plan_of(each) for each in trials if not each.state.is_finished()]
         free = next((each for each in asked if each not in taken), None)
         if free is None and any(each.state == TrialState.WAITING and _plan_of(each) for each in trials):
-            raise optuna.TrialPruned("It makes way for a trial that is to be run again.")
+            raise optuna.TrialPruned("The trial gives way to one that is to be run again.")
         return free
 
     def _told(self, trials: Sequence[FrozenTrial]) -> Bracket:
-        """The bracket, told of all trials that have ended."""
-        # of a trial that was run again the last run counts
+        """The bracket, told of those of the trials that have ended."""
+        # if a trial was run again, its last run counts
         runs = {
             plan: each for each in sorted(trials, key=lambda each: each.number) if (plan := _plan_of(each)) is not None
         }
@@ -161,11 +178,11 @@ class BracketSampler(optuna.samplers.BaseSampler):
         known, bracket = self._latest
         if key == known:
             return bracket
-        # The order of telling matters a little, so it is the same in all processes.
+        # Budgets and drops depend on the order of telling, so it is the same in all processes.
         ended.sort(key=lambda pair: (pair[0].rung, pair[1].datetime_complete, pair[1].number))
         bracket = Bracket.from_state(self._start)
         for plan, each in ended:
-            # What is no longer asked for, because an earlier trial was run again and ended otherwise, is left out.
+            # If a trial ended otherwise when it was run again, trials that followed from its first run drop out.
             if plan in _asked(bracket):
                 bracket.tell(plan, _values(each, plan.steps // bracket.every))
         self._latest = key, bracket
@@ -178,8 +195,8 @@ class BracketPruner(optuna.pruners.BasePruner):
     def prune(self, study: optuna.Study, trial: FrozenTrial) -> bool:
         if not isinstance(study.sampler, BracketSampler):
             raise ValueError(
-                f"BracketPruner must be used with a BracketSampler, got {type(study.sampler).__name__}: give"
-                f" create_study both."
+                f"BracketPruner must be used with a BracketSampler, got {type(study.sampler).__name__}: give both to"
+                f" create_study."
             )
         values = _reported(trial)
         return bool(values) and study.sampler.bracket(study).stops(_stored_plan(study, trial), values)
@@ -189,16 +206,16 @@ def planned(trial: optuna.Trial) -> Trial:
     """What a trial is to run: its learning rate, its rung, and its optimizer steps.
 
     Args:
-        trial: in an objective, after it suggested ``lr``.
+        trial: the trial of an objective, after it has suggested ``lr``.
 
     Raises:
-        ValueError: before that.
+        ValueError: if it has not suggested ``lr`` yet.
     """
     return _stored_plan(trial.study, trial)
 
 
 def _stored_plan(study: optuna.Study, trial: optuna.Trial | FrozenTrial) -> Trial:
-    # what a trial itself says of its attributes is as old as its start
+    # read from the storage, since the trial's own attributes are those of its start
     if (plan := _plan_of(study._storage.get_trial(trial._trial_id))) is None:
         raise ValueError(f"Trial {trial.number} must suggest the float 'lr' first, with a BracketSampler.")
     return plan
@@ -220,19 +237,19 @@ def _reported(trial: FrozenTrial) -> list[float]:
 
 
 def _values(trial: FrozenTrial, number: int) -> list[float]:
-    """What is told of a trial that has ended, of which ``number`` values were wanted."""
+    """The values to tell of a trial that has ended and should have ``number`` of them."""
     values = _reported(trial)
     if trial.state == TrialState.FAIL:
         return [*values[: number - 1], math.nan]
     if trial.state == TrialState.COMPLETE and len(values) != number:
         raise ValueError(
             f"Trial {trial.number} must report {number} values or be pruned, got {len(values)}: train for"
-            f" planned(trial).steps steps, and report one value for every bracket.every of them. Begin a new"
-            f" study, since this one holds the trial."
+            f" planned(trial).steps steps, report one value for every bracket.every of them, and begin a new study,"
+            f" since this one holds the trial."
         )
     return values[:number] or [math.nan]
 
 
 def _stop(study: optuna.Study) -> None:
-    with suppress(RuntimeError):  # there is no loop to be stopped where trials are asked for by hand
+    with suppress(RuntimeError):  # no loop to stop: the trials are asked for by hand
         study.stop()

@@ -9,8 +9,8 @@
     run_bracket(bracket, train, resources={"gpu": 1}, run_config=RunConfig(storage_path="/shared/search"))
     leaderboard(bracket)[0].lr
 
-Ray places the trials, keeps their results and runs them again where a machine is lost
-(``RunConfig(failure_config=FailureConfig(max_failures=2))``).
+Ray places the trials and keeps their results. With ``RunConfig(failure_config=FailureConfig(max_failures=2))`` it runs
+them again if a machine is lost.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ from lightning_lr.search.bracket import Bracket
 from lightning_lr.search.trial import Trial
 from lightning_lr.search.verdicts import score
 
+# Ray's ASHA scheduler keeps one in 2 trials after 1/2 of a rung. It cannot keep more.
+ASHA_REDUCTION = 2
+
 
 def run_bracket(
     bracket: Bracket,
@@ -37,43 +40,43 @@ def run_bracket(
 ) -> None:
     """Run a search to its end, each rung as one Tune experiment.
 
-    Half way through a rung, Ray's ASHA scheduler ends a trial whose score by then (the mean of the last third so far)
-    is in the worse half of those that came that far. The bracket judges the rest when the rung is done, and ends what
-    is not finite at once; from the second rung on, what left the level of the lowest rate too. So a few trials more
-    end early than with `LRSearch`, and which they are may depend on who is faster.
+    Trials end early in three ways. Half way through a rung, Ray's ASHA scheduler ends a trial whose score so far is in
+    the worse half of the trials that came that far. A trial ends at once if a value is not finite. From the second rung
+    on, it also ends if it leaves the level of the lowest learning rate. The bracket judges the rest when the rung is
+    done. So a few more trials end early than with `LRSearch`, and which ones may depend on their speed.
 
-    A trial that fails counts as diverged. The bracket holds every rung that is done: called again after an
-    interruption, it goes on with the rung that was cut.
+    A trial that fails counts as diverged. The bracket holds every rung that is done. After an interruption, call this
+    again with it, and the interrupted rung is run again.
 
     Args:
         bracket: the search; it is told of all trials.
-        train: of a learning rate, from the common state on: one value for every ``bracket.every`` optimizer steps. It
-            is called on the workers and read only as far as it is needed.
+        train: gives one value for every ``bracket.every`` optimizer steps with a learning rate, from the common state
+            on. It is called on the workers, and read only as far as needed.
         resources: of a trial, as in ``tune.with_resources``: ``{"cpu": 1}`` if None.
-        run_config: where Ray keeps results, what it prints and how often it tries again; the name gets the number of
-            the rung behind it.
+        run_config: where Ray keeps results, what it prints and how often it tries again. The number of the rung is
+            appended to its name.
 
     Raises:
         ValueError: if all learning rates of a rung diverged.
-        RuntimeError: if Ray was stopped, as it is by Ctrl-C.
-        Exception: of the first trial, if all of a rung failed.
+        RuntimeError: if Ray was stopped, for example by Ctrl-C.
+        Exception: that of the first trial, if all trials of a rung failed.
 
     References:
         Liam Li et al., "A System for Massively Parallel Hyperparameter Tuning", 2020, arXiv:1810.05934.
     """
     while trials := bracket.ask():
-        of_rate = {trial.lr: trial for trial in trials}
+        trial_of_lr = {trial.lr: trial for trial in trials}
         number = trials[0].steps // bracket.every
-        half = math.ceil(number / 2)
+        half = math.ceil(number / ASHA_REDUCTION)
         config = copy.copy(run_config) if run_config is not None else tune.RunConfig()
         config.name = f"{config.name or 'lr_search'}_rung_{trials[0].rung}"
         results = tune.Tuner(
-            tune.with_resources(_trainable(bracket, of_rate, train), dict(resources or {"cpu": 1})),
-            param_space={"lr": tune.grid_search(list(of_rate))},
+            tune.with_resources(_trainable(bracket, trial_of_lr, train), dict(resources or {"cpu": 1})),
+            param_space={"lr": tune.grid_search(list(trial_of_lr))},
             tune_config=tune.TuneConfig(
                 metric="score",
                 mode="min",
-                scheduler=ASHAScheduler("count", max_t=number, grace_period=half, reduction_factor=2),
+                scheduler=ASHAScheduler("count", max_t=number, grace_period=half, reduction_factor=ASHA_REDUCTION),
             ),
             run_config=config,
         ).fit()
@@ -81,14 +84,14 @@ def run_bracket(
             raise results.errors[0]
         told = {}
         for result in (results[i] for i in range(len(results))):
-            trial = None if result.config is None else of_rate[result.config["lr"]]  # None: it was not begun
+            trial = None if result.config is None else trial_of_lr[result.config["lr"]]  # None if it was not begun
             values = _values(result)
             if trial is not None and result.error is not None:
                 values = [*values[: number - 1], math.nan]
             elif trial is None or not (len(values) in (half, number) or (values and bracket.stops(trial, values))):
                 raise RuntimeError(
                     f"Ray was stopped in the midst of rung {trials[0].rung}: call run_bracket again with the same"
-                    f" bracket to go on with this rung."
+                    f" bracket to run this rung again."
                 )
             told[trial] = values
         for trial, values in told.items():
@@ -96,12 +99,12 @@ def run_bracket(
 
 
 def _trainable(
-    bracket: Bracket, of_rate: Mapping[float, Trial], train: Callable[[float], Iterable[float]]
+    bracket: Bracket, trial_of_lr: Mapping[float, Trial], train: Callable[[float], Iterable[float]]
 ) -> Callable[[dict[str, Any]], None]:
-    """What a worker runs, with the bracket as it was at the start of the rung."""
+    """The function that a worker runs, with the bracket as it was at the start of the rung."""
 
     def run(config: dict[str, Any]) -> None:
-        trial, values = of_rate[config["lr"]], []
+        trial, values = trial_of_lr[config["lr"]], []
         for value in train(trial.lr):
             values.append(float(value))
             of_values = score(bracket.sign * np.array(values))
@@ -109,15 +112,15 @@ def _trainable(
             if len(values) == trial.steps // bracket.every or bracket.stops(trial, values):
                 return
         raise ValueError(
-            f"train must give {trial.steps // bracket.every} values for lr={trial.lr:.3g}, got {len(values)}: go over"
-            f" the training data again and again."
+            f"train must give {trial.steps // bracket.every} values for lr={trial.lr:.3g}, got {len(values)}: repeat"
+            f" the training data."
         )
 
     return run
 
 
 def _values(result: tune.Result) -> list[float]:
-    """All that a trial reported, since Ray last began it."""
+    """All that a trial has reported since Ray last began it."""
     history = result.metrics_dataframe
     if history is None or "value" not in history:  # it failed before
         return []
