@@ -1,8 +1,8 @@
 """The rules by which other libraries read a learning rate off a sweep, with their smoothing, trimming and early stop.
 
-They follow the formulas in the source code of these libraries. Lightning's rule is called from the installed package.
-Every rule takes learning rates and raw losses, each of shape [n]. It returns a learning rate, or None if the library
-finds none.
+They follow the formulas in the source code of these libraries, with the numbers that stand there. Lightning's rule is
+called from the installed package. Every rule takes learning rates and raw losses, each of shape [n]. It returns a
+learning rate, or None if the library finds none.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from collections.abc import Callable
 
 import numpy as np
 from lightning.pytorch.tuner.lr_finder import _LRFinder
-from numpy.typing import NDArray
 
-Array = NDArray[np.float64]
+from lightning_lr.range_test.smoothing import Array
+
 RivalRule = Callable[[Array, Array], float | None]
 
 
@@ -26,11 +26,11 @@ def _ema(losses: Array, beta: float, debias_from: int | None) -> Array:
     return np.array(smoothed)
 
 
-def _until_diverged(smoothed: Array, ratio: float, stops_at_nan: bool) -> int:
+def _until_diverged(smoothed: Array, ratio: float) -> int:
     """How many points a library records before it stops at ``ratio`` times the best."""
     best = smoothed[0]
     for i, value in enumerate(smoothed):
-        if value > ratio * best or (stops_at_nan and not np.isfinite(value)):
+        if value > ratio * best:
             return i + 1
         best = min(best, value) if np.isfinite(value) else best
     return len(smoothed)
@@ -39,7 +39,7 @@ def _until_diverged(smoothed: Array, ratio: float, stops_at_nan: bool) -> int:
 def lightning(lrs: Array, losses: Array) -> float | None:
     """Lightning as installed, on the curve as its callback records it: the bias correction is one step late."""
     smoothed = _ema(losses, 0.98, debias_from=2)
-    end = _until_diverged(smoothed, 4, stops_at_nan=False)
+    end = _until_diverged(smoothed, 4)
     finder = _LRFinder("exponential", lrs[0], lrs[-1], len(lrs))
     finder.results = {"lr": lrs[:end].tolist(), "loss": smoothed[:end].tolist()}
     return finder.suggestion()
@@ -48,14 +48,14 @@ def lightning(lrs: Array, losses: Array) -> float | None:
 def lightning_before_2_5_3(lrs: Array, losses: Array) -> float | None:
     """Lightning before 2.5.3: the steepest step, which on an exponential sweep is by log lr."""
     smoothed = _ema(losses, 0.98, debias_from=2)
-    smoothed = smoothed[: _until_diverged(smoothed, 4, stops_at_nan=False)][10:-1]
+    smoothed = smoothed[: _until_diverged(smoothed, 4)][10:-1]
     smoothed = smoothed[np.isfinite(smoothed)]
     return float(lrs[10 + int(np.gradient(smoothed).argmin())]) if len(smoothed) > 1 else None
 
 
 def torch_lr_finder(lrs: Array, losses: Array) -> float | None:
     smoothed = _ema(losses, 0.95, debias_from=None)
-    smoothed = smoothed[: _until_diverged(smoothed, 5, stops_at_nan=False)][10:-5]
+    smoothed = smoothed[: _until_diverged(smoothed, 5)][10:-5]
     return float(lrs[10 + int(np.gradient(smoothed).argmin())]) if len(smoothed) > 1 else None
 
 
@@ -63,7 +63,7 @@ def ignite(lrs: Array, losses: Array) -> float | None:
     """Its handler records each learning rate one step ahead of the loss it is paired with, which costs it: without
     that step the mean regret on the recorded sweeps is 0.111 instead of 0.138."""
     smoothed = _ema(losses, 0.95, debias_from=None)
-    smoothed = smoothed[: _until_diverged(smoothed, 5, stops_at_nan=False)]
+    smoothed = smoothed[: _until_diverged(smoothed, 5)]
     before_minimum = smoothed[: int(np.argmin(smoothed)) + 1]
     if len(before_minimum) < 3:
         return None
@@ -73,7 +73,7 @@ def ignite(lrs: Array, losses: Array) -> float | None:
 
 def _fastai(lrs: Array, losses: Array) -> tuple[Array, Array]:
     smoothed = _ema(losses, 0.98, debias_from=1)
-    end = _until_diverged(smoothed, 4, stops_at_nan=False)
+    end = _until_diverged(smoothed, 4)
     cut = slice(len(lrs) // 10, max(end - 5, len(lrs) // 10 + 2))
     lrs, smoothed = lrs[cut], smoothed[cut]
     bad = np.flatnonzero(np.isnan(smoothed))

@@ -44,14 +44,15 @@ TASKS: dict[str, Callable[[], Task]] = {
     "autoencoder": autoencoder,
     "residual": residual,
 }
-LOW, HIGH = 1e-7, 10.0
-DENSE = np.geomspace(1e-5, HIGH, 37).tolist()
-STEPS = 500
-TRIAL_STEPS = 100
+LOW, HIGH = 1e-7, 10.0  # range of all searches
+DENSE = np.geomspace(1e-5, HIGH, 37).tolist()  # rates that all searches are compared with
+STEPS = 500  # of a training with the rate that was found
+FINAL_STEPS = 50  # of these, whose mean loss is L(lr)
+TRIAL_STEPS = 100  # of a trial of the grid, of random search and of TPE
 
 
 class Cell(NamedTuple):
-    """Where searches are compared."""
+    """One comparison of all searches."""
 
     task: str
     optimizer: str
@@ -59,14 +60,14 @@ class Cell(NamedTuple):
 
 
 class Found(NamedTuple):
-    """What a search gave: a learning rate, and the optimizer steps it took."""
+    """The result of a search: a learning rate, and the optimizer steps that it took."""
 
     lr: float
     steps: int
 
 
 class Result(NamedTuple):
-    """How good that is."""
+    """How good the found rate is."""
 
     regret: float
     log_ratio: float
@@ -94,13 +95,13 @@ def _losses(cell: Cell, lr: float, steps: int) -> Iterator[float]:
 
 @cache
 def _final_loss(cell: Cell, lr: float) -> float:
-    """The mean of the last 50 training losses, infinite if one of all is not finite."""
+    """L(lr): the mean of the last training losses, infinite if any loss is not finite."""
     losses = []
     for loss in _losses(cell, lr, STEPS):
         if not math.isfinite(loss):
             return math.inf
         losses.append(loss)
-    return float(np.mean(losses[-50:]))
+    return float(np.mean(losses[-FINAL_STEPS:]))
 
 
 def _range_test(cell: Cell, if_unsure: Literal["search", "warn"]) -> Found:
@@ -120,7 +121,7 @@ def _search(cell: Cell, budget: int | None) -> Found:
 
 
 def _run(cell: Cell, callback: LRRangeTest | LRSearch) -> None:
-    """With all batches of a run to be had, and one step of the run itself."""
+    """Run a callback at the start of a run that has all batches, and then only one step of the run."""
     with redirect_stdout(io.StringIO()):
         train(TASKS[cell.task](), cell.optimizer, 1e-3, STEPS, cell.seed, [callback], max_steps=1)
 

@@ -19,9 +19,10 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.rival_rules import RIVALS, Array
+from benchmarks.rival_rules import RIVALS
 from lightning_lr import LRCurve, suggest
 from lightning_lr.range_test.rules import RULES, Rule
+from lightning_lr.range_test.smoothing import Array
 
 TESTS = ("exp100", "exp200", "exp400", "exp100n", "pl100")
 DEFAULT = Path(__file__).resolve().parents[2] / "shared" / "data" / "range_test_curves.npz"
