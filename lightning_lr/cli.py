@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import yaml
-from lightning.pytorch import Callback
 
 from lightning_lr.callbacks._scheduled_lr import ScheduledLR
 from lightning_lr.range_test.suggestion import Suggestion
+from lightning_lr.trainer.lightning_packages import Callback
 
 _DRAWN_EPOCH_STEPS = 100  # steps per epoch that are drawn if nobody gives their number: enough for a smooth line
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC
 from typing import Any, Literal
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from lightning_lr.callbacks._applied import summary
@@ -16,6 +16,7 @@ from lightning_lr.optimizers.param_groups import has_momentum, lr_ratios
 from lightning_lr.range_test.suggestion import Suggestion
 from lightning_lr.search.bracket import Bracket
 from lightning_lr.search.result import SearchResult, search_result
+from lightning_lr.trainer.lightning_packages import Callback
 from lightning_lr.trainer.lr_tracer import LRTracer
 from lightning_lr.trainer.search_report import report_search
 from lightning_lr.trainer.trials import Search

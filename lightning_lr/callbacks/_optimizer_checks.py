@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol, runtime_checkable
 
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import StochasticWeightAveraging
 from torch.optim import Optimizer
+
+from lightning_lr.trainer.lightning_packages import MisconfigurationException, either
+
+_WEIGHT_AVERAGING = either("callbacks.StochasticWeightAveraging")
 
 
 @runtime_checkable
@@ -66,5 +68,5 @@ def _other_drivers(callback: DrivesOptimizers, trainer: Trainer, indices: list[i
             yield config.scheduler
     for other in vars(trainer)["callbacks"]:
         drives_same = isinstance(other, DrivesOptimizers) and any(other.drives_optimizer(i) for i in indices)
-        if isinstance(other, StochasticWeightAveraging) or (drives_same and other is not callback):
+        if isinstance(other, _WEIGHT_AVERAGING) or (drives_same and other is not callback):
             yield other

@@ -11,9 +11,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, ClassVar
 
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import BaseFinetuning
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch.optim import Optimizer
 
@@ -30,8 +28,11 @@ from lightning_lr.schedules.durations import Duration
 from lightning_lr.schedules.inverse_range import InverseRange
 from lightning_lr.schedules.preview import Preview, preview
 from lightning_lr.schedules.writer import ScheduleWriter
+from lightning_lr.trainer.lightning_packages import Callback, MisconfigurationException, either
 from lightning_lr.trainer.lr_tracer import LRTracer
 from lightning_lr.trainer.run_lengths import steps_per_epoch, steps_per_run
+
+_FINETUNING = either("callbacks.BaseFinetuning")
 
 
 class ScheduledLR(Callback, ABC):
@@ -243,5 +244,5 @@ class ScheduledLR(Callback, ABC):
         if not any(callback is self for callback in callbacks):
             return  # another callback holds this one, and calls its hooks
         self._skipped_hooks.skip(EMPTY_HOOKS)
-        if not any(isinstance(callback, BaseFinetuning) for callback in callbacks):
+        if not any(isinstance(callback, _FINETUNING) for callback in callbacks):
             self._skipped_hooks.skip(["on_train_batch_start"])

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from lightning.pytorch import Callback
+from lightning_lr.trainer.lightning_packages import Callback
 
 # Hooks of every batch that do nothing in the callbacks of this package that schedule.
 EMPTY_HOOKS = ("on_before_zero_grad", "on_before_backward", "on_after_backward", "on_before_optimizer_step")

@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningModule, Trainer
 
 from lightning_lr.callbacks._applied import Applied
@@ -22,6 +21,7 @@ from lightning_lr.schedules.cyclical import Cyclical, Mode, ScaleMode
 from lightning_lr.schedules.tracker import ScheduleTracker
 from lightning_lr.schedules.waves import Wave
 from lightning_lr.trainer.cycle_losses import CycleLosses
+from lightning_lr.trainer.lightning_packages import MisconfigurationException
 
 # gamma if it is not given. In exp_range it then follows from decay.
 _DEFAULT_GAMMA: dict[Mode, float] = {"triangular": 1.0, "triangular2": 0.5, "exp_range": 1.0}

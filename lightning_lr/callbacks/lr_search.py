@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 
@@ -13,6 +12,7 @@ from lightning_lr.callbacks._arguments import check_int, check_number
 from lightning_lr.callbacks._lr_finder import LRFinder
 from lightning_lr.callbacks._saved_arguments import plain_arguments
 from lightning_lr.search.result import SearchResult, search_result
+from lightning_lr.trainer.lightning_packages import MisconfigurationException
 
 
 class LRSearch(LRFinder):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 
+from lightning_lr.trainer.lightning_packages import Callback
 from lightning_lr.trainer.lr_tracer import LRTracer
 
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.loops.evaluation_loop import _EvaluationLoop
 from lightning.pytorch.loops.fetchers import _DataFetcher
 from lightning.pytorch.loops.fit_loop import _FitLoop
-from lightning.pytorch.loops.training_epoch_loop import _TrainingEpochLoop
-from lightning.pytorch.loops.utilities import _select_data_fetcher
-from lightning.pytorch.trainer.states import RunningStage
-from lightning.pytorch.utilities.combined_loader import CombinedLoader
 
+from lightning_lr.trainer.lightning_packages import from_package_of
 from lightning_lr.trainer.loaders import CachedBatches, ReplayableStream, rehearsal_loaders
 
 FitLoop = _FitLoop
@@ -42,11 +40,11 @@ def rehearsal_fit_loop(
         should_stop: asked after each batch, and after the validation that follows it, whether to end here.
         should_validate: asked after each batch, whether to run the validation loop now.
     """
-    loop = _FitLoop(trainer, trainer_loop.min_epochs, trainer_loop.max_epochs)
+    loop = type(trainer_loop)(trainer, trainer_loop.min_epochs, trainer_loop.max_epochs)
     loop.epoch_progress = copy.deepcopy(progress_loop.epoch_progress)
     old = progress_loop.epoch_loop
     first_batch = 0 if progress_loop is trainer_loop else old.batch_progress.current.completed
-    new = loop.epoch_loop = _RehearsalEpochLoop(
+    new = loop.epoch_loop = _epoch_loop_class(from_package_of(trainer, "loops.training_epoch_loop._TrainingEpochLoop"))(
         trainer, old.min_steps, old.max_steps, should_stop, should_validate, first_batch
     )
     if progress_loop is not trainer_loop:
@@ -55,14 +53,16 @@ def rehearsal_fit_loop(
     new.automatic_optimization.optim_progress = copy.deepcopy(old.automatic_optimization.optim_progress)
     new.manual_optimization.optim_step_progress = copy.deepcopy(old.manual_optimization.optim_step_progress)
     new._batches_that_stepped = old._batches_that_stepped
+    assert trainer_loop._combined_loader is not None
     if isinstance(data, list):
-        loop._combined_loader = CombinedLoader(CachedBatches(data, first_batch), "min_size")
+        loop._combined_loader = type(trainer_loop._combined_loader)(CachedBatches(data, first_batch), "min_size")
     else:
-        assert trainer_loop._combined_loader is not None
         loop._combined_loader = rehearsal_loaders(trainer_loop._combined_loader, data)
     loop._last_train_dl_reload_epoch = float("inf")  # never reload the loaders
     loop.max_batches = trainer_loop.max_batches
-    loop._data_fetcher = _select_data_fetcher(trainer, RunningStage.TRAINING)
+    training = from_package_of(trainer, "trainer.states.RunningStage").TRAINING
+    loop._data_fetcher = from_package_of(trainer, "loops.utilities._select_data_fetcher")(trainer, training)
+    assert loop._data_fetcher is not None
     loop._data_fetcher.setup(loop._combined_loader)
     return loop
 
@@ -98,46 +98,52 @@ def prepare_validation(
     val_loop._last_val_dl_reload_epoch = float("inf")  # never reload the loaders
 
 
-class _RehearsalEpochLoop(_TrainingEpochLoop):
-    """Runs to the end of the data, and validates when asked. It ignores the Trainer's limits and ``should_stop``.
+@cache
+def _epoch_loop_class(base: Any) -> Any:
+    """The epoch loop of a rehearsal, derived from the one of the Trainer's package."""
 
-    Args:
-        trainer: the Trainer.
-        min_steps: as in Lightning's loop.
-        max_steps: as in Lightning's loop.
-        should_stop: see `rehearsal_fit_loop`.
-        should_validate: see `rehearsal_fit_loop`.
-        first_batch: index of the batch with which the first epoch begins.
-    """
+    class RehearsalEpochLoop(base):  # type: ignore[misc]
+        """Runs to the end of the data, and validates when asked. It ignores the Trainer's limits and ``should_stop``.
 
-    def __init__(
-        self,
-        trainer: Trainer,
-        min_steps: int | None,
-        max_steps: int,
-        should_stop: Callable[[], bool],
-        should_validate: Callable[[], bool],
-        first_batch: int,
-    ) -> None:
-        super().__init__(trainer, min_steps, max_steps)
-        self._should_stop_rehearsal = should_stop
-        self._should_validate = should_validate
-        self._first_batch = first_batch
+        Args:
+            trainer: the Trainer.
+            min_steps: as in Lightning's loop.
+            max_steps: as in Lightning's loop.
+            should_stop: see `rehearsal_fit_loop`.
+            should_validate: see `rehearsal_fit_loop`.
+            first_batch: index of the batch with which the first epoch begins.
+        """
 
-    @property
-    def done(self) -> bool:
-        return self._num_ready_batches_reached()
+        def __init__(
+            self,
+            trainer: Trainer,
+            min_steps: int | None,
+            max_steps: int,
+            should_stop: Callable[[], bool],
+            should_validate: Callable[[], bool],
+            first_batch: int,
+        ) -> None:
+            super().__init__(trainer, min_steps, max_steps)
+            self._should_stop_rehearsal = should_stop
+            self._should_validate = should_validate
+            self._first_batch = first_batch
 
-    def reset(self) -> None:
-        super().reset()
-        for stage in ("ready", "started", "processed", "completed"):
-            setattr(self.batch_progress.current, stage, self._first_batch)
-        self._first_batch = 0
+        @property
+        def done(self) -> bool:
+            return bool(self._num_ready_batches_reached())
 
-    def on_advance_end(self, data_fetcher: _DataFetcher) -> None:
-        super().on_advance_end(data_fetcher)
-        if self._should_stop_rehearsal():
-            raise StopRehearsal
+        def reset(self) -> None:
+            super().reset()
+            for stage in ("ready", "started", "processed", "completed"):
+                setattr(self.batch_progress.current, stage, self._first_batch)
+            self._first_batch = 0
 
-    def _should_check_val_fx(self, data_fetcher: _DataFetcher) -> bool:
-        return self.val_loop._combined_loader is not None and self._should_validate()
+        def on_advance_end(self, data_fetcher: _DataFetcher) -> None:
+            super().on_advance_end(data_fetcher)
+            if self._should_stop_rehearsal():
+                raise StopRehearsal
+
+        def _should_check_val_fx(self, data_fetcher: _DataFetcher) -> bool:
+            return self.val_loop._combined_loader is not None and self._should_validate()
+
+    return RehearsalEpochLoop

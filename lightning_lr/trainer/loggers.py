@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, TypeGuard
+from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import Trainer
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
 from tensorboard.compat.proto.summary_pb2 import Summary
+
+from lightning_lr.trainer.lightning_packages import either
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+_TENSORBOARD_LOGGERS = either("loggers.TensorBoardLogger")
 
 # TensorBoard's x axis is the integer step. 1000 steps per decade keep learning rates apart that differ by 0.3 %.
 _STEPS_PER_DECADE = 1000
@@ -34,7 +37,8 @@ def log_metrics(trainer: Trainer, metrics: Mapping[str, float], step: int | None
         step: of the values; Lightning's own if None.
     """
     step = current_step(trainer) if step is None else step
-    for logger in trainer.loggers:
+    loggers: list[Any] = trainer.loggers
+    for logger in loggers:
         writer = logger.experiment.file_writer if _is_plain_tensorboard(logger) and trainer.is_global_zero else None
         if writer is None:
             logger.log_metrics(dict(metrics), step=step)
@@ -43,14 +47,15 @@ def log_metrics(trainer: Trainer, metrics: Mapping[str, float], step: int | None
             writer.add_summary(Summary(value=values), step)
 
 
-def _is_plain_tensorboard(logger: Logger) -> TypeGuard[TensorBoardLogger]:
+def _is_plain_tensorboard(logger: Any) -> bool:
     """Whether a logger writes the values under their keys and does nothing else, as a subclass may do."""
-    return type(logger) is TensorBoardLogger and not logger._prefix
+    return type(logger) in _TENSORBOARD_LOGGERS and not logger._prefix
 
 
 def tensorboard_writers(trainer: Trainer) -> list[Any]:
     """The ``SummaryWriter`` of each TensorBoard logger; none on ranks other than 0."""
-    boards = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
+    loggers: list[Any] = trainer.loggers
+    boards = [logger for logger in loggers if isinstance(logger, _TENSORBOARD_LOGGERS)]
     return [board.experiment for board in boards] if trainer.is_global_zero else []
 
 

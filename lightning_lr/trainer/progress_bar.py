@@ -5,11 +5,16 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol
+from typing import Any, Protocol
 
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import ProgressBar, RichProgressBar, TQDMProgressBar
 from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
+
+from lightning_lr.trainer.lightning_packages import either
+
+_PROGRESS_BARS = either("callbacks.ProgressBar")
+_TQDM_BARS = either("callbacks.TQDMProgressBar")
+_RICH_BARS = either("callbacks.RichProgressBar")
 
 
 class ProgressLine(Protocol):
@@ -28,7 +33,7 @@ class _NoLine:
 
 
 class _TQDMLine:
-    def __init__(self, bar: TQDMProgressBar, total: int, description: str) -> None:
+    def __init__(self, bar: Any, total: int, description: str) -> None:
         self._line = Tqdm(
             total=total,
             desc=description,
@@ -52,7 +57,7 @@ class _TQDMLine:
 
 
 class _RichLine:
-    def __init__(self, bar: RichProgressBar, total: int, description: str) -> None:
+    def __init__(self, bar: Any, total: int, description: str) -> None:
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
         # The user's display is paused: while it draws, it looks for its callback in the Trainer, which a rehearsal has
@@ -85,10 +90,10 @@ def progress_line(trainer: Trainer, total: int, description: str) -> Iterator[Pr
     Nothing is shown without a progress bar, with a disabled one, with one of another class than Lightning's two, and on
     ranks other than 0.
     """
-    bar = next((c for c in vars(trainer)["callbacks"] if isinstance(c, ProgressBar)), None)
+    bar: Any = next((c for c in vars(trainer)["callbacks"] if isinstance(c, _PROGRESS_BARS)), None)
     line: _NoLine | _TQDMLine | _RichLine = _NoLine()
-    if trainer.is_global_zero and isinstance(bar, (TQDMProgressBar, RichProgressBar)) and bar.is_enabled:
-        line = (_TQDMLine if isinstance(bar, TQDMProgressBar) else _RichLine)(bar, total, description)  # type: ignore[arg-type]
+    if trainer.is_global_zero and isinstance(bar, _TQDM_BARS + _RICH_BARS) and bar.is_enabled:
+        line = (_TQDMLine if isinstance(bar, _TQDM_BARS) else _RichLine)(bar, total, description)
     try:
         yield line
     finally:

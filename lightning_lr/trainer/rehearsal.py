@@ -12,17 +12,15 @@ from types import TracebackType
 from typing import Any, Literal
 
 import torch
-from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import GradientAccumulationScheduler
-from lightning.pytorch.loggers.logger import DummyLogger
-from lightning.pytorch.profilers import PassThroughProfiler
-from lightning.pytorch.trainer import call
-from lightning.pytorch.trainer.connectors.logger_connector.logger_connector import _LoggerConnector
+from lightning.pytorch import Trainer
 
 from lightning_lr.trainer.fit_loop import FitLoop, StopRehearsal, prepare_validation, rehearsal_fit_loop
+from lightning_lr.trainer.lightning_packages import Callback, either, from_package_of
 from lightning_lr.trainer.loaders import ReplayableStream, is_one_shot, read_batches
 from lightning_lr.trainer.snapshot import Snapshot
 from lightning_lr.trainer.strategies import NOT_SNAPSHOTTED, reshard, wrap_model_anew
+
+_ACCUMULATION_SCHEDULERS = either("callbacks.GradientAccumulationScheduler")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,8 +160,8 @@ class Rehearsal:
             eval_batches: the maximum number of batches of each validation loader, None for no validation.
         """
         trainer: Any = self._trainer
-        trainer._logger_connector = _LoggerConnector(trainer)
-        schedulers = [c for c in self._attributes["callbacks"] if isinstance(c, GradientAccumulationScheduler)]
+        trainer._logger_connector = type(trainer._logger_connector)(trainer)
+        schedulers = [c for c in self._attributes["callbacks"] if isinstance(c, _ACCUMULATION_SCHEDULERS)]
         trainer.callbacks = [*schedulers, callback]
         state, self._continue_from = self._continue_from, None
         loop = self._loop = trainer.fit_loop = rehearsal_fit_loop(
@@ -178,7 +176,9 @@ class Rehearsal:
         try:
             loop.reset()
             if not self._has_trained and self._precedes_module_start:
-                call._call_lightning_module_hook(trainer, "on_train_start")  # a training step may depend on it
+                # a training step may depend on it
+                call_hook = from_package_of(trainer, "trainer.call._call_lightning_module_hook")
+                call_hook(trainer, "on_train_start")
             self._has_trained = True
             if trainer.current_epoch == 0:  # from the second epoch on, the epoch loop does this itself
                 iter(loop._data_fetcher)  # type: ignore[arg-type]
@@ -226,8 +226,9 @@ class Rehearsal:
         trainer: Any = self._trainer
         self._has_trained = False
         trainer.should_stop = False
-        trainer.loggers = [DummyLogger() for _ in self._attributes["_loggers"]]
-        trainer.profiler = PassThroughProfiler()
+        dummy_logger = from_package_of(trainer, "loggers.logger.DummyLogger")
+        trainer.loggers = [dummy_logger() for _ in self._attributes["_loggers"]]
+        trainer.profiler = from_package_of(trainer, "profilers.PassThroughProfiler")()
         if trainer.lightning_module.automatic_optimization:
             # A training step may read the schedulers, so they stay, but Lightning never steps them. In manual
             # optimization the training step steps them itself, and the snapshot restores them.

@@ -5,14 +5,17 @@ from __future__ import annotations
 import math
 
 from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import GradientAccumulationScheduler
+
+from lightning_lr.trainer.lightning_packages import either
+
+_ACCUMULATION_SCHEDULERS = either("callbacks.GradientAccumulationScheduler")
 
 
 def steps_per_epoch(trainer: Trainer) -> float:
     """Optimizer steps of an epoch. Infinite if unknown: the data has no length, or the accumulation changes."""
     accumulate = trainer.accumulate_grad_batches
     for callback in vars(trainer)["callbacks"]:
-        if isinstance(callback, GradientAccumulationScheduler):
+        if isinstance(callback, _ACCUMULATION_SCHEDULERS):
             if len(callback.scheduling) > 1:
                 return math.inf
             accumulate = callback.scheduling[0]  # the Trainer gets it only when the first epoch starts

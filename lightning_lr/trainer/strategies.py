@@ -6,13 +6,20 @@ here: `snapshot` copies the local shard of a tensor.
 
 from __future__ import annotations
 
-from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.loggers import Logger
-from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
+from lightning.pytorch import Trainer
+
+from lightning_lr.trainer.lightning_packages import either
 
 # The module refers to these. The rehearsal itself restores the Trainer and keeps loggers and callbacks out. A strategy
 # holds process groups and handles, which cannot be restored.
-NOT_SNAPSHOTTED: tuple[type, ...] = (Trainer, Strategy, Logger, Callback)
+NOT_SNAPSHOTTED = (
+    *either("Trainer"),
+    *either("strategies.Strategy"),
+    *either("loggers.Logger"),
+    *either("Callback"),
+)
+_FSDP2 = either("strategies.ModelParallelStrategy")
+_DDP = either("strategies.DDPStrategy")
 
 
 def reshard(trainer: Trainer) -> None:
@@ -20,7 +27,7 @@ def reshard(trainer: Trainer) -> None:
 
     FSDP2 may leave a module with gathered parameters after a validation. The snapshot is of the shards.
     """
-    if isinstance(trainer.strategy, ModelParallelStrategy):
+    if isinstance(trainer.strategy, _FSDP2):
         for module in trainer.lightning_module.modules():
             if hasattr(module, "reshard"):
                 module.reshard()  # type: ignore[operator]
@@ -32,6 +39,6 @@ def wrap_model_anew(trainer: Trainer) -> None:
     DDP changes the order of its gradient buckets after the first step, and then sums them in another order. A fresh
     wrapper leaves that of the run as it is.
     """
-    if isinstance(trainer.strategy, DDPStrategy):
+    if isinstance(trainer.strategy, _DDP):
         trainer.strategy.model = trainer.lightning_module
         trainer.strategy.configure_ddp()

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 from torch.optim import Optimizer
 
 from lightning_lr.optimizers.param_groups import lr_ratios, set_lr
+from lightning_lr.trainer.lightning_packages import Callback, MisconfigurationException
 from lightning_lr.trainer.rehearsal import Rehearsal
 from lightning_lr.trainer.step_loss import StepLoss
 

@@ -8,12 +8,12 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 
 from lightning_lr.search.bracket import Bracket
 from lightning_lr.search.trial import Trial
 from lightning_lr.trainer.free_memory import free_bytes
+from lightning_lr.trainer.lightning_packages import MisconfigurationException
 from lightning_lr.trainer.progress_bar import ProgressLine, progress_line
 from lightning_lr.trainer.rehearsal import Rehearsal, TrainingState
 from lightning_lr.trainer.sweep import Sweep
