@@ -1,7 +1,7 @@
-"""One thread a process: the models are so small that a second one only costs, and after more a fork can hang."""
+"""One thread a process. The models are so small that a second thread only costs, and with several a fork can hang."""
 
 from __future__ import annotations
 
 import os
 
-os.environ["OMP_NUM_THREADS"] = "1"  # read when torch is imported, by processes that tests start too
+os.environ["OMP_NUM_THREADS"] = "1"  # torch reads it when imported, also in processes that tests start

@@ -1,4 +1,4 @@
-"""What only a CUDA device shows: that no step waits for it, and what a compiled model writes to the same place."""
+"""Tests that need a CUDA device: no step waits for it, and compiled models, precisions and strategies work."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from torch.optim import Optimizer
 from lightning_lr import CyclicalLR, HypergradientLR, LRRangeTest
 from lightning_lr.adaptation.async_reads import LateValues
 from lightning_lr.trainer import step_loss
-from tests.helpers.hypergradient_cases import RULES, unit
-from tests.helpers.recorded_steps import Recorded, fit
+from tests.helpers.hypergradient_cases import RULES, first_group_state
+from tests.helpers.recorded_steps import RecordingClassifier, fit
 from tests.helpers.tiny_models import Classifier
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -32,8 +32,8 @@ OPTIMIZERS: dict[str, Any] = {
 }
 
 
-class Made(Classifier):
-    """Its optimizer is made by a function; it does not wait for the device itself."""
+class ClassifierWithOptimizer(Classifier):
+    """Takes its optimizer from a function. Its training step does not wait for the device."""
 
     def __init__(self, make: Any) -> None:
         super().__init__()
@@ -46,16 +46,16 @@ class Made(Classifier):
         return self.make(self.parameters())
 
 
-class Forbid(Callback):
-    """From the end of the backward pass on, whatever waits for the device is an error."""
+class ForbidWaiting(Callback):
+    """From the end of the backward pass, waiting for the device is an error."""
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
-        if trainer.global_step > 1:  # how short the first step is to be made is known only after it
+        if trainer.global_step > 1:  # the length of the first step is read right after it
             torch.cuda.set_sync_debug_mode("error")
 
 
-class Allow(Callback):
-    """Until the end of the batch."""
+class AllowWaiting(Callback):
+    """From the end of the batch, waiting is allowed again. Counts the steps in which it was an error."""
 
     def __init__(self) -> None:
         self.steps = 0
@@ -66,24 +66,33 @@ class Allow(Callback):
 
 
 @pytest.fixture
-def may_wait() -> Iterator[None]:
+def waiting_is_allowed_again() -> Iterator[None]:
     yield
     torch.cuda.set_sync_debug_mode("default")
 
 
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
-@pytest.mark.usefixtures("may_wait")
+@pytest.mark.usefixtures("waiting_is_allowed_again")
 @pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize("rule", RULES)
 def test_no_step_waits_for_the_device(rule: str, name: str, tmp_path: Any) -> None:
-    adapts, allow = RULES[rule](), Allow()
+    adapts, allow = RULES[rule](), AllowWaiting()
     cycle: Any = [CyclicalLR(0.001, 0.01, 5)] if "rate" not in name else []
     torch.manual_seed(0)
-    model = Made(OPTIMIZERS[name])
-    # logged now and then, which is read within a second
-    fit(model, Forbid(), *cycle, adapts, allow, accelerator="gpu", logger=CSVLogger(tmp_path), log_every_n_steps=30)
+    model = ClassifierWithOptimizer(OPTIMIZERS[name])
+    # the tracer reads logged values at most once a second
+    fit(
+        model,
+        ForbidWaiting(),
+        *cycle,
+        adapts,
+        allow,
+        accelerator="gpu",
+        logger=CSVLogger(tmp_path),
+        log_every_n_steps=30,
+    )
     assert allow.steps == 38
-    assert unit(adapts)["rule"]["scale"] != 1
+    assert first_group_state(adapts)["rule"]["scale"] != 1
 
 
 def test_late_values_are_those_of_their_step() -> None:
@@ -97,8 +106,8 @@ def test_late_values_are_those_of_their_step() -> None:
     assert late.take() == [([float(i)] * 3, i) for i in range(5)]
 
 
-class Compiled(Recorded):
-    """Replays a CUDA graph, which writes each loss to the place of the one before."""
+class Compiled(RecordingClassifier):
+    """Replays a CUDA graph, which writes each loss over the loss before it."""
 
     def __init__(self, is_automatic: bool) -> None:
         super().__init__(momentum=0.0)
@@ -122,7 +131,7 @@ class Compiled(Recorded):
 
 @pytest.mark.filterwarnings("ignore")  # of the compiler
 @pytest.mark.parametrize("is_automatic", [True, False])
-def test_losses_that_a_compiled_model_writes_to_one_place(is_automatic: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_losses_of_a_compiled_model_that_overwrites_them(is_automatic: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[Tensor | None] = []
     pop_mean = step_loss.StepLoss.pop_mean
 
@@ -138,30 +147,30 @@ def test_losses_that_a_compiled_model_writes_to_one_place(is_automatic: bool, mo
 
 @pytest.mark.parametrize("precision", ["16-mixed", "bf16-mixed", "bf16-true"])
 def test_precisions(precision: Any) -> None:
-    model = Made(lambda p: torch.optim.Adam(p, 1e-5))
+    model = ClassifierWithOptimizer(lambda p: torch.optim.Adam(p, 1e-5))
     adapts = HypergradientLR()
     trainer = fit(model, adapts, accelerator="gpu", precision=precision)
     assert trainer.global_step > 30  # the first steps of a GradScaler overflow
-    assert unit(adapts)["rule"]["scale"] > 2
+    assert first_group_state(adapts)["rule"]["scale"] > 2
     assert adapts.state_dict()["progress"][0]["watch"]["returns"] == 0
 
 
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
 def test_strategies_of_one_device(strategy: str) -> None:
-    """With NCCL, and with sharded parameters of which there is but one shard."""
-    model, adapts = Made(lambda p: torch.optim.Adam(p, 1e-5)), HypergradientLR()
+    """With NCCL. FSDP has one shard."""
+    model, adapts = ClassifierWithOptimizer(lambda p: torch.optim.Adam(p, 1e-5)), HypergradientLR()
     try:
         fit(model, adapts, accelerator="gpu", strategy=strategy)
     finally:
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
-    assert unit(adapts)["rule"]["scale"] > 2
+    assert first_group_state(adapts)["rule"]["scale"] > 2
 
 
 @pytest.mark.filterwarnings("ignore:LRRangeTest")
 @pytest.mark.parametrize("snapshot", ["device", "cpu"])
 def test_a_rehearsal_leaves_no_trace(snapshot: Any) -> None:
-    """Dropout draws from the random state of the device."""
+    """Not even in the random state of the device, which dropout uses."""
     ends = []
     for callbacks in ([], [LRRangeTest(apply=False, if_unsure="warn", snapshot=snapshot)]):
         torch.manual_seed(0)

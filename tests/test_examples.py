@@ -1,4 +1,4 @@
-"""The commands of the README and every YAML file, run as a user would."""
+"""Run the commands of the README, and the examples with each YAML file, as a user would."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CONFIGS = sorted((ROOT / "examples").glob("*.yaml"))
 
 
 def _run(command: str, folder: Path, *more: str) -> str:
-    """Run a command of the README, which stands in the repository's root, from a folder of its own."""
+    """Run a command of the README from an empty folder; paths of examples are taken from the repository."""
     words = shlex.split(command)
     assert words[0] == "python"
     words = [sys.executable, *(str(ROOT / word) if word.startswith("examples/") else word for word in words[1:]), *more]
@@ -31,7 +31,7 @@ def _run(command: str, folder: Path, *more: str) -> str:
     return done.stdout + done.stderr
 
 
-def test_the_readme_has_both_recipes() -> None:
+def test_the_readme_has_a_command_with_and_without_yaml() -> None:
     assert any("--trainer.callbacks+=lightning_lr.LRRangeTest" in command for command in COMMANDS)
     assert any("-c examples/range_test_then_cycles.yaml" in command for command in COMMANDS)
 
@@ -50,7 +50,7 @@ def test_commands_of_the_readme(command: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
-def test_every_yaml_file(config: Path, tmp_path: Path) -> None:
+def test_example_with_each_yaml_file(config: Path, tmp_path: Path) -> None:
     _run(f"python examples/train.py fit -c examples/{config.name}", tmp_path, "--trainer.max_epochs=4")
 
 

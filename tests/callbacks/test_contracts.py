@@ -1,4 +1,4 @@
-"""What every public callback promises: YAML, pickle, state, every logger, no logger, two processes."""
+"""What every public callback supports: YAML, pickle, checkpoints, each logger or none, two processes."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:.*lr_scheduler.step.*before.*optimizer.step.*"),
 ]
 
-# Arguments as they stand in a YAML file, for each public callback.
+# The arguments of each public callback, as in a YAML file.
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "LRRangeTest": {"num_steps": 20, "min_lr": 1e-5, "lrs": None, "at_epochs": [0], "rule": "dual"},
     "CyclicalLR": {"base_lr": [0.01], "max_lr": 0.1, "step_size": "1ep", "scale_fn": "math.sqrt", "warmup": 3},
@@ -53,13 +53,13 @@ def _build(name: str) -> Any:
     return getattr(lightning_lr, name)(**ARGUMENTS[name])
 
 
-def test_every_public_callback_is_here() -> None:
+def test_every_public_callback_has_arguments_here() -> None:
     assert _public_callbacks() == ARGUMENTS.keys()
 
 
 @pytest.mark.parametrize("name", ARGUMENTS)
 def test_yaml_round_trip(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A config that names the callback gives it, and the config that Lightning saves gives the same one again."""
+    """A config builds the callback, and the config that Lightning saves builds an equal one."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.argv", ["train.py"])
     config = {"class_path": f"lightning_lr.{name}", "init_args": ARGUMENTS[name]}
@@ -92,7 +92,7 @@ def _plain(state: Any) -> str:
 
 
 @pytest.mark.parametrize("name", ARGUMENTS)
-def test_state_survives_a_checkpoint_that_is_loaded_safely(name: str, tmp_path: Path) -> None:
+def test_state_survives_a_checkpoint_loaded_with_weights_only(name: str, tmp_path: Path) -> None:
     callback = _build(name)
     trainer = quiet_trainer(callbacks=[callback])
     trainer.fit(Classifier(), loader())
@@ -117,8 +117,8 @@ def test_every_logger(name: str, loggers: str, tmp_path: Path) -> None:
             assert "lr/SGD" in header.split(",")
 
 
-class Record(Callback):
-    """Writes what a rank used and ended with: under DDP nothing else comes back from its process."""
+class RecordRank(Callback):
+    """Writes the learning rates and the final weights of a rank to a file. DDP returns nothing from its processes."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -137,7 +137,7 @@ class Record(Callback):
 @pytest.mark.parametrize("name", ARGUMENTS)
 def test_two_processes_agree(name: str, tmp_path: Path) -> None:
     trainer = quiet_trainer(
-        callbacks=[_build(name), Record(tmp_path)], strategy="ddp_fork", accelerator="cpu", devices=2, max_epochs=1
+        callbacks=[_build(name), RecordRank(tmp_path)], strategy="ddp_fork", accelerator="cpu", devices=2, max_epochs=1
     )
     trainer.fit(Classifier(), loader(40))
     first, second = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1))

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from lightning_lr import CyclicalLR, LRRangeTest, OneCycleLR
 from tests.helpers.chosen_device import DEVICE
-from tests.helpers.recorded_steps import Recorded, first, fit
+from tests.helpers.recorded_steps import RecordingClassifier, first_group_lrs, fit
 from tests.helpers.tiny_models import Classifier, loader, quiet_trainer
 
 
@@ -38,27 +38,29 @@ def _closed_form(t: int, mode: str, up: int, down: int, base: float, peak: float
     [("triangular", {}), ("triangular2", {}), ("exp_range", {"gamma": 0.95}), ("exp_range", {"decay": 0.1})],
 )
 def test_every_step_uses_the_formula(mode: Any, more: dict[str, Any]) -> None:
-    model = Recorded()
+    model = RecordingClassifier()
     fit(model, CyclicalLR(0.01, 0.1, 5, 3, mode=mode, **more))
     gamma = more.get("gamma", 0.1 ** (1 / 40))
     expected = [_closed_form(t, mode, 5, 3, 0.01, 0.1, gamma) for t in range(40)]
-    assert first(model) == pytest.approx(expected, rel=1e-12)
+    assert first_group_lrs(model) == pytest.approx(expected, rel=1e-12)
 
 
 @pytest.mark.parametrize(("step_size", "up"), [(7, 7), ("7", 7), ("0.5ep", 10), ("1ep", 20), ("0.25run", 10)])
 def test_step_size(step_size: int | str, up: int) -> None:
-    model = Recorded()
+    model = RecordingClassifier()
     fit(model, CyclicalLR(0.01, 0.1, step_size))
-    assert first(model) == pytest.approx([_closed_form(t, "triangular", up, up, 0.01, 0.1) for t in range(40)])
+    assert first_group_lrs(model) == pytest.approx(
+        [_closed_form(t, "triangular", up, up, 0.01, 0.1) for t in range(40)]
+    )
 
 
 def test_counts_optimizer_steps_under_accumulation() -> None:
-    model = Recorded()
+    model = RecordingClassifier()
     fit(model, CyclicalLR(0.01, 0.1, "1ep"), accumulate_grad_batches=3)
-    assert first(model) == pytest.approx([_closed_form(t, "triangular", 7, 7, 0.01, 0.1) for t in range(14)])
+    assert first_group_lrs(model) == pytest.approx([_closed_form(t, "triangular", 7, 7, 0.01, 0.1) for t in range(14)])
 
 
-class Overflows(Recorded):
+class Overflows(RecordingClassifier):
     """Every fifth loss overflows in half precision."""
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
@@ -71,11 +73,11 @@ def test_a_step_that_amp_skipped_is_not_one() -> None:
     scaler = torch.amp.GradScaler(DEVICE, init_scale=4.0)
     fit(model, CyclicalLR(0.01, 0.1, 5), plugins=[MixedPrecision("16-mixed", DEVICE, scaler=scaler)])
     assert len(model.used) == 32
-    assert first(model) == pytest.approx([_closed_form(t, "triangular", 5, 5, 0.01, 0.1) for t in range(32)])
+    assert first_group_lrs(model) == pytest.approx([_closed_form(t, "triangular", 5, 5, 0.01, 0.1) for t in range(32)])
 
 
 def test_groups_keep_their_ratio_and_bounds_can_be_given_for_each() -> None:
-    ratio, each = Recorded(backbone_ratio=0.1), Recorded(backbone_ratio=0.1)
+    ratio, each = RecordingClassifier(backbone_ratio=0.1), RecordingClassifier(backbone_ratio=0.1)
     fit(ratio, CyclicalLR(0.01, 0.1, 5))
     fit(each, CyclicalLR([0.01, 0.02], [0.1, 0.3], 5))
     for t in range(40):
@@ -84,7 +86,7 @@ def test_groups_keep_their_ratio_and_bounds_can_be_given_for_each() -> None:
         assert each.used[t] == pytest.approx([peak, _closed_form(t, "triangular", 5, 5, 0.02, 0.3)])
 
 
-class TensorRate(Recorded):
+class TensorRate(RecordingClassifier):
     def configure_optimizers(self) -> Any:
         optimizer = super().configure_optimizers()
         self.rate = optimizer.param_groups[0]["lr"] = torch.tensor(0.01)
@@ -96,7 +98,7 @@ def test_a_tensor_stays_the_same_tensor() -> None:
     trainer = fit(model, CyclicalLR(0.01, 0.1, 5))
     assert trainer.optimizers[0].param_groups[0]["lr"] is model.rate
     expected = [_closed_form(t, "triangular", 5, 5, 0.01, 0.1) for t in range(40)]
-    assert first(model) == pytest.approx(expected, rel=1e-6)
+    assert first_group_lrs(model) == pytest.approx(expected, rel=1e-6)
 
 
 class Manual(Classifier):
@@ -131,7 +133,7 @@ def test_each_optimizer_is_counted_by_its_own_steps() -> None:
 
 
 def test_groups_added_by_unfreezing_keep_their_ratio() -> None:
-    class Head(Recorded):
+    class Head(RecordingClassifier):
         def configure_optimizers(self) -> Any:
             self.optimizer = torch.optim.SGD(self.head.parameters(), 0.1, momentum=0.9)
             self.optimizer.register_step_pre_hook(lambda opt, *_: self.record(opt))
@@ -142,7 +144,7 @@ def test_groups_added_by_unfreezing_keep_their_ratio() -> None:
     fit(model, unfreeze, CyclicalLR(0.01, 0.1, 7))
     assert all(len(rates) == 1 for rates in model.used[:20])
     assert all(rates[1] == pytest.approx(0.1 * rates[0]) for rates in model.used[20:])
-    assert first(model) == pytest.approx([_closed_form(t, "triangular", 7, 7, 0.01, 0.1) for t in range(40)])
+    assert first_group_lrs(model) == pytest.approx([_closed_form(t, "triangular", 7, 7, 0.01, 0.1) for t in range(40)])
 
 
 def test_set_bounds_while_running_is_kept_on_resume(tmp_path: Path) -> None:
@@ -153,16 +155,16 @@ def test_set_bounds_while_running_is_kept_on_resume(tmp_path: Path) -> None:
             if trainer.global_step == 12:
                 cycle.set_bounds(0.001, 0.01)
 
-    model = Recorded()
+    model = RecordingClassifier()
     trainer = fit(model, cycle, Change(), max_epochs=1)
     before = [_closed_form(t, "triangular", 5, 5, 0.01, 0.1) for t in range(12)]
     after = [_closed_form(t, "triangular", 5, 5, 0.001, 0.01) for t in range(12, 40)]
-    assert first(model) == pytest.approx(before + after[:8])
+    assert first_group_lrs(model) == pytest.approx(before + after[:8])
 
     trainer.save_checkpoint(tmp_path / "changed.ckpt")
-    resumed = Recorded()
+    resumed = RecordingClassifier()
     quiet_trainer(callbacks=[CyclicalLR(0.01, 0.1, 5)]).fit(resumed, loader(), ckpt_path=tmp_path / "changed.ckpt")
-    assert first(resumed) == pytest.approx(after[8:])
+    assert first_group_lrs(resumed) == pytest.approx(after[8:])
 
 
 def test_bounds_that_do_not_fit_change_nothing() -> None:
@@ -174,24 +176,24 @@ def test_bounds_that_do_not_fit_change_nothing() -> None:
                 with pytest.raises(ValueError, match="one for each of the 1 parameter groups"):
                     cycle.set_bounds([0.1, 0.2], [0.3, 0.4])
 
-    model = Recorded()
+    model = RecordingClassifier()
     fit(model, cycle, Change(), max_epochs=1)
-    assert first(model) == CyclicalLR(0.01, 0.1, 5).preview(20).lr.tolist()
+    assert first_group_lrs(model) == CyclicalLR(0.01, 0.1, 5).preview(20).lr.tolist()
     assert cycle.state_dict()["bounds"] == {"base_lr": 0.01, "max_lr": 0.1}
 
 
 def test_numpy_numbers_are_kept_as_plain_ones(tmp_path: Path) -> None:
     """Else torch refuses to load the checkpoint safely."""
     cycle = CyclicalLR(np.float32(0.25), np.array([0.5]), np.int64(5), num_cycles=np.int64(2))  # type: ignore[arg-type]
-    trainer = fit(Recorded(), cycle, max_epochs=1)
+    trainer = fit(RecordingClassifier(), cycle, max_epochs=1)
     trainer.save_checkpoint(tmp_path / "run.ckpt")
     arguments = torch.load(tmp_path / "run.ckpt", weights_only=True)["callbacks"][cycle.state_key]["arguments"]
     assert (arguments["base_lr"], arguments["max_lr"], arguments["step_size"]) == (0.25, [0.5], 5)
-    fit(Recorded(), CyclicalLR(0.25, [0.5], 5, num_cycles=2), ckpt_path=tmp_path / "run.ckpt")
+    fit(RecordingClassifier(), CyclicalLR(0.25, [0.5], 5, num_cycles=2), ckpt_path=tmp_path / "run.ckpt")
     half = np.float64(0.5)
     more: dict[str, Any] = {"mode": "exp_range", "decay": half, "momentum": (half, half)}
     for other in (CyclicalLR(half, half, 5, **more), OneCycleLR(half, pct_start=half)):
-        fit(Recorded(), other, max_epochs=1).save_checkpoint(tmp_path / "other.ckpt")
+        fit(RecordingClassifier(), other, max_epochs=1).save_checkpoint(tmp_path / "other.ckpt")
         torch.load(tmp_path / "other.ckpt", weights_only=True)
 
 
@@ -203,32 +205,32 @@ def test_a_scale_by_any_dotted_path() -> None:
 
 def test_a_second_fit_starts_anew() -> None:
     cycle = CyclicalLR(0.01, 0.1, 7)
-    fit(Recorded(), cycle, max_epochs=1)
-    again = Recorded()
+    fit(RecordingClassifier(), cycle, max_epochs=1)
+    again = RecordingClassifier()
     fit(again, cycle, max_epochs=1)
-    assert first(again) == pytest.approx([_closed_form(t, "triangular", 7, 7, 0.01, 0.1) for t in range(20)])
+    assert first_group_lrs(again) == pytest.approx([_closed_form(t, "triangular", 7, 7, 0.01, 0.1) for t in range(20)])
 
 
 @pytest.mark.parametrize("monitor_first", [True, False])
 def test_learning_rate_monitor_logs_the_rate_that_is_used(monitor_first: bool, tmp_path: Path) -> None:
-    model, monitor, cycle = Recorded(), LearningRateMonitor("step"), CyclicalLR(0.01, 0.1, 5)
+    model, monitor, cycle = RecordingClassifier(), LearningRateMonitor("step"), CyclicalLR(0.01, 0.1, 5)
     order = [monitor, cycle] if monitor_first else [cycle, monitor]
     fit(model, *order, logger=CSVLogger(tmp_path), log_every_n_steps=1)
-    assert monitor.lrs["lr-SGD"] == first(model)
+    assert monitor.lrs["lr-SGD"] == first_group_lrs(model)
 
 
 @pytest.mark.filterwarnings("ignore:LRRangeTest is not confident")
 def test_cycle_and_phase_are_logged_when_another_callback_traces(tmp_path: Path) -> None:
     board = TensorBoardLogger(tmp_path)
     callbacks = [LRRangeTest(num_steps=20), CyclicalLR(step_size=5)]
-    fit(Recorded(), *callbacks, logger=board, log_every_n_steps=5, max_epochs=1)
+    fit(RecordingClassifier(), *callbacks, logger=board, log_every_n_steps=5, max_epochs=1)
     events = EventAccumulator(board.log_dir).Reload()
     assert [event.value for event in events.Scalars("cyclical_lr/cycle")] == [1, 1, 2, 2]
     assert [event.step for event in events.Scalars("lr/SGD")] == [4, 9, 14, 19]
 
 
 def test_logged_rates_are_those_that_were_used(tmp_path: Path) -> None:
-    model = Recorded(backbone_ratio=0.1)
+    model = RecordingClassifier(backbone_ratio=0.1)
     board = TensorBoardLogger(tmp_path)
     fit(model, CyclicalLR(0.01, 0.1, 5), logger=board, log_every_n_steps=3)
     events = EventAccumulator(board.log_dir).Reload()
@@ -247,14 +249,14 @@ def test_figure_of_all_cycles_at_the_end_of_the_run(tmp_path: Path) -> None:
     """In TensorBoard, over the cycles before an interruption too, with a point in each twenty-fifth that had a step."""
     boards = [TensorBoardLogger(tmp_path, version=version) for version in (0, 1)]
     cycle = CyclicalLR(0.01, 0.1, 4)
-    model = Recorded()
+    model = RecordingClassifier()
     trainer = fit(model, cycle, logger=boards[0])
     points = cycle.state_dict()["losses"]
     assert [point[:2] for point in points] == [[1 + t // 8, t % 8 / 8] for t in range(40)]
     assert [point[2] for point in points] == pytest.approx(model.losses)
     trainer.save_checkpoint(tmp_path / "run.ckpt")
     again = CyclicalLR(0.01, 0.1, 4)
-    fit(Recorded(), again, logger=boards[1], max_epochs=3, ckpt_path=tmp_path / "run.ckpt")
+    fit(RecordingClassifier(), again, logger=boards[1], max_epochs=3, ckpt_path=tmp_path / "run.ckpt")
     assert again.state_dict()["losses"][:40] == points
     assert len(again.state_dict()["losses"]) == 60
     for board, step in zip(boards, (40, 60), strict=True):
@@ -263,7 +265,7 @@ def test_figure_of_all_cycles_at_the_end_of_the_run(tmp_path: Path) -> None:
 
 
 def test_losses_by_phase_are_means_over_the_micro_batches(tmp_path: Path) -> None:
-    cycle, model = CyclicalLR(0.01, 0.1, 2), Recorded()
+    cycle, model = CyclicalLR(0.01, 0.1, 2), RecordingClassifier()
     fit(model, cycle, logger=TensorBoardLogger(tmp_path), accumulate_grad_batches=4, max_epochs=1)
     losses = [point[2] for point in cycle.state_dict()["losses"]]
     assert losses == pytest.approx([sum(model.losses[i : i + 4]) / 4 for i in range(0, 20, 4)])
@@ -271,12 +273,12 @@ def test_losses_by_phase_are_means_over_the_micro_batches(tmp_path: Path) -> Non
 
 def test_long_cycles_keep_25_points(tmp_path: Path) -> None:
     cycle = CyclicalLR(0.01, 0.1, 256)
-    fit(Recorded(), cycle, logger=TensorBoardLogger(tmp_path), max_epochs=13)
+    fit(RecordingClassifier(), cycle, logger=TensorBoardLogger(tmp_path), max_epochs=13)
     phases = [point[1] for point in cycle.state_dict()["losses"]]
     assert phases == pytest.approx([math.ceil(512 * i / 25) / 512 for i in range(13)])
 
 
-class Scheduled(Recorded):
+class Scheduled(RecordingClassifier):
     def configure_optimizers(self) -> Any:
         optimizer = super().configure_optimizers()
         return [optimizer], [torch.optim.lr_scheduler.StepLR(optimizer, 3)]
@@ -286,7 +288,7 @@ class Scheduled(Recorded):
     ("model", "more", "rival"),
     [
         (Scheduled(), [], "StepLR"),
-        (Recorded(), [StochasticWeightAveraging(0.1)], "StochasticWeightAveraging"),
+        (RecordingClassifier(), [StochasticWeightAveraging(0.1)], "StochasticWeightAveraging"),
     ],
 )
 def test_one_owner_of_the_learning_rate(model: Any, more: list[Callback], rival: str) -> None:
@@ -297,12 +299,12 @@ def test_one_owner_of_the_learning_rate(model: Any, more: list[Callback], rival:
 @pytest.mark.parametrize("tests", [[], [LRRangeTest(num_steps=20, apply=False)], [LRRangeTest(at_epochs=[1])]])
 def test_bounds_that_nobody_sets(tests: list[Callback]) -> None:
     with pytest.raises(MisconfigurationException, match="CyclicalLR has no bounds: give base_lr and max_lr, or add"):
-        fit(Recorded(), CyclicalLR(), *tests)
+        fit(RecordingClassifier(), CyclicalLR(), *tests)
 
 
 def test_wrong_number_of_bounds() -> None:
     with pytest.raises(ValueError, match=r"max_lr must be one number or one for each of the 1 .* got 3"):
-        fit(Recorded(), CyclicalLR(0.01, [0.1, 0.2, 0.3], 5))
+        fit(RecordingClassifier(), CyclicalLR(0.01, [0.1, 0.2, 0.3], 5))
 
 
 @pytest.mark.filterwarnings("ignore:Your `IterableDataset`")
@@ -318,7 +320,7 @@ def test_unknown_lengths(arguments: dict[str, Any], message: str) -> None:
     mode: Any = "exp_range" if "decay" in arguments else "triangular"
     cycle = CyclicalLR(0.01, 0.1, **{"step_size": 5, **arguments}, mode=mode)
     with pytest.raises((MisconfigurationException, ValueError), match=message):
-        fit(Recorded(), cycle, data=torch.utils.data.DataLoader(Endless(), 8))
+        fit(RecordingClassifier(), cycle, data=torch.utils.data.DataLoader(Endless(), 8))
 
 
 BAD: dict[str, tuple[dict[str, Any], str]] = {

@@ -13,8 +13,8 @@ from lightning.pytorch.callbacks import BackboneFinetuning, StochasticWeightAver
 
 from lightning_lr import CyclicalLR, HypergradientLR, LRRangeTest
 from tests.helpers.chosen_device import DEVICE
-from tests.helpers.hypergradient_cases import plain, unit
-from tests.helpers.recorded_steps import Recorded, first, fit
+from tests.helpers.hypergradient_cases import first_group_state, without_dropout
+from tests.helpers.recorded_steps import RecordingClassifier, first_group_lrs, fit
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:Attribute 'factor' removed from hparams"),
@@ -25,7 +25,7 @@ pytestmark = [
 
 @pytest.mark.parametrize("adapts_first", [True, False])
 def test_backbone_finetuning(adapts_first: bool) -> None:
-    class Head(Recorded):
+    class Head(RecordingClassifier):
         def configure_optimizers(self) -> Any:
             optimizer = torch.optim.SGD(self.head.parameters(), 1e-4, momentum=0.9)
             optimizer.register_step_pre_hook(lambda opt, *_: self.record(opt))
@@ -45,7 +45,7 @@ def test_backbone_finetuning(adapts_first: bool) -> None:
 
 @pytest.mark.parametrize("adapts_first", [True, False])
 def test_range_test_before_it(adapts_first: bool) -> None:
-    model, adapts = Recorded(), HypergradientLR()
+    model, adapts = RecordingClassifier(), HypergradientLR()
     test = LRRangeTest(num_steps=20, at_epochs=(0, 1), if_unsure="warn")
     with pytest.warns(UserWarning, match="not confident"):
         fit(model, *((adapts, test) if adapts_first else (test, adapts)), max_epochs=3)
@@ -58,7 +58,7 @@ def test_range_test_before_it(adapts_first: bool) -> None:
 @pytest.mark.parametrize("adapts_first", [True, False])
 def test_range_test_at_the_start_sets_the_rate_to_begin_with(adapts_first: bool) -> None:
     """Which is good, so that the first step is not made short."""
-    model, adapts, test = Recorded(), HypergradientLR(), LRRangeTest(num_steps=40, if_unsure="warn")
+    model, adapts, test = RecordingClassifier(), HypergradientLR(), LRRangeTest(num_steps=40, if_unsure="warn")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         fit(model, *((adapts, test) if adapts_first else (test, adapts)))
@@ -70,7 +70,7 @@ def test_range_test_at_the_start_sets_the_rate_to_begin_with(adapts_first: bool)
 @pytest.mark.skipif(not hasattr(callbacks, "WeightAveraging"), reason="Lightning 2.6 brought it")
 @pytest.mark.skipif(DEVICE == "cuda", reason="torch cannot average BatchNorm's counter there")
 def test_weight_averaging() -> None:
-    models = [plain(), plain()]
+    models = [without_dropout(), without_dropout()]
     for model, more in zip(models, ([callbacks.WeightAveraging()], []), strict=True):
         fit(model, *more, HypergradientLR())
     assert models[0].used == models[1].used
@@ -86,7 +86,7 @@ def test_stochastic_weight_averaging(adapts_first: bool) -> None:
 
         def on_train_epoch_end(self, trainer: Any, pl_module: Any) -> None:
             group = trainer.optimizers[0].param_groups[0]
-            scale = 1.0 if self.adapts is None else unit(self.adapts)["rule"]["scale"]
+            scale = 1.0 if self.adapts is None else first_group_state(self.adapts)["rule"]["scale"]
             self.values.append(group["lr"] / scale)
 
     values = []
@@ -94,14 +94,14 @@ def test_stochastic_weight_averaging(adapts_first: bool) -> None:
         own = Own(adapts)
         average = StochasticWeightAveraging(0.02, swa_epoch_start=1, annealing_epochs=4)
         others: list[Callback] = [] if adapts is None else [adapts]
-        fit(Recorded(), *([*others, average] if adapts_first else [average, *others]), own, max_epochs=6)
+        fit(RecordingClassifier(), *([*others, average] if adapts_first else [average, *others]), own, max_epochs=6)
         values.append(own.values)
     assert 0.01 < values[0][2] < values[0][3] < 0.02
     assert values[1] == pytest.approx(values[0], rel=1e-6)
 
 
 def test_a_scheduler_of_ones_own_is_warned_of() -> None:
-    class Hidden(Recorded):
+    class Hidden(RecordingClassifier):
         def configure_optimizers(self) -> Any:
             optimizer = super().configure_optimizers()
             self.scheduler = torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.9)
@@ -116,18 +116,18 @@ def test_range_test_beside_bounds_of_ones_own_leaves_the_scale() -> None:
     rates = []
     for tests in ([], [LRRangeTest(num_steps=20, at_epochs=(1,), if_unsure="warn")]):
         torch.manual_seed(0)
-        model = Recorded()
+        model = RecordingClassifier()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             fit(model, HypergradientLR(), CyclicalLR(1e-5, 1e-4, 5), *tests, max_epochs=3)
-        rates.append(first(model))
+        rates.append(first_group_lrs(model))
     assert rates[0] == rates[1]
     assert rates[0][-1] > 2 * rates[0][0]
 
 
 @pytest.mark.parametrize("as_tensor", [False, True], ids=["float", "tensor"])
 def test_range_test_that_sets_nothing_leaves_no_trace(as_tensor: bool) -> None:
-    class Rates(Recorded):
+    class Rates(RecordingClassifier):
         def configure_optimizers(self) -> Any:
             optimizer = super().configure_optimizers()
             if as_tensor:

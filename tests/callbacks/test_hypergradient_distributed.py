@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.distributed import finish, start
+from tests.helpers.distributed import start_ranks, wait_for_ranks
 
 
 def test_copied_sharded_and_with_buckets(tmp_path: Path) -> None:
-    processes = start("hypergradient_rank", [str(tmp_path)], 2)
-    errors = finish(processes, timeout=400)
+    processes = start_ranks("hypergradient_rank", [str(tmp_path)], 2)
+    errors = wait_for_ranks(processes, timeout=400)
     assert [process.returncode for process in processes] == [0, 0], "\n".join(errors)
     found = json.loads((tmp_path / "rates.json").read_text())
     assert found["long, ddp"][-1] > 3 * found["long, ddp"][0]

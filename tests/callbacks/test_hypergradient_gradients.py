@@ -12,8 +12,8 @@ from torch import Tensor
 
 from lightning_lr import HypergradientLR
 from tests.helpers.chosen_device import DEVICE
-from tests.helpers.hypergradient_cases import RULES, Breaks, mean_loss, unit
-from tests.helpers.recorded_steps import Recorded, first, fit
+from tests.helpers.hypergradient_cases import RULES, FaultyLoss, first_group_state, mean_loss
+from tests.helpers.recorded_steps import RecordingClassifier, first_group_lrs, fit
 from tests.helpers.tiny_models import loader
 
 pytestmark = [
@@ -26,7 +26,7 @@ pytestmark = [
 @pytest.mark.parametrize("fused", [False, True])
 @pytest.mark.parametrize("rule", RULES)
 def test_overflow_in_mixed_precision_changes_nothing(rule: str, fused: bool) -> None:
-    class Fused(Breaks):
+    class Fused(FaultyLoss):
         def configure_optimizers(self) -> Any:
             optimizer = torch.optim.SGD(self.parameters(), 0.01, momentum=0.9, fused=fused)
             optimizer.register_step_pre_hook(lambda opt, *_: self.record(opt))
@@ -46,7 +46,7 @@ def test_overflow_in_mixed_precision_changes_nothing(rule: str, fused: bool) -> 
 def test_fused_gradients_are_unscaled_for_the_additive_rule() -> None:
     """Its rates are those of the run without scaling, to half precision's error."""
 
-    class Fused(Recorded):
+    class Fused(RecordingClassifier):
         def configure_optimizers(self) -> Any:
             optimizer = torch.optim.SGD(self.parameters(), 0.01, fused=True)
             optimizer.register_step_pre_hook(lambda opt, *_: self.record(opt))
@@ -58,27 +58,27 @@ def test_fused_gradients_are_unscaled_for_the_additive_rule() -> None:
         model = Fused()
         scaler = torch.amp.GradScaler(DEVICE, init_scale=scale, growth_interval=1000)
         fit(model, RULES["additive"](), plugins=[MixedPrecision("16-mixed", DEVICE, scaler=scaler)])
-        rates.append(first(model))
+        rates.append(first_group_lrs(model))
     assert rates[0][-1] > 1.05 * rates[0][0]
     assert rates[0] == pytest.approx(rates[1], rel=0.01)
 
 
 def test_accumulation_and_none_from_the_training_step() -> None:
-    class Sometimes(Recorded):
+    class Sometimes(RecordingClassifier):
         def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Any:
             loss = super().training_step(batch, batch_idx)
             return None if batch_idx % 7 == 3 else loss
 
     for kwargs, steps in (({"accumulate_grad_batches": 3}, 14), ({}, 40)):
-        model = (Recorded if kwargs else Sometimes)(lr=1e-5)
+        model = (RecordingClassifier if kwargs else Sometimes)(lr=1e-5)
         adapts = HypergradientLR()
         trainer = fit(model, adapts, gradient_clip_val=0.5, **kwargs)
         assert trainer.global_step == len(model.used) == steps
-        assert unit(adapts)["rule"]["scale"] > 2
+        assert first_group_state(adapts)["rule"]["scale"] > 2
 
 
 def test_frozen_and_unused_parameters_and_empty_groups() -> None:
-    class Partly(Recorded):
+    class Partly(RecordingClassifier):
         def configure_optimizers(self) -> Any:
             self.unused = torch.nn.Linear(3, 3)
             self.backbone.requires_grad_(False)
@@ -100,7 +100,7 @@ def test_frozen_and_unused_parameters_and_empty_groups() -> None:
 
 
 def test_sparse_gradients() -> None:
-    class Words(Recorded):
+    class Words(RecordingClassifier):
         def __init__(self) -> None:
             super().__init__(momentum=0.0, lr=1e-4)
             self.words = torch.nn.Embedding(50, 6, sparse=True)
@@ -112,4 +112,4 @@ def test_sparse_gradients() -> None:
     for rule in RULES:
         model = Words()
         fit(model, RULES[rule]())
-        assert first(model)[-1] != first(model)[0]
+        assert first_group_lrs(model)[-1] != first_group_lrs(model)[0]

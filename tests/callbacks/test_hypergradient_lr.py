@@ -15,8 +15,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor
 
 from lightning_lr import CyclicalLR, HypergradientLR
-from tests.helpers.hypergradient_cases import RULES, mean_loss, unit
-from tests.helpers.recorded_steps import Recorded, first, fit
+from tests.helpers.hypergradient_cases import RULES, first_group_state, mean_loss
+from tests.helpers.recorded_steps import RecordingClassifier, first_group_lrs, fit
 from tests.helpers.tiny_models import Classifier, loader
 
 pytestmark = [
@@ -30,10 +30,10 @@ pytestmark = [
 @pytest.mark.parametrize("lr", [1e-7, 10.0])
 def test_learns_from_any_start(optimizer: str, lr: float) -> None:
     torch.manual_seed(0)
-    model = Recorded(lr=lr, optimizer=optimizer)
+    model = RecordingClassifier(lr=lr, optimizer=optimizer)
     fit(model, HypergradientLR(), data=loader(100), max_epochs=2)
     assert mean_loss(model) < 0.5 * model.losses[0]
-    assert 1e-4 < first(model)[-1] < 3
+    assert 1e-4 < first_group_lrs(model)[-1] < 3
 
 
 def test_the_first_step_is_short_whatever_the_rate() -> None:
@@ -63,7 +63,7 @@ def test_the_first_step_is_short_whatever_the_rate() -> None:
 def test_every_step_uses_scale_times_schedule(rule: str) -> None:
     """On top of our cycles, in both orders, and of a scheduler that reads the group's value back."""
 
-    class Chained(Recorded):
+    class Chained(RecordingClassifier):
         def configure_optimizers(self) -> Any:
             optimizer = super().configure_optimizers()
             scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 50)
@@ -74,13 +74,13 @@ def test_every_step_uses_scale_times_schedule(rule: str) -> None:
             self.callback, self.scales = callback, [1.0]
 
         def on_train_batch_end(self, *_: Any) -> None:
-            self.scales.append(unit(self.callback)["rule"]["scale"])
+            self.scales.append(first_group_state(self.callback)["rule"]["scale"])
 
     cycle = CyclicalLR(0.001, 0.01, 5)
     cosine = [0.01 * (1 + math.cos(math.pi * t / 50)) / 2 for t in range(40)]
     for model_class, before, after, schedule in (
-        (Recorded, [CyclicalLR(0.001, 0.01, 5)], [], cycle.preview(40).lr.tolist()),
-        (Recorded, [], [CyclicalLR(0.001, 0.01, 5)], cycle.preview(40).lr.tolist()),
+        (RecordingClassifier, [CyclicalLR(0.001, 0.01, 5)], [], cycle.preview(40).lr.tolist()),
+        (RecordingClassifier, [], [CyclicalLR(0.001, 0.01, 5)], cycle.preview(40).lr.tolist()),
         (Chained, [], [], cosine),
     ):
         torch.manual_seed(0)
@@ -90,29 +90,29 @@ def test_every_step_uses_scale_times_schedule(rule: str) -> None:
         fit(model, *before, adapts, *after, scales)
         assert len(set(scales.scales)) > 20
         expected = [scale * lr for scale, lr in zip(scales.scales, schedule, strict=False)]
-        assert first(model) == pytest.approx(expected, rel=1e-9)
+        assert first_group_lrs(model) == pytest.approx(expected, rel=1e-9)
 
 
 @pytest.mark.parametrize("monitor_first", [True, False])
 def test_what_is_logged_is_what_was_used(monitor_first: bool, tmp_path: Path) -> None:
-    monitor, model, adapts = LearningRateMonitor("step"), Recorded(), HypergradientLR()
+    monitor, model, adapts = LearningRateMonitor("step"), RecordingClassifier(), HypergradientLR()
     order: list[Callback] = [monitor, adapts] if monitor_first else [adapts, monitor]
     loggers: Any = [CSVLogger(tmp_path), TensorBoardLogger(tmp_path)]
     fit(model, *order, CyclicalLR(0.001, 0.01, 5), logger=loggers, log_every_n_steps=1)
-    assert monitor.lrs["lr-SGD"] == first(model)
+    assert monitor.lrs["lr-SGD"] == first_group_lrs(model)
     events = EventAccumulator(loggers[1].log_dir).Reload()
-    assert [e.value for e in events.Scalars("lr/SGD")] == pytest.approx(first(model), rel=1e-6)
+    assert [e.value for e in events.Scalars("lr/SGD")] == pytest.approx(first_group_lrs(model), rel=1e-6)
     alignment, scale, turns = (
         [event.value for event in events.Scalars(f"hypergradient/{key}/SGD")] for key in ("alignment", "scale", "turns")
     )
     assert any(alignment)
     assert all(-1 <= each <= 1 for each in alignment)
-    assert scale[-1] == pytest.approx(unit(adapts)["rule"]["scale"])
-    assert turns[-1] == unit(adapts)["rule"]["turns"]
+    assert scale[-1] == pytest.approx(first_group_state(adapts)["rule"]["scale"])
+    assert turns[-1] == first_group_state(adapts)["rule"]["turns"]
 
 
 def test_groups_keep_their_ratio_or_have_a_scale_each() -> None:
-    ratio, each = Recorded(backbone_ratio=0.1), Recorded(backbone_ratio=0.1)
+    ratio, each = RecordingClassifier(backbone_ratio=0.1), RecordingClassifier(backbone_ratio=0.1)
     fit(ratio, HypergradientLR())
     fit(each, HypergradientLR(per_group=True))
     assert all(used[0] == pytest.approx(0.1 * used[1]) for used in ratio.used)
@@ -163,7 +163,7 @@ def test_optimizers_behind_lightnings_back_are_an_error() -> None:
 
 
 def test_tensor_rates_stay_the_same_tensor() -> None:
-    class TensorRate(Recorded):
+    class TensorRate(RecordingClassifier):
         def configure_optimizers(self) -> Any:
             optimizer = super().configure_optimizers()
             self.rate = optimizer.param_groups[0]["lr"] = torch.tensor(1e-5)
@@ -175,6 +175,6 @@ def test_tensor_rates_stay_the_same_tensor() -> None:
         trainer = fit(model, RULES[rule](), CyclicalLR(1e-5, 1e-4, 5))
         assert trainer.optimizers[0].param_groups[0]["lr"] is model.rate
         torch.manual_seed(0)
-        plain = Recorded(optimizer="Adam", lr=1e-5)
+        plain = RecordingClassifier(optimizer="Adam", lr=1e-5)
         fit(plain, RULES[rule](), CyclicalLR(1e-5, 1e-4, 5))
-        assert first(model) == pytest.approx(first(plain), rel=1e-3)
+        assert first_group_lrs(model) == pytest.approx(first_group_lrs(plain), rel=1e-3)

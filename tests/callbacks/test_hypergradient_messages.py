@@ -12,8 +12,8 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.loggers import TensorBoardLogger
 
 from lightning_lr import HypergradientLR
-from tests.helpers.hypergradient_cases import Breaks
-from tests.helpers.recorded_steps import Recorded, first, fit
+from tests.helpers.hypergradient_cases import FaultyLoss
+from tests.helpers.recorded_steps import RecordingClassifier, first_group_lrs, fit
 from tests.helpers.tiny_models import Classifier, loader
 
 pytestmark = [
@@ -25,25 +25,25 @@ pytestmark = [
 
 def test_says_how_the_rate_is(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
     for lr, word in ((1e-6, "too low"), (3.0, "too high")):
-        model, watches = Recorded(lr=lr, momentum=0.0), HypergradientLR(adapt=False)
+        model, watches = RecordingClassifier(lr=lr, momentum=0.0), HypergradientLR(adapt=False)
         caplog.clear()
         with caplog.at_level("INFO", logger="lightning.pytorch"):
             fit(model, watches, logger=TensorBoardLogger(tmp_path / word), data=loader(100), max_epochs=1)
         assert f"the learning rate of SGD was {word} in this epoch" in caplog.text
         assert "has come to" not in caplog.text
-        assert set(first(model)) == {lr}
+        assert set(first_group_lrs(model)) == {lr}
 
 
 def test_says_when_no_gradient_is_finite(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level("INFO", logger="lightning.pytorch"):
-        fit(Breaks(lambda _: math.nan), HypergradientLR(adapt=False), max_epochs=1)
+        fit(FaultyLoss(lambda _: math.nan), HypergradientLR(adapt=False), max_epochs=1)
     assert "no gradient of SGD was finite in this epoch" in caplog.text
 
 
 def test_says_where_the_rate_has_come_to(caplog: pytest.LogCaptureFixture) -> None:
     """That of the last step, not of one that will not come."""
 
-    class Ends(Recorded):
+    class Ends(RecordingClassifier):
         def configure_optimizers(self) -> Any:
             optimizer = super().configure_optimizers()
             scheduler = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, 40)
@@ -52,7 +52,7 @@ def test_says_where_the_rate_has_come_to(caplog: pytest.LogCaptureFixture) -> No
     model = Ends()
     with caplog.at_level("INFO", logger="lightning.pytorch"):
         fit(model, HypergradientLR())
-    assert f"the learning rate has come to {first(model)[-1]:.3g} for SGD (scale " in caplog.text
+    assert f"the learning rate has come to {first_group_lrs(model)[-1]:.3g} for SGD (scale " in caplog.text
 
 
 @pytest.mark.parametrize(

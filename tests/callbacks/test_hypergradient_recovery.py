@@ -15,8 +15,8 @@ from torch import Tensor
 from lightning_lr import CyclicalLR, HypergradientLR
 from lightning_lr.adaptation.async_reads import LateValues
 from lightning_lr.adaptation.rules import LongHorizon
-from tests.helpers.hypergradient_cases import Breaks, mean_loss, unit
-from tests.helpers.recorded_steps import Recorded, first, fit
+from tests.helpers.hypergradient_cases import FaultyLoss, first_group_state, mean_loss
+from tests.helpers.recorded_steps import RecordingClassifier, first_group_lrs, fit
 from tests.helpers.tiny_models import Classifier, loader
 
 pytestmark = pytest.mark.filterwarnings("ignore:Attribute 'factor' removed from hparams")
@@ -24,20 +24,20 @@ pytestmark = pytest.mark.filterwarnings("ignore:Attribute 'factor' removed from 
 
 def test_goes_back_from_a_loss_that_is_not_finite() -> None:
     torch.manual_seed(0)
-    model, adapts = Breaks(lambda step: math.nan if step == 30 else 1.0), HypergradientLR(horizon=20)
+    model, adapts = FaultyLoss(lambda step: math.nan if step == 30 else 1.0), HypergradientLR(horizon=20)
     with pytest.warns(UserWarning, match="training with SGD has diverged") as caught:
         fit(model, adapts, data=loader(100), max_epochs=1)
     assert len([each for each in caught if "diverged" in str(each.message)]) == 1
     assert all(parameter.isfinite().all() for parameter in model.parameters())
     assert mean_loss(model) < 0.7 * model.losses[0]
-    rates = first(model)
+    rates = first_group_lrs(model)
     assert rates[31] == pytest.approx(0.3 * rates[30], rel=0.3)
-    assert unit(adapts)["rule"]["turns"] >= 3
-    assert unit(adapts)["ceiling"] == math.inf  # the rate was not to blame
+    assert first_group_state(adapts)["rule"]["turns"] >= 3
+    assert first_group_state(adapts)["ceiling"] == math.inf  # the rate was not to blame
 
 
 def test_gives_up_when_it_has_gone_back_three_times_in_a_row() -> None:
-    model = Breaks(lambda step: math.nan if step >= 30 else 1.0)
+    model = FaultyLoss(lambda step: math.nan if step >= 30 else 1.0)
     with (
         pytest.warns(UserWarning, match="has diverged"),
         pytest.raises(RuntimeError, match=r"back to good weights 3 times in a row.*guard=False"),
@@ -47,7 +47,7 @@ def test_gives_up_when_it_has_gone_back_three_times_in_a_row() -> None:
 
 def test_every_return_is_told() -> None:
     """Also where Python shows the same text once."""
-    model = Breaks(lambda step: math.nan if step % 150 == 140 else 1.0)
+    model = FaultyLoss(lambda step: math.nan if step % 150 == 140 else 1.0)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
         fit(model, HypergradientLR(horizon=20), data=loader(320), max_epochs=1)
@@ -55,7 +55,7 @@ def test_every_return_is_told() -> None:
 
 
 def test_without_guard_it_trains_on() -> None:
-    model = Breaks(lambda step: math.nan if step == 30 else 1.0)
+    model = FaultyLoss(lambda step: math.nan if step == 30 else 1.0)
     fit(model, HypergradientLR(guard=False))
     assert math.isnan(model.losses[-1])
 
@@ -63,10 +63,10 @@ def test_without_guard_it_trains_on() -> None:
 def test_one_bad_loss_takes_it_back_once() -> None:
     """With sparse measurements too, which take the bad one with them."""
     torch.manual_seed(0)
-    model, adapts = Breaks(lambda step: math.nan if step == 61 else 1.0), HypergradientLR(horizon=20, every=5)
+    model, adapts = FaultyLoss(lambda step: math.nan if step == 61 else 1.0), HypergradientLR(horizon=20, every=5)
     with pytest.warns(UserWarning, match="training with SGD has diverged"):
         fit(model, adapts, data=loader(80), max_epochs=1)
-    rates = first(model)
+    rates = first_group_lrs(model)
     falls = [t for t in range(55, 79) if rates[t + 1] < 0.4 * rates[t]]
     assert len(falls) == 1
     assert adapts.state_dict()["progress"][0]["watch"]["returns"] == 1
@@ -77,7 +77,7 @@ def test_every_loss_is_watched_however_sparse_the_measurements(every: int) -> No
     """So it shows within 10 steps, until the next measurement, not after 10 measurements."""
     torch.manual_seed(0)
 
-    class Forgets(Recorded):
+    class Forgets(RecordingClassifier):
         def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
             x, y = batch
             return super().training_step((x, (y + 1) % 3 if 100 <= batch_idx < 140 else y), batch_idx)
@@ -86,7 +86,7 @@ def test_every_loss_is_watched_however_sparse_the_measurements(every: int) -> No
     with pytest.warns(UserWarning, match="training with SGD has diverged"):
         fit(model, adapts, data=loader(141), max_epochs=1)
     assert adapts.state_dict()["progress"][0]["watch"]["returns"] >= 1
-    falls = [t for t in range(100, 140) if first(model)[t + 1] < 0.4 * first(model)[t]]
+    falls = [t for t in range(100, 140) if first_group_lrs(model)[t + 1] < 0.4 * first_group_lrs(model)[t]]
     assert falls
     assert falls[0] <= 100 + 10 + 6 + every
 
@@ -96,26 +96,26 @@ def test_every_loss_is_watched_however_sparse_the_measurements(every: int) -> No
 def test_the_first_sign_tells_what_is_to_blame(every: int, last: float) -> None:
     """A rate that was too high is, even if the losses overflow before the next measurement."""
     torch.manual_seed(0)
-    model = Breaks(lambda step: 1.0 if step < 50 else 50.0 if step < 62 else last, keeps_norm=True)
+    model = FaultyLoss(lambda step: 1.0 if step < 50 else 50.0 if step < 62 else last, keeps_norm=True)
     adapts = HypergradientLR(horizon=20, every=every)
     with pytest.warns(UserWarning, match="training with SGD has diverged"):
         fit(model, adapts, data=loader(62), max_epochs=1)
-    assert unit(adapts)["ceiling"] < math.inf
+    assert first_group_state(adapts)["ceiling"] < math.inf
 
 
 @pytest.mark.parametrize("adapts_first", [True, False])
 def test_half_of_the_rate_that_was_used_is_the_most_from_then_on(adapts_first: bool) -> None:
     """Whatever the groups hold then: a schedule that comes first has set the coming step already."""
     torch.manual_seed(0)
-    model = Breaks(lambda step: 1.0 if step < 80 else 50.0, keeps_norm=True, lr=1e-5)
+    model = FaultyLoss(lambda step: 1.0 if step < 80 else 50.0, keeps_norm=True, lr=1e-5)
     adapts, cycle = HypergradientLR(horizon=20, every=1), CyclicalLR(1e-5, 2e-5, 10)
     order: list[Callback] = [adapts, cycle] if adapts_first else [cycle, adapts]
     with pytest.warns(UserWarning, match="training with SGD has diverged"):
         fit(model, *order, data=loader(100), max_epochs=1)
-    rates = first(model)
+    rates = first_group_lrs(model)
     back = next(t for t in range(80, 100) if rates[t] < 0.4 * rates[t - 1])
     assert rates[back - 1] > 1e-3
-    assert unit(adapts)["ceiling"] == pytest.approx(0.5 * rates[back - 1], rel=0.2)
+    assert first_group_state(adapts)["ceiling"] == pytest.approx(0.5 * rates[back - 1], rel=0.2)
 
 
 def step_by_hand(module: Classifier, loss: Tensor) -> None:
@@ -125,7 +125,7 @@ def step_by_hand(module: Classifier, loss: Tensor) -> None:
     optimizer.step()
 
 
-class Manual(Breaks):
+class Manual(FaultyLoss):
     """Says nothing of its loss from step 70 on."""
 
     def __init__(self, factor: Callable[[int], float]) -> None:
@@ -139,9 +139,11 @@ class Manual(Breaks):
 
 
 @pytest.mark.filterwarnings("ignore:HypergradientLR. training with SGD has diverged")
-@pytest.mark.parametrize("kind", [Breaks, Manual])
+@pytest.mark.parametrize("kind", [FaultyLoss, Manual])
 @pytest.mark.parametrize("guard", [True, False])
-def test_the_rule_is_told_how_the_loss_goes(guard: bool, kind: type[Breaks], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_rule_is_told_how_the_loss_goes(
+    guard: bool, kind: type[FaultyLoss], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With a guard and without; not where it is not known."""
     told: list[str] = []
     update = LongHorizon.update
@@ -166,7 +168,7 @@ def test_the_rule_is_told_how_the_loss_goes(guard: bool, kind: type[Breaks], mon
 def test_gives_up_however_sparse_the_measurements(every: int) -> None:
     """The losses behind a bad one do not pass for calm."""
     torch.manual_seed(0)
-    model = Breaks(lambda step: 1.0 if step < 10 else math.nan)
+    model = FaultyLoss(lambda step: 1.0 if step < 10 else math.nan)
     with (
         pytest.raises(RuntimeError, match="3 times in a row"),
         pytest.warns(UserWarning, match="training with SGD has diverged"),
@@ -198,7 +200,7 @@ def test_losses_are_watched_where_the_next_is_written_to_the_same_place() -> Non
 def test_running_statistics_come_back() -> None:
     """One batch that is not finite would leave BatchNorm with statistics that are not, for the rest of the run."""
 
-    class BadBatch(Recorded):
+    class BadBatch(RecordingClassifier):
         def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
             x, y = batch
             return super().training_step((x * math.inf if batch_idx == 30 else x, y), batch_idx)
@@ -211,7 +213,7 @@ def test_running_statistics_come_back() -> None:
     assert model.eval().backbone(torch.ones(2, 6)).isfinite().all()
 
 
-class BadGradients(Recorded):
+class BadGradients(RecordingClassifier):
     """The loss is finite and its gradients are not, in the first steps."""
 
     def __init__(self, bad: int, **kwargs: Any) -> None:
@@ -260,7 +262,7 @@ def test_returns_that_are_far_apart_are_not_in_a_row_without_a_loss_too() -> Non
 def test_an_exception_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     """By another one, of a device that is lost; and what was hooked in is let go."""
 
-    class Fails(Recorded):
+    class Fails(RecordingClassifier):
         def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
             if batch_idx == 10:
                 raise ValueError("of the user")
@@ -276,6 +278,6 @@ def test_an_exception_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     optimizer: Any = model.trainer.optimizers[0]
     assert len(optimizer._optimizer_step_post_hooks) == 0
     monkeypatch.undo()
-    again = Recorded()
+    again = RecordingClassifier()
     fit(again, adapts)
-    assert len(first(again)) == 40
+    assert len(first_group_lrs(again)) == 40

@@ -12,8 +12,8 @@ import torch
 from lightning.pytorch import Callback
 
 from lightning_lr import CyclicalLR, HypergradientLR
-from tests.helpers.hypergradient_cases import RULES, Breaks, plain, unit
-from tests.helpers.recorded_steps import Recorded, first, fit
+from tests.helpers.hypergradient_cases import RULES, FaultyLoss, first_group_state, without_dropout
+from tests.helpers.recorded_steps import RecordingClassifier, first_group_lrs, fit
 from tests.helpers.tiny_models import loader, quiet_trainer
 
 pytestmark = [
@@ -33,15 +33,15 @@ def _callbacks(rule: str, folder: Path, **kwargs: Any) -> list[Callback]:
 def test_resume_is_exact(rule: str, optimizer: str, tmp_path: Path) -> None:
     """From a checkpoint between two measurements and from one behind one: same rates, weights and losses watched."""
     arguments: dict[str, Any] = {"data": loader(1), "max_epochs": 40, "enable_checkpointing": True}
-    whole = plain(optimizer)
+    whole = without_dropout(optimizer)
     _, uninterrupted, _ = made = _callbacks(rule, tmp_path)
     fit(whole, *made, **arguments)
-    assert len(set(first(whole))) > 35
+    assert len(set(first_group_lrs(whole))) > 35
     for step in (20, 21):
-        resumed = plain(optimizer)
+        resumed = without_dropout(optimizer)
         _, adapts, _ = made = _callbacks(rule, tmp_path / "resumed")
         fit(resumed, *made, ckpt_path=tmp_path / f"step={step}.ckpt", **arguments)
-        assert first(resumed) == first(whole)[step:]
+        assert first_group_lrs(resumed) == first_group_lrs(whole)[step:]
         for theirs, ours in zip(whole.parameters(), resumed.parameters(), strict=True):
             assert torch.equal(theirs, ours)
         ends = [each.state_dict()["progress"][0] for each in (uninterrupted, adapts)]
@@ -52,32 +52,32 @@ def test_resume_is_exact(rule: str, optimizer: str, tmp_path: Path) -> None:
 
 def test_resume_without_the_anchor_goes_on_with_scale_and_turns(tmp_path: Path) -> None:
     arguments: dict[str, Any] = {"data": loader(1), "max_epochs": 40, "enable_checkpointing": True}
-    whole = plain()
+    whole = without_dropout()
     fit(whole, *_callbacks("long_horizon", tmp_path, save_anchor=False), **arguments)
     path = tmp_path / "step=20.ckpt"
     progress = torch.load(path, weights_only=True)["callbacks"]["HypergradientLR"]["progress"]
     assert progress[0]["adaptation"]["movement"] is None
-    resumed = plain()
+    resumed = without_dropout()
     fit(resumed, *_callbacks("long_horizon", tmp_path / "r", save_anchor=False), ckpt_path=path, **arguments)
-    assert first(resumed)[:2] == first(whole)[20:22]
-    assert first(resumed) != first(whole)[20:]
+    assert first_group_lrs(resumed)[:2] == first_group_lrs(whole)[20:22]
+    assert first_group_lrs(resumed) != first_group_lrs(whole)[20:]
 
 
 def test_changed_arguments_are_reported_and_win(tmp_path: Path) -> None:
-    trainer = fit(plain(), HypergradientLR("multiplicative", 0.1))
+    trainer = fit(without_dropout(), HypergradientLR("multiplicative", 0.1))
     trainer.save_checkpoint(tmp_path / "run.ckpt")
     changed = HypergradientLR("multiplicative", 0.2)
     with pytest.warns(UserWarning, match=r"HypergradientLR is resumed with changed arguments.*beta: 0.1 -> 0.2"):
-        fit(plain(), changed, ckpt_path=tmp_path / "run.ckpt", max_epochs=3)
-    assert unit(changed)["rule"]["beta"] == 0.2
+        fit(without_dropout(), changed, ckpt_path=tmp_path / "run.ckpt", max_epochs=3)
+    assert first_group_state(changed)["rule"]["beta"] == 0.2
 
 
 def test_what_was_resumed_can_be_resumed_again(tmp_path: Path) -> None:
     """A checkpoint between a resume and the next measurement holds the mean as well."""
     arguments: dict[str, Any] = {"data": loader(1), "max_epochs": 40, "enable_checkpointing": True}
 
-    def run(folder: Path, **more: Any) -> Recorded:
-        model = plain()
+    def run(folder: Path, **more: Any) -> RecordingClassifier:
+        model = without_dropout()
         keep = callbacks.ModelCheckpoint(folder, "{step}", every_n_train_steps=1, save_top_k=-1)
         fit(model, HypergradientLR(horizon=20, every=10), keep, **{**arguments, **more})
         return model
@@ -85,17 +85,19 @@ def test_what_was_resumed_can_be_resumed_again(tmp_path: Path) -> None:
     whole = run(tmp_path)
     run(tmp_path / "once", ckpt_path=tmp_path / "step=22.ckpt", max_epochs=25)
     again = run(tmp_path / "twice", ckpt_path=tmp_path / "once" / "step=24.ckpt")
-    rest = first(whole)[24:]  # Lightning counts one epoch less for each checkpoint that is saved before its end
-    assert first(again)[: len(rest)] == rest
+    rest = first_group_lrs(whole)[
+        24:
+    ]  # Lightning counts one epoch less for each checkpoint that is saved before its end
+    assert first_group_lrs(again)[: len(rest)] == rest
 
 
 def test_goes_back_right_after_a_resume(tmp_path: Path) -> None:
     """Before anything was measured: the mean is that of the checkpoint."""
     arguments: dict[str, Any] = {"data": loader(1), "max_epochs": 60}
-    model = Breaks(lambda _: 1.0)
+    model = FaultyLoss(lambda _: 1.0)
     trainer = fit(model, HypergradientLR(horizon=20, every=10), data=loader(1), max_epochs=25)
     trainer.save_checkpoint(tmp_path / "run.ckpt")
-    resumed = Breaks(lambda step: float("nan") if step == 2 else 1.0)
+    resumed = FaultyLoss(lambda step: float("nan") if step == 2 else 1.0)
     with pytest.warns(UserWarning, match="training with SGD has diverged"):
         fit(resumed, HypergradientLR(horizon=20, every=10), ckpt_path=tmp_path / "run.ckpt", **arguments)
     assert all(parameter.isfinite().all() for parameter in resumed.parameters())
@@ -109,7 +111,7 @@ def test_with_another_rule_the_schedule_goes_on(tmp_path: Path) -> None:
     changed = pytest.warns(UserWarning, match="resumed with changed arguments")
     with changed, pytest.warns(UserWarning, match="begins anew, with a scale of 1"):
         fit(resumed, RULES["multiplicative"](), ckpt_path=tmp_path / "run.ckpt", max_epochs=2)
-    assert first(resumed)[0] == pytest.approx(1e-3 * 0.9**20, rel=1e-6)
+    assert first_group_lrs(resumed)[0] == pytest.approx(1e-3 * 0.9**20, rel=1e-6)
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -119,18 +121,18 @@ def test_another_fit_keeps_the_scale_and_nothing_of_the_old_optimizer(rule: str,
     model, adapts = _scheduled(optimizer), RULES[rule]()
     trainer = quiet_trainer(callbacks=[adapts], max_epochs=1)
     trainer.fit(model, loader())
-    scale, highest = unit(adapts)["rule"]["scale"], unit(adapts)["proven"]
+    scale, highest = first_group_state(adapts)["rule"]["scale"], first_group_state(adapts)["proven"]
     model.used.clear()
     trainer.fit_loop.max_epochs = 2
     trainer.fit(model, loader())
     assert scale != 1
     expected = min(scale * 1e-3, math.exp(0.1) * highest) if rule == "long_horizon" else scale * 1e-3
-    assert first(model)[0] == pytest.approx(expected, rel=1e-6)
-    assert all(rate > 0 for rate in first(model))
+    assert first_group_lrs(model)[0] == pytest.approx(expected, rel=1e-6)
+    assert all(rate > 0 for rate in first_group_lrs(model))
 
 
-def _scheduled(optimizer: str = "SGD") -> Recorded:
-    class Scheduled(Recorded):
+def _scheduled(optimizer: str = "SGD") -> RecordingClassifier:
+    class Scheduled(RecordingClassifier):
         def configure_optimizers(self) -> Any:
             made = super().configure_optimizers()
             scheduler = torch.optim.lr_scheduler.ExponentialLR(made, 0.9)

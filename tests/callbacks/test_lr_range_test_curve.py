@@ -9,7 +9,7 @@ from lightning.pytorch import seed_everything
 from torch import Tensor, nn
 
 from lightning_lr import LRRangeTest
-from tests.helpers.lr_finder_runs import Counting, fit
+from tests.helpers.lr_finder_runs import LossIsBatchNumber, fit
 from tests.helpers.tiny_models import Classifier, loader, quiet_trainer
 
 UNSURE = "ignore:LRRangeTest is not confident"
@@ -48,7 +48,7 @@ def test_records_the_loss_that_plain_training_with_these_rates_has() -> None:
 
 def test_a_point_is_an_optimizer_step_and_the_mean_of_its_micro_batches() -> None:
     test = LRRangeTest(num_steps=10, apply=False)
-    fit(Counting(), test, accumulate_grad_batches=3)
+    fit(LossIsBatchNumber(), test, accumulate_grad_batches=3)
     assert test.result is not None
     # 20 batches an epoch: six windows of three, then one of two, then the next epoch
     above_100 = [1.0, 4.0, 7.0, 10.0, 13.0, 16.0, 18.5, 1.0, 4.0, 7.0]

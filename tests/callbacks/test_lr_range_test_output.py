@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from lightning_lr import LRRangeTest
 from lightning_lr.range_test.curve import LRCurve
 from lightning_lr.range_test.suggestion import suggest
-from tests.helpers.lr_finder_runs import Counting, fit
+from tests.helpers.lr_finder_runs import LossIsBatchNumber, fit
 from tests.helpers.tiny_models import Classifier
 
 UNSURE = "ignore:LRRangeTest is not confident"
@@ -65,4 +65,4 @@ def test_nothing_is_written_unless_asked(tmp_path: Path, monkeypatch: pytest.Mon
 @pytest.mark.filterwarnings("default:LRRangeTest is not confident")
 def test_reasons_are_told_when_unsure() -> None:
     with pytest.warns(UserWarning, match="not confident"):
-        fit(Counting(), LRRangeTest(num_steps=20))
+        fit(LossIsBatchNumber(), LRRangeTest(num_steps=20))

@@ -10,7 +10,7 @@ from lightning.pytorch import seed_everything
 from torch import Tensor
 
 from lightning_lr import CyclicalLR, LRSearch, OneCycleLR
-from tests.helpers.lr_finder_runs import NARROW, Watch, fit, found, lrs
+from tests.helpers.lr_finder_runs import SHORT_SEARCH, UsedLRs, fit, found, lrs
 from tests.helpers.tiny_models import Classifier
 
 pytestmark = pytest.mark.filterwarnings("ignore:LRSearch is not confident")
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:LRSearch is not confident")
 @pytest.mark.parametrize("options", [{}, {"optimizer": "Adam"}, {"backbone_ratio": 0.25}], ids=str)
 def test_run_equals_one_started_with_the_learning_rate_found(options: dict[str, Any]) -> None:
     seed_everything(0)
-    searched, search = Classifier(lr=1e-3, **options), LRSearch(**NARROW)
+    searched, search = Classifier(lr=1e-3, **options), LRSearch(**SHORT_SEARCH)
     fit(searched, search)
     lr = found(search).lr
     assert searched.hparams["lr"] == lr
@@ -48,7 +48,7 @@ def test_the_best_rate_and_all_that_were_tried() -> None:
 
 def test_apply_false_changes_nothing() -> None:
     losses = []
-    for callbacks in ([LRSearch(**NARROW, apply=False)], []):
+    for callbacks in ([LRSearch(**SHORT_SEARCH, apply=False)], []):
         seed_everything(0)
         model = Classifier(lr=1e-3)
         fit(model, *callbacks)
@@ -59,7 +59,7 @@ def test_apply_false_changes_nothing() -> None:
 
 def test_a_validation_metric_that_should_rise() -> None:
     search = LRSearch(
-        **{**NARROW, "budget": 900}, monitor="val_acc", monitor_mode="max", steps_per_eval=25, eval_batches=2
+        **{**SHORT_SEARCH, "budget": 900}, monitor="val_acc", monitor_mode="max", steps_per_eval=25, eval_batches=2
     )
     fit(Classifier(lr=1e-3), search)
     result = found(search)
@@ -68,10 +68,10 @@ def test_a_validation_metric_that_should_rise() -> None:
 
 
 def test_open_schedules_take_their_bounds() -> None:
-    search, cycle, watch = LRSearch(**NARROW), CyclicalLR(step_size=5), Watch()
+    search, cycle, watch = LRSearch(**SHORT_SEARCH), CyclicalLR(step_size=5), UsedLRs()
     fit(Classifier(lr=1e-3), cycle, search, watch, max_epochs=1)
     assert (watch.lrs[0], watch.lrs[5]) == pytest.approx((found(search).base_lr, found(search).max_lr))
-    one, watch = OneCycleLR(pct_start=0.5), Watch()
+    one, watch = OneCycleLR(pct_start=0.5), UsedLRs()
     fit(Classifier(lr=1e-3), search, one, watch, max_epochs=1)
     assert max(watch.lrs) == pytest.approx(found(search).one_cycle_max_lr)
 
@@ -90,7 +90,7 @@ class Overflowing(Classifier):
 
 
 def test_nan_never_wins() -> None:
-    search, model = LRSearch(**NARROW), Overflowing(0.02, lr=1e-3)
+    search, model = LRSearch(**SHORT_SEARCH), Overflowing(0.02, lr=1e-3)
     fit(model, search)
     assert found(search).lr < 0.02
     assert {each.verdict for each in found(search).candidates if each.lr > 0.02} == {"very high"}
@@ -101,7 +101,7 @@ def test_a_diverging_grid_proposes_a_lower_range_and_leaves_the_model_alone() ->
     model = Overflowing(0.0, lr=1e-3)
     before = {name: value.clone() for name, value in model.state_dict().items()}
     with pytest.raises(ValueError, match=r"All 7 learning rates .* min_lr=1e-06, max_lr=0\.001") as error:
-        fit(model, LRSearch(**NARROW))
+        fit(model, LRSearch(**SHORT_SEARCH))
     assert "\n" not in str(error.value)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
@@ -126,13 +126,13 @@ class Manual(Classifier):
 
 
 def test_manual_optimization_with_two_optimizers() -> None:
-    search = LRSearch(**NARROW)
+    search = LRSearch(**SHORT_SEARCH)
     trainer = fit(Manual(), search)
     assert lrs(trainer) == pytest.approx([found(search).lr, 0.1 * found(search).lr])
 
 
 def test_the_same_callback_searches_again_in_another_run() -> None:
-    search, results = LRSearch(**NARROW), []
+    search, results = LRSearch(**SHORT_SEARCH), []
     for _ in range(2):
         fit(Classifier(lr=1e-3), search, max_epochs=1)
         results.append(search.result)

@@ -9,7 +9,7 @@ import pytest
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from lightning_lr import LRRangeTest, LRSearch
-from tests.helpers.lr_finder_runs import NARROW, fit
+from tests.helpers.lr_finder_runs import SHORT_SEARCH, fit
 from tests.helpers.tiny_models import Classifier
 
 pytestmark = pytest.mark.filterwarnings("ignore:LRSearch is not confident")
@@ -19,7 +19,7 @@ def test_two_owners_are_refused() -> None:
     for other in (LRRangeTest(), LRSearch()):
         with pytest.raises(MisconfigurationException, match="would both set the learning rate: leave one of them out"):
             fit(Classifier(), LRSearch(), Keyed(other))
-    search = LRSearch(**NARROW)
+    search = LRSearch(**SHORT_SEARCH)
     fit(Classifier(), LRRangeTest(num_steps=200, apply=False), search, max_epochs=1)
     assert search.result is not None
 

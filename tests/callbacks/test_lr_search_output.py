@@ -12,7 +12,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lightning_lr import LRSearch
-from tests.helpers.lr_finder_runs import NARROW, fit, found
+from tests.helpers.lr_finder_runs import SHORT_SEARCH, fit, found
 from tests.helpers.tiny_models import Classifier
 
 pytestmark = pytest.mark.filterwarnings("ignore:LRSearch is not confident")
@@ -60,5 +60,5 @@ def test_terminal_and_files(
 
 def test_nothing_is_written_unless_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    fit(Classifier(), LRSearch(**NARROW), default_root_dir=tmp_path)
+    fit(Classifier(), LRSearch(**SHORT_SEARCH), default_root_dir=tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -11,7 +11,7 @@ from lightning.pytorch import seed_everything
 
 from lightning_lr import LRSearch
 from tests.helpers.interrupted_training import ERRORS, STEPS, Interrupted, OnException
-from tests.helpers.lr_finder_runs import NARROW, fit, found, lrs
+from tests.helpers.lr_finder_runs import SHORT_SEARCH, fit, found, lrs
 from tests.helpers.tiny_models import Classifier
 
 pytestmark = pytest.mark.filterwarnings("ignore:LRSearch is not confident")
@@ -60,10 +60,10 @@ def test_changed_arguments_start_another_search(tmp_path: Path) -> None:
 
 
 def test_a_search_that_is_done_is_not_run_again(tmp_path: Path) -> None:
-    first = LRSearch(**NARROW)
+    first = LRSearch(**SHORT_SEARCH)
     trainer = fit(Classifier(lr=1e-3), first, max_epochs=1)
     trainer.save_checkpoint(tmp_path / "run.ckpt")
-    second, model = LRSearch(**NARROW), Classifier(lr=1e-3)
+    second, model = LRSearch(**SHORT_SEARCH), Classifier(lr=1e-3)
     resumed = fit(model, second, ckpt_path=tmp_path / "run.ckpt")
     assert len(model.losses) == 20
     assert second.result == first.result
@@ -72,7 +72,7 @@ def test_a_search_that_is_done_is_not_run_again(tmp_path: Path) -> None:
 
 def test_a_search_added_to_a_run_under_way_says_so(tmp_path: Path) -> None:
     fit(Classifier(), max_epochs=1).save_checkpoint(tmp_path / "run.ckpt")
-    search = LRSearch(**NARROW)
+    search = LRSearch(**SHORT_SEARCH)
     with pytest.warns(UserWarning, match="at the start of a run only"):
         fit(Classifier(), search, ckpt_path=tmp_path / "run.ckpt")
     assert search.result is None

@@ -8,7 +8,7 @@ from lightning.pytorch import seed_everything
 from torch import Tensor
 
 from lightning_lr import LRSearch
-from tests.helpers.lr_finder_runs import NARROW, fit, found, stream
+from tests.helpers.lr_finder_runs import SHORT_SEARCH, fit, found, stream
 from tests.helpers.tiny_models import Classifier
 
 pytestmark = pytest.mark.filterwarnings("ignore:LRSearch is not confident")
@@ -26,7 +26,7 @@ class NotesBatches(Classifier):
 @pytest.mark.parametrize(("limit", "number"), [(100, 20), (6, 6), (0.25, 5), (1.0, 20)])
 def test_same_batches_in_the_same_order_for_every_trial(limit: float, number: int) -> None:
     BATCHES.clear()
-    search = LRSearch(**NARROW, limit_batches=limit)
+    search = LRSearch(**SHORT_SEARCH, limit_batches=limit)
     fit(NotesBatches(), search, max_epochs=1)
     of_trials = BATCHES[: -20 if len(BATCHES) > 20 else None]
     first = [x for lr, x in of_trials if lr == of_trials[0][0]]
@@ -53,14 +53,14 @@ def test_survivors_that_go_on_are_survivors_that_start_again(limit: int, monkeyp
 
 
 def test_accumulation_counts_optimizer_steps() -> None:
-    search = LRSearch(**NARROW)
+    search = LRSearch(**SHORT_SEARCH)
     fit(Classifier(), search, accumulate_grad_batches=3, max_epochs=1)
     assert found(search).steps <= 800
     assert max(each.steps for each in found(search).candidates) >= 50
 
 
 def test_a_stream_that_can_be_read_once() -> None:
-    search, searched, plain = LRSearch(**NARROW), Classifier(lr=1e-3), Classifier()
+    search, searched, plain = LRSearch(**SHORT_SEARCH), Classifier(lr=1e-3), Classifier()
     plain.load_state_dict(searched.state_dict())
     fit(searched, search, data=stream(), max_epochs=1)
     plain.hparams["lr"] = found(search).lr

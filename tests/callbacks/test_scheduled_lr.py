@@ -11,7 +11,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import LightningModule, Trainer
 
 from lightning_lr import CyclicalLR, LRRangeTest, OneCycleLR, WarmupStableDecayLR
-from tests.helpers.recorded_steps import Recorded, first, fit
+from tests.helpers.recorded_steps import RecordingClassifier, first_group_lrs, fit
 from tests.helpers.schedule_cases import SCHEDULES
 from tests.helpers.tiny_models import loader
 
@@ -21,22 +21,22 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*lr_scheduler.step.*")
 @pytest.mark.filterwarnings("ignore:LRRangeTest is not confident")
 @pytest.mark.parametrize(("kind", "name"), [(OneCycleLR, "one_cycle_max_lr"), (WarmupStableDecayLR, "lr")])
 def test_open_schedules_take_their_peak_from_the_range_test(kind: Any, name: str) -> None:
-    test, model = LRRangeTest(num_steps=30), Recorded()
+    test, model = LRRangeTest(num_steps=30), RecordingClassifier()
     fit(model, test, kind())
     assert test.result is not None
     peak = getattr(test.result, name)
-    assert first(model) == pytest.approx(kind(peak).preview(40).lr)
+    assert first_group_lrs(model) == pytest.approx(kind(peak).preview(40).lr)
 
 
 @pytest.mark.parametrize("kind", [OneCycleLR, WarmupStableDecayLR])
 def test_a_peak_that_nobody_sets(kind: Any) -> None:
     with pytest.raises(MisconfigurationException, match=f"{kind.__name__} has no bounds: give max_lr, or add LRRange"):
-        fit(Recorded(), kind())
+        fit(RecordingClassifier(), kind())
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_a_trial_run_of_one_step(name: str) -> None:
-    model = Recorded()
+    model = RecordingClassifier()
     fit(model, SCHEDULES[name](), fast_dev_run=True)
     assert len(model.used) == 1
 
@@ -52,11 +52,11 @@ def test_a_fit_that_goes_on_goes_on_with_the_schedule() -> None:
         enable_model_summary=False,
         callbacks=[CyclicalLR(0.0, 0.1, 7)],
     )
-    model = Recorded()
+    model = RecordingClassifier()
     trainer.fit(model, loader())
     trainer.fit_loop.max_epochs = 2
     trainer.fit(model, loader())
-    assert first(model) == CyclicalLR(0.0, 0.1, 7).preview(40).lr.tolist()
+    assert first_group_lrs(model) == CyclicalLR(0.0, 0.1, 7).preview(40).lr.tolist()
 
 
 def test_a_hook_of_a_subclass_is_called() -> None:
@@ -73,7 +73,7 @@ def test_a_hook_of_a_subclass_is_called() -> None:
     cycle = Counting(0.01, 0.1, 5)
     own: list[int] = []
     cycle.on_before_zero_grad = lambda *_: own.append(1)  # type: ignore[method-assign]
-    fit(Recorded(), cycle)
+    fit(RecordingClassifier(), cycle)
     assert cycle.calls == len(own) == 40
     assert callable(cycle.on_before_backward)
 

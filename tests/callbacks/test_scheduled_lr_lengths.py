@@ -15,7 +15,7 @@ from lightning_lr import CyclicalLR, OneCycleLR
 from lightning_lr.callbacks._scheduled_lr import ScheduledLR
 from lightning_lr.schedules.base import lr_at
 from lightning_lr.schedules.cyclical import Cyclical
-from tests.helpers.recorded_steps import Recorded, TwoOptimizers, first, fit
+from tests.helpers.recorded_steps import RecordingClassifier, TwoOptimizers, first_group_lrs, fit
 from tests.helpers.tiny_models import loader
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*lr_scheduler.step.*")
@@ -23,9 +23,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*lr_scheduler.step.*")
 
 def test_fitted_cycles_end_with_the_run() -> None:
     """Cycles of 12 steps in a run of 40: three, of 13 or 14 steps."""
-    model = Recorded()
+    model = RecordingClassifier()
     fit(model, CyclicalLR(0.0, 0.1, 6, fit_cycles=True))
-    zeros = [step for step, lr in enumerate(first(model)) if lr == 0]
+    zeros = [step for step, lr in enumerate(first_group_lrs(model)) if lr == 0]
     assert zeros == [0, 13, 27]
 
 
@@ -48,7 +48,7 @@ class Endless(torch.utils.data.IterableDataset[Any]):
 def test_lengths_that_cannot_be_known(schedule: ScheduledLR, length: str, limit: dict[str, Any]) -> None:
     data = torch.utils.data.DataLoader(Endless(), 8)
     with pytest.raises((MisconfigurationException, ValueError), match=length):
-        fit(Recorded(), schedule, data=data, **{"max_epochs": None, **limit})
+        fit(RecordingClassifier(), schedule, data=data, **{"max_epochs": None, **limit})
 
 
 @pytest.mark.parametrize("more", [{"max_time": "00:00:01:00"}, {"max_epochs": -1, "limit_train_batches": 20}])
@@ -57,19 +57,19 @@ def test_without_an_end_only_shares_of_the_run_are_unknown(more: dict[str, Any])
         def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
             trainer.should_stop = trainer.global_step >= 30
 
-    model = Recorded()
+    model = RecordingClassifier()
     more = {"max_epochs": None, **more}
     fit(model, CyclicalLR(0.01, 0.1, "0.5ep"), Stop(), **more)
-    assert first(model) == CyclicalLR(0.01, 0.1, 10).preview(len(model.used)).lr.tolist()
+    assert first_group_lrs(model) == CyclicalLR(0.01, 0.1, 10).preview(len(model.used)).lr.tolist()
     with pytest.raises(ValueError, match=r"step_size=0.2run needs the length of the run"):
-        fit(Recorded(), CyclicalLR(0.01, 0.1, "0.2run"), **more)
+        fit(RecordingClassifier(), CyclicalLR(0.01, 0.1, "0.2run"), **more)
 
 
 @pytest.mark.filterwarnings("ignore:Your `IterableDataset`")
 def test_a_stream_that_is_limited_has_a_length() -> None:
-    model, data = Recorded(), torch.utils.data.DataLoader(Endless(), 8)
+    model, data = RecordingClassifier(), torch.utils.data.DataLoader(Endless(), 8)
     fit(model, CyclicalLR(0.0, 0.1, "0.5ep", fit_cycles=True), data=data, limit_train_batches=10)
-    assert first(model) == CyclicalLR(0.0, 0.1, 5).preview(20).lr.tolist()
+    assert first_group_lrs(model) == CyclicalLR(0.0, 0.1, 5).preview(20).lr.tolist()
 
 
 @pytest.mark.parametrize(
@@ -86,31 +86,31 @@ def test_a_stream_that_is_limited_has_a_length() -> None:
 )
 def test_fitted_cycles_end_with_every_run(trainer: dict[str, Any], steps: int) -> None:
     """The last step is one before base_lr, as in every cycle."""
-    model = Recorded()
+    model = RecordingClassifier()
     fit(model, CyclicalLR(0.0, 0.1, 3, fit_cycles=True), **trainer)
     expected = Cyclical(3, 3).stretched_to(steps)
     assert expected.total_steps == steps
-    assert first(model) == [lr_at(expected, step, 0.0, 0.1) for step in range(steps)]
+    assert first_group_lrs(model) == [lr_at(expected, step, 0.0, 0.1) for step in range(steps)]
 
 
 @pytest.mark.filterwarnings("ignore:Your `IterableDataset`")
 def test_max_steps_make_a_stream_long_enough_to_know() -> None:
-    model = Recorded()
+    model = RecordingClassifier()
     fit(model, OneCycleLR(0.1), data=torch.utils.data.DataLoader(Endless(), 8), max_epochs=None, max_steps=10)
-    assert first(model) == OneCycleLR(0.1).preview(10).lr.tolist()
+    assert first_group_lrs(model) == OneCycleLR(0.1).preview(10).lr.tolist()
 
 
 def test_accumulation_that_changes_has_no_length() -> None:
     with pytest.raises(ValueError, match="step_size=1ep needs the length of an epoch"):
-        fit(Recorded(), CyclicalLR(0.01, 0.1, "1ep"), GradientAccumulationScheduler({0: 1, 1: 4}))
+        fit(RecordingClassifier(), CyclicalLR(0.01, 0.1, "1ep"), GradientAccumulationScheduler({0: 1, 1: 4}))
 
 
 @pytest.mark.parametrize("cycle", [CyclicalLR(0.0, 0.1, "1ep"), CyclicalLR(0.0, 0.1, 4, fit_cycles=True)])
 def test_accumulation_by_a_callback(cycle: CyclicalLR) -> None:
-    model = Recorded()
+    model = RecordingClassifier()
     fit(model, cycle, GradientAccumulationScheduler({0: 4}))
     assert len(model.used) == 10
-    assert first(model) == CyclicalLR(0.0, 0.1, 5).preview(10).lr.tolist()
+    assert first_group_lrs(model) == CyclicalLR(0.0, 0.1, 5).preview(10).lr.tolist()
 
 
 def test_several_steps_a_batch_are_said_where_lengths_are_epochs() -> None:

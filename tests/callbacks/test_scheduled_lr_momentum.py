@@ -13,7 +13,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lightning_lr import CyclicalLR
-from tests.helpers.recorded_steps import Recorded, fit
+from tests.helpers.recorded_steps import RecordingClassifier, fit
 from tests.helpers.tiny_models import Classifier
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*lr_scheduler.step.*")
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*lr_scheduler.step.*")
     ("optimizer", "read"), [("SGD", lambda group: group["momentum"]), ("AdamW", lambda group: group["betas"][0])]
 )
 def test_momentum_moves_against_the_learning_rate(optimizer: str, read: Callable[[dict[str, Any]], float]) -> None:
-    model = Recorded(optimizer=optimizer)
+    model = RecordingClassifier(optimizer=optimizer)
     fit(model, CyclicalLR(0.0, 0.1, 5, momentum=(0.8, 0.9)), max_epochs=1)
     expected = [0.9 - 0.1 * min(t % 10, 10 - t % 10) / 5 for t in range(20)]
     assert [read(groups[0]) for groups in model.groups] == pytest.approx(expected)
@@ -31,7 +31,7 @@ def test_momentum_moves_against_the_learning_rate(optimizer: str, read: Callable
         assert all(groups[0]["betas"][1] == 0.999 for groups in model.groups)
 
 
-class Decayed(Recorded):
+class Decayed(RecordingClassifier):
     """One group has weight decay, one has not."""
 
     def configure_optimizers(self) -> Any:
@@ -49,7 +49,7 @@ def test_weight_decay_moves_where_there_is_some() -> None:
 
 
 def test_nothing_but_the_learning_rate_moves_unless_asked_for() -> None:
-    model = Recorded(momentum=0.0)
+    model = RecordingClassifier(momentum=0.0)
     fit(model, CyclicalLR(0.01, 0.1, 5), max_epochs=1)
     assert {(groups[0]["momentum"], groups[0]["weight_decay"]) for groups in model.groups} == {(0.0, 0)}
 
@@ -68,7 +68,7 @@ def test_an_optimizer_without_it(key: str) -> None:
 
 def test_momentum_and_weight_decay_are_logged(tmp_path: Path) -> None:
     board = TensorBoardLogger(tmp_path)
-    model = Recorded()
+    model = RecordingClassifier()
     cycle = CyclicalLR(0.01, 0.1, 5, momentum=(0.8, 0.9), weight_decay=(0.01, 0.05))
     fit(model, cycle, logger=board, log_every_n_steps=3)
     events = EventAccumulator(board.log_dir).Reload()

@@ -11,12 +11,12 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lightning_lr import CyclicalLR, LRRangeTest, OneCycleLR
-from tests.helpers.recorded_steps import Recorded, TwoOptimizers, fit
+from tests.helpers.recorded_steps import RecordingClassifier, TwoOptimizers, fit
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*lr_scheduler.step.*")
 
 
-class Named(Recorded):
+class Named(RecordingClassifier):
     def configure_optimizers(self) -> Any:
         optimizer = super().configure_optimizers()
         for group, name in zip(optimizer.param_groups, ("backbone", "head"), strict=True):
@@ -66,4 +66,4 @@ def test_two_cycles_for_one_optimizer() -> None:
 
 def test_an_optimizer_that_is_not_there() -> None:
     with pytest.raises(MisconfigurationException, match=r"CyclicalLR\(optimizer=1\) must name one of the 1 optimizers"):
-        fit(Recorded(), CyclicalLR(0.01, 0.1, 5, optimizer=1))
+        fit(RecordingClassifier(), CyclicalLR(0.01, 0.1, 5, optimizer=1))

@@ -14,7 +14,7 @@ from lightning.pytorch.callbacks import Callback
 
 from lightning_lr import CyclicalLR, OneCycleLR, WarmupStableDecayLR
 from lightning_lr.callbacks._scheduled_lr import ScheduledLR
-from tests.helpers.recorded_steps import Recorded, first, fit
+from tests.helpers.recorded_steps import RecordingClassifier, first_group_lrs, fit
 from tests.helpers.schedule_cases import SCHEDULES, SaveAt
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*lr_scheduler.step.*")
@@ -25,10 +25,10 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*lr_scheduler.step.*")
 def test_resume_is_exact(name: str, stop: int, tmp_path: Path) -> None:
     """Stopped anywhere and resumed: the groups and the weights of the run that was never stopped."""
     seed_everything(0, verbose=False)
-    whole = Recorded(backbone_ratio=0.3)
+    whole = RecordingClassifier(backbone_ratio=0.3)
     fit(whole, SaveAt(stop, tmp_path / "stopped.ckpt"), SCHEDULES[name]())
     seed_everything(0, verbose=False)
-    resumed = Recorded(backbone_ratio=0.3)
+    resumed = RecordingClassifier(backbone_ratio=0.3)
     callback = SCHEDULES[name]()
     fit(resumed, callback, ckpt_path=tmp_path / "stopped.ckpt")
     assert resumed.groups == whole.groups[-len(resumed.groups) :]
@@ -41,11 +41,11 @@ def test_resume_is_exact(name: str, stop: int, tmp_path: Path) -> None:
 def test_resumed_weights_are_those_of_the_whole_run(name: str, tmp_path: Path) -> None:
     """Bit for bit, at the end of an epoch, where Lightning can resume the data in order."""
     torch.manual_seed(0)
-    whole = Recorded()
+    whole = RecordingClassifier()
     whole.backbone[3] = torch.nn.Identity()  # Lightning does not save random states, which dropout draws from
     start = {key: value.clone() for key, value in whole.state_dict().items()}
     fit(whole, SaveAt(20, tmp_path / "stopped.ckpt"), SCHEDULES[name]())
-    resumed = Recorded()
+    resumed = RecordingClassifier()
     resumed.backbone[3] = torch.nn.Identity()
     resumed.load_state_dict(start)
     fit(resumed, SCHEDULES[name](), ckpt_path=tmp_path / "stopped.ckpt")
@@ -55,10 +55,10 @@ def test_resumed_weights_are_those_of_the_whole_run(name: str, tmp_path: Path) -
 
 
 def _resumed(before: ScheduledLR, after: ScheduledLR, path: Path, stop: int = 10, max_epochs: int = 2) -> list[float]:
-    fit(Recorded(), SaveAt(stop, path / "stopped.ckpt"), before, max_epochs=1)
-    model = Recorded()
+    fit(RecordingClassifier(), SaveAt(stop, path / "stopped.ckpt"), before, max_epochs=1)
+    model = RecordingClassifier()
     fit(model, after, ckpt_path=path / "stopped.ckpt", max_epochs=max_epochs)
-    return first(model)
+    return first_group_lrs(model)
 
 
 @pytest.mark.filterwarnings("ignore:.*is resumed with changed arguments")
@@ -71,11 +71,11 @@ def test_a_changed_length_keeps_the_phase(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("ignore:.*is resumed with changed arguments")
 def test_a_changed_length_is_changed_only_once(tmp_path: Path) -> None:
     """Resumed again with the same length, it goes on exactly."""
-    fit(Recorded(), SaveAt(10, tmp_path / "a.ckpt"), CyclicalLR(0.0, 0.1, 4), max_epochs=1)
-    whole = Recorded()
+    fit(RecordingClassifier(), SaveAt(10, tmp_path / "a.ckpt"), CyclicalLR(0.0, 0.1, 4), max_epochs=1)
+    whole = RecordingClassifier()
     again = SaveAt(17, tmp_path / "b.ckpt")
     fit(whole, again, CyclicalLR(0.0, 0.1, 10), ckpt_path=tmp_path / "a.ckpt")
-    resumed = Recorded()
+    resumed = RecordingClassifier()
     fit(resumed, CyclicalLR(0.0, 0.1, 10), ckpt_path=tmp_path / "b.ckpt")
     assert resumed.used == whole.used[7:]
 
@@ -104,7 +104,7 @@ def test_an_open_end_falls_once_it_is_known(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", [OneCycleLR, WarmupStableDecayLR])
 def test_a_peak_that_is_set_while_running_is_kept_on_resume(kind: Any, tmp_path: Path) -> None:
-    schedule, whole, resumed = kind(0.1), Recorded(), Recorded()
+    schedule, whole, resumed = kind(0.1), RecordingClassifier(), RecordingClassifier()
 
     class Change(Callback):
         def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
@@ -112,27 +112,27 @@ def test_a_peak_that_is_set_while_running_is_kept_on_resume(kind: Any, tmp_path:
                 schedule.set_max_lr(0.03)
 
     fit(whole, schedule, Change(), SaveAt(17, tmp_path / "run.ckpt"))
-    assert first(whole) == [*kind(0.1).preview(40).lr[:12], *kind(0.03).preview(40).lr[12:]]
+    assert first_group_lrs(whole) == [*kind(0.1).preview(40).lr[:12], *kind(0.03).preview(40).lr[12:]]
     fit(resumed, kind(0.1), ckpt_path=tmp_path / "run.ckpt")
-    assert first(resumed) == first(whole)[17:]
+    assert first_group_lrs(resumed) == first_group_lrs(whole)[17:]
 
 
 def test_changed_arguments_are_named_and_win(tmp_path: Path) -> None:
-    trainer = fit(Recorded(), CyclicalLR(0.01, 0.1, 5), max_epochs=1)
+    trainer = fit(RecordingClassifier(), CyclicalLR(0.01, 0.1, 5), max_epochs=1)
     trainer.save_checkpoint(tmp_path / "run.ckpt")
-    resumed = Recorded()
+    resumed = RecordingClassifier()
     with pytest.warns(UserWarning, match=r"CyclicalLR is resumed with changed arguments.*max_lr: 0.1 -> 0.5"):
         fit(resumed, CyclicalLR(0.01, 0.5, 5), ckpt_path=tmp_path / "run.ckpt")
-    assert first(resumed) == CyclicalLR(0.01, 0.5, 5).preview(40).lr.tolist()[20:]
+    assert first_group_lrs(resumed) == CyclicalLR(0.01, 0.5, 5).preview(40).lr.tolist()[20:]
 
 
 @pytest.mark.parametrize("name", ["one cycle", "fitted", "decay", "warm-up, stable, decay"])
 def test_a_schedule_that_a_resumed_run_begins_with(name: str, tmp_path: Path) -> None:
     """The run of its lengths is what remains; resumed again, it goes on exactly."""
-    fit(Recorded(), SaveAt(10, tmp_path / "a.ckpt"), max_epochs=1)
-    whole = Recorded()
+    fit(RecordingClassifier(), SaveAt(10, tmp_path / "a.ckpt"), max_epochs=1)
+    whole = RecordingClassifier()
     fit(whole, SaveAt(23, tmp_path / "b.ckpt"), SCHEDULES[name](), ckpt_path=tmp_path / "a.ckpt")
-    assert first(whole) == SCHEDULES[name]().preview(30).lr.tolist()
-    resumed = Recorded()
+    assert first_group_lrs(whole) == SCHEDULES[name]().preview(30).lr.tolist()
+    resumed = RecordingClassifier()
     fit(resumed, SCHEDULES[name](), ckpt_path=tmp_path / "b.ckpt")
     assert resumed.groups == whole.groups[13:]

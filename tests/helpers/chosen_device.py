@@ -1,4 +1,4 @@
-"""Where the tests train: on the CPU, or on a GPU if ``TEST_ACCELERATOR=gpu`` says so."""
+"""The device that the tests train on: the CPU, or a GPU with ``TEST_ACCELERATOR=gpu``."""
 
 from __future__ import annotations
 

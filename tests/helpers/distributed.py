@@ -1,4 +1,4 @@
-"""Starts a module of the tests once for each rank of a distributed run."""
+"""Start a module of `tests.helpers` in one process for each rank of a distributed run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from pathlib import Path
 _ROOT = Path(__file__).resolve().parents[2]
 
 
-def start(script: str, arguments: list[str], ranks: int) -> list[subprocess.Popen[str]]:
+def start_ranks(script: str, arguments: list[str], ranks: int) -> list[subprocess.Popen[str]]:
+    """Run ``python -m tests.helpers.<script>`` once for each rank."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -31,8 +32,12 @@ def start(script: str, arguments: list[str], ranks: int) -> list[subprocess.Pope
     ]
 
 
-def finish(processes: list[subprocess.Popen[str]], timeout: float) -> list[str]:
-    """Wait for all; the standard errors."""
+def wait_for_ranks(processes: list[subprocess.Popen[str]], timeout: float) -> list[str]:
+    """Wait for all processes.
+
+    Returns:
+        What each wrote to standard error.
+    """
     end = time.monotonic() + timeout
     try:
         return [process.communicate(timeout=end - time.monotonic())[1] for process in processes]

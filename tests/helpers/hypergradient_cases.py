@@ -1,4 +1,4 @@
-"""Models and callbacks that several tests of `HypergradientLR` train with."""
+"""Models and callbacks for the tests of `HypergradientLR`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lightning_lr import HypergradientLR
-from tests.helpers.recorded_steps import Recorded
+from tests.helpers.recorded_steps import RecordingClassifier
 from tests.helpers.tiny_models import Classifier
 
 RULES: dict[str, Callable[..., HypergradientLR]] = {
@@ -19,8 +19,8 @@ RULES: dict[str, Callable[..., HypergradientLR]] = {
 }
 
 
-class Breaks(Recorded):
-    """Some losses are not finite, as told by a function of the step."""
+class FaultyLoss(RecordingClassifier):
+    """Multiplies its loss by a function of the step, which may give NaN or infinity."""
 
     def __init__(self, factor: Callable[[int], float], keeps_norm: bool = False, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -34,20 +34,20 @@ class Breaks(Recorded):
         return loss * self.factor(self.steps)
 
 
-def plain(optimizer: str = "SGD") -> Recorded:
-    """Without dropout, so that a run depends on nothing but its state."""
+def without_dropout(optimizer: str = "SGD") -> RecordingClassifier:
+    """A model whose run does not depend on random states, which checkpoints do not hold."""
     torch.manual_seed(0)
     name, momentum = ("SGD", 0.0) if optimizer == "plain SGD" else (optimizer, 0.9)
-    model = Recorded(optimizer=name, momentum=momentum)
+    model = RecordingClassifier(optimizer=name, momentum=momentum)
     model.backbone[3] = torch.nn.Identity()
     return model
 
 
-def unit(callback: HypergradientLR) -> Any:
-    """The state of its first scale at the end."""
+def first_group_state(callback: HypergradientLR) -> Any:
+    """The saved state of the first optimizer's first scale."""
     return callback.state_dict()["progress"][0]["adaptation"]["units"][0]
 
 
 def mean_loss(model: Classifier) -> float:
-    """At the end."""
+    """Over the last 20 steps."""
     return sum(model.losses[-20:]) / 20

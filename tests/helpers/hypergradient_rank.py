@@ -1,4 +1,4 @@
-"""One rank of runs that adapt: `test_hypergradient_distributed.py` starts it once for each rank."""
+"""One rank of runs with `HypergradientLR`. `test_hypergradient_distributed.py` starts it once for each rank."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Str
 from torch.distributed.fsdp import fully_shard
 
 from lightning_lr import HypergradientLR
-from tests.helpers.recorded_steps import Recorded
+from tests.helpers.recorded_steps import RecordingClassifier
 from tests.helpers.tiny_models import loader
 
 
-class Network(Recorded):
-    """Nothing in it depends on what a process has by itself."""
+class Network(RecordingClassifier):
+    """Without dropout and BatchNorm, so that all ranks stay equal."""
 
     def __init__(self, shards: bool, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -34,8 +34,8 @@ class Network(Recorded):
             fully_shard(self.head, mesh=mesh)
 
 
-class Quiet(Network):
-    """Gives its loss on the first rank alone in every second step, as manual optimization may."""
+class LossOnFirstRank(Network):
+    """Returns its loss on the first rank only in every second step, as manual optimization may."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(False, **kwargs)
@@ -51,16 +51,19 @@ class Quiet(Network):
 
 
 def mean_losses(every: int) -> list[float]:
-    """The watch's mean of the losses, which is the same on every rank, and what it should be."""
+    """The mean of the losses that divergence is judged by, its expected value, and the number of losses in it.
+
+    The mean is the same on every rank.
+    """
     seed_everything(3, verbose=False)
-    network, callback = Quiet(lr=1e-4), HypergradientLR(horizon=20, every=every)
+    network, callback = LossOnFirstRank(lr=1e-4), HypergradientLR(horizon=20, every=every)
     trainer = _trainer(DDPStrategy(), callback, 2)
     trainer.fit(network, loader(40))
     watch = callback.state_dict()["progress"][0]["watch"]
     of_ranks = trainer.strategy.all_gather(torch.tensor(network.losses))
     losses = torch.where(torch.arange(40) % 2 == 1, of_ranks.mean(0), of_ranks[0])  # an epoch has 20 batches
     expected = losses[0].item()
-    for loss in losses[: watch["calm"]].tolist():  # the latest wait for the next measurement
+    for loss in losses[: watch["calm"]].tolist():  # later ones are added at the next measurement
         expected += 0.2 * (loss - expected)
     mean = torch.tensor(watch["mean"])
     assert torch.equal(trainer.strategy.all_gather(mean), torch.stack([mean, mean]))
@@ -68,7 +71,7 @@ def mean_losses(every: int) -> list[float]:
 
 
 def rates(strategy: Strategy, shards: bool, rule: dict[str, Any], **model: Any) -> list[float]:
-    """The learning rate of each of 40 steps, which is the same on every rank."""
+    """The learning rate of each of 40 steps. It is the same on every rank."""
     seed_everything(3, verbose=False)
     network = Network(shards, lr=1e-4, **model)
     trainer = _trainer(strategy, HypergradientLR(**rule), 2)
@@ -77,7 +80,7 @@ def rates(strategy: Strategy, shards: bool, rule: dict[str, Any], **model: Any) 
 
 
 def resumed_rates(folder: Path, rule: dict[str, Any]) -> list[float]:
-    """The last 20 of 40 steps with a sharded model, resumed from a checkpoint in the middle."""
+    """The learning rates of the last 20 of 40 steps, resumed from a checkpoint with a sharded model."""
     for epochs, path in ((1, None), (2, folder / "half.ckpt")):
         seed_everything(3, verbose=False)
         network = Network(True, lr=1e-4)
@@ -86,7 +89,7 @@ def resumed_rates(folder: Path, rule: dict[str, Any]) -> list[float]:
         )
         trainer.fit(network, loader(40), ckpt_path=path)
         trainer.save_checkpoint(folder / "half.ckpt")
-    return _used(trainer, network, 21)[1:]  # one step, with a learning rate of 0, is torch's, to make the state
+    return _used(trainer, network, 21)[1:]  # torch itself makes one step with learning rate 0, to create the state
 
 
 def _trainer(strategy: Strategy, callback: HypergradientLR, epochs: int) -> Trainer:

@@ -1,4 +1,4 @@
-"""A model whose training is interrupted after some steps, and the checkpoint that is saved then."""
+"""A model that interrupts its training after some steps, and a callback that saves a checkpoint then."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from tests.helpers.tiny_models import Classifier
 
-STEPS = {"left": 0}
+STEPS = {"left": 0}  # until the interruption; 0 or below: never. A global, since a rehearsal restores the model.
 ERRORS: dict[str, type[BaseException]] = {
     "ValueError": ValueError,
     "KeyboardInterrupt": KeyboardInterrupt,
@@ -23,7 +23,7 @@ ERRORS: dict[str, type[BaseException]] = {
 
 
 class Interrupted(Classifier):
-    """Ends by an error, Ctrl-C or a signal after some training steps, those of trials included."""
+    """Ends with an error, Ctrl-C or a signal after ``STEPS["left"]`` training steps, steps of trials included."""
 
     def __init__(self, error: str = "ValueError", **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -39,7 +39,7 @@ class Interrupted(Classifier):
 
 
 class OnException(Callback):
-    """As Lightning's ``OnExceptionCheckpoint``, which takes its file away again when the process goes on."""
+    """Like Lightning's ``OnExceptionCheckpoint``, which however deletes its file if the process continues."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder

@@ -1,4 +1,4 @@
-"""Runs with `LRRangeTest` or `LRSearch`, and what they found."""
+"""Short runs with `LRRangeTest` or `LRSearch`, and what they found."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from lightning_lr import LRRangeTest, LRSearch, SearchResult
 from tests.helpers.tiny_models import Classifier, loader, quiet_trainer
 
-NARROW: dict[str, Any] = {"min_lr": 1e-3, "max_lr": 1.0, "budget": 800}
+SHORT_SEARCH: dict[str, Any] = {"min_lr": 1e-3, "max_lr": 1.0, "budget": 800}
 
 
 def fit(model: LightningModule, *callbacks: Callback, data: Any = None, **kwargs: Any) -> Trainer:
@@ -25,21 +25,24 @@ def fit(model: LightningModule, *callbacks: Callback, data: Any = None, **kwargs
 
 
 def found(search: LRSearch | LRRangeTest) -> SearchResult:
+    """The result of a search, which must be there."""
     result = search.result if isinstance(search, LRSearch) else search.result and search.result.search
     assert isinstance(result, SearchResult)
     return result
 
 
 def lrs(trainer: Trainer) -> list[float]:
+    """The learning rate of each parameter group."""
     return [group["lr"] for optimizer in trainer.optimizers for group in optimizer.param_groups]
 
 
 def stream(batches: int = 60) -> Iterator[Any]:
+    """Batches that can be read once."""
     yield from list(loader(batches))
 
 
-class Watch(Callback):
-    """The learning rates that training used."""
+class UsedLRs(Callback):
+    """Keeps the learning rate of each training batch."""
 
     def __init__(self) -> None:
         self.lrs: list[float] = []
@@ -48,8 +51,8 @@ class Watch(Callback):
         self.lrs.append(lrs(trainer)[0])
 
 
-class Counting(Classifier):
-    """The loss is 100 and the number of the batch: what is recorded can be told by hand, and nothing is learned."""
+class LossIsBatchNumber(Classifier):
+    """The loss is 100 + the number of the batch. Nothing is learned, so the recorded losses are known."""
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         zero = sum(parameter.sum() for parameter in self.parameters()) * 0.0

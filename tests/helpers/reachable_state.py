@@ -1,4 +1,4 @@
-"""All that can be reached from some objects, as values that can be compared."""
+"""Everything that can be reached from some objects, as values that can be compared."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def is_function(obj: object) -> bool:
 
 
 def contents(objects: Mapping[str, object]) -> dict[str, object]:
-    """What ``flatten`` found, as values; for an object found before, also the path where."""
+    """What ``flatten`` found, as values. An object that was found before has the path where it was found first."""
     first: dict[int, str] = {}
     return {path: _value(obj, first.setdefault(id(obj), path)) for path, obj in objects.items()}
 
@@ -73,7 +73,7 @@ def _value(obj: object, path: str) -> object:
         local = obj.to_local() if isinstance(obj, DTensor) else obj
         flat = local.detach().cpu().to_dense().contiguous().reshape(-1)
         if flat.is_floating_point():
-            flat = torch.where(flat.isnan(), torch.nan, flat)  # the sign of a NaN is left to the hardware
+            flat = torch.where(flat.isnan(), torch.nan, flat)  # the sign of a NaN depends on the hardware
         bits = flat.view(torch.uint8).numpy().tobytes()
         return path, str(flat), obj.dtype, tuple(obj.shape), obj.requires_grad, bits
     if isinstance(obj, np.ndarray):
@@ -106,7 +106,7 @@ def random_states() -> dict[str, object]:
 
 
 def assert_equal(with_: Mapping[str, object], without: Mapping[str, object]) -> None:
-    """The same paths with the same values; the first differences are shown."""
+    """Raise unless the paths and values are the same, with the first differences."""
     absent = "absent"
     different = [path for path in {**without, **with_} if with_.get(path, absent) != without.get(path, absent)]
     shown = "".join(

@@ -1,4 +1,4 @@
-"""A model that keeps what each optimizer step used, and the run that trains it."""
+"""Models that record the hyperparameters of each optimizer step, and the run that trains them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from torch import Tensor
 from tests.helpers.tiny_models import Classifier, loader, quiet_trainer
 
 
-class Recorded(Classifier):
-    """Keeps the hyperparameters that each optimizer step used, read inside of torch's step."""
+class RecordingClassifier(Classifier):
+    """Records the hyperparameters of each optimizer step in a hook of ``optimizer.step``."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -31,20 +31,20 @@ class Recorded(Classifier):
 
 
 def fit(model: Any, *callbacks: Callback, data: Any = None, ckpt_path: Any = None, **kwargs: Any) -> Trainer:
-    """Forty steps in two epochs, unless told otherwise."""
+    """Train for 40 steps in two epochs, unless ``data`` or ``kwargs`` say otherwise."""
     trainer = quiet_trainer(callbacks=list(callbacks), **kwargs)
     seed_everything(3, verbose=False)
     trainer.fit(model, loader() if data is None else data, ckpt_path=ckpt_path)
     return trainer
 
 
-def first(model: Recorded) -> list[float]:
+def first_group_lrs(model: RecordingClassifier) -> list[float]:
     """The learning rate of the first group at each step."""
     return [rates[0] for rates in model.used]
 
 
 class TwoOptimizers(Classifier):
-    """Both step every batch."""
+    """Manual optimization; both optimizers step in every batch."""
 
     def __init__(self) -> None:
         super().__init__()

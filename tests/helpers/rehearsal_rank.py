@@ -1,4 +1,4 @@
-"""One rank of a distributed run: `test_rehearsal_distributed.py` starts it once for each rank."""
+"""One rank of runs with a rehearsal. `test_rehearsal_distributed.py` starts it once for each rank."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ from torch import Tensor
 from torch.distributed.fsdp import FSDPModule, fully_shard
 
 from lightning_lr import LRSearch
-from tests.helpers.rehearsal_check import Rehearse, Run, check
-from tests.helpers.stateful_model import Busy, val_loader
+from tests.helpers.rehearsal_check import Rehearse, Run, assert_no_trace
+from tests.helpers.stateful_model import StatefulClassifier, val_loader
 
-LOSSES: list[Tensor] = []  # of this rank, where no snapshot reaches
+LOSSES: list[Tensor] = []  # of this rank; a global, since a rehearsal restores the model
 
 
-class KeepsLosses(Busy):
+class KeepsLosses(StatefulClassifier):
     def training_step(self, batch: Any, batch_idx: int) -> Any:
         loss = super().training_step(batch, batch_idx)
         LOSSES.append(loss.detach())
         return loss
 
 
-class Sharded(Busy):
+class Sharded(StatefulClassifier):
     def configure_model(self) -> None:
         assert self.device_mesh is not None
         for module in (self.net[0], self.net[4], self.net):
@@ -40,7 +40,7 @@ class Sharded(Busy):
         return torch.optim.Adam(self.net.parameters(), lr=0.01)
 
 
-class Failing(Busy):
+class Failing(StatefulClassifier):
     def training_step(self, batch: Any, batch_idx: int) -> Any:
         if self.global_rank == 1 and self.count == 5:
             raise ValueError("the user's own error")
@@ -48,7 +48,7 @@ class Failing(Busy):
 
 
 class RehearseSharded(Rehearse):
-    """After a validation FSDP2's parameters are gathered; a rehearsal leaves them sharded, as any step does."""
+    """FSDP2 gathers parameters for validation. A rehearsal leaves them sharded, as each training step does."""
 
     def rehearse(self, trainer: Trainer) -> None:
         for module in trainer.lightning_module.modules():
@@ -58,7 +58,7 @@ class RehearseSharded(Rehearse):
 
 
 def main(case: str, folder: Path, ranks: int) -> None:
-    def ddp(module: Callable[[], Busy] = Busy, accumulate: int = 1, **options: Any) -> Run:
+    def ddp(module: Callable[[], StatefulClassifier] = StatefulClassifier, accumulate: int = 1, **options: Any) -> Run:
         return Run(
             module,
             val=val_loader,
@@ -72,15 +72,15 @@ def main(case: str, folder: Path, ranks: int) -> None:
         )
 
     if case == "fails":
-        check(folder, ddp(Failing))
+        assert_no_trace(folder, ddp(Failing))
     elif case == "search fails":
         trainer, fit = ddp(Failing).build(folder, LRSearch(1e-3, 0.1))
         trainer.fit(**fit)
     elif case == "ddp":
-        check(folder / "ddp", ddp(lambda: Busy("adam", "step")))
-        check(folder / "accumulation", ddp(accumulate=3))
-        check(folder / "buckets", ddp(bucket_cap_mb=0.0001, gradient_as_bucket_view=True))
-        check(folder / "unused", ddp(find_unused_parameters=True))
+        assert_no_trace(folder / "ddp", ddp(lambda: StatefulClassifier("adam", "step")))
+        assert_no_trace(folder / "accumulation", ddp(accumulate=3))
+        assert_no_trace(folder / "buckets", ddp(bucket_cap_mb=0.0001, gradient_as_bucket_view=True))
+        assert_no_trace(folder / "unused", ddp(find_unused_parameters=True))
     elif case == "mean":
         rehearse = Rehearse(lrs=[0.1, 0.2, 0.3])
         trainer, fit = ddp(KeepsLosses).build(folder, rehearse)
@@ -97,7 +97,7 @@ def main(case: str, folder: Path, ranks: int) -> None:
             "devices": ranks,
             "strategy": ModelParallelStrategy(ranks, 1, save_distributed_checkpoint=False),
         }
-        check(folder, sharded, RehearseSharded)
+        assert_no_trace(folder, sharded, RehearseSharded)
 
 
 if __name__ == "__main__":

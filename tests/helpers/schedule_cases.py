@@ -1,4 +1,4 @@
-"""One callback of each kind of schedule, and a checkpoint saved at a given step."""
+"""One callback of each kind of schedule, and a callback that saves a checkpoint at a step."""
 
 from __future__ import annotations
 
@@ -32,6 +32,8 @@ SCHEDULES: dict[str, Callable[[], ScheduledLR]] = {
 
 
 class SaveAt(Callback):
+    """Saves a checkpoint after an optimizer step."""
+
     def __init__(self, step: int, path: Path) -> None:
         self.step, self.path = step, path
 

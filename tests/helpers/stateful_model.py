@@ -1,4 +1,4 @@
-"""A small classifier that changes every kind of state in its training step, and data for it."""
+"""A small classifier whose training step changes every kind of state, and data for it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Slotted:
         self.level = 0
 
 
-class Busy(LightningModule):
+class StatefulClassifier(LightningModule):
     """Dropout, BatchNorm, two parameter groups, metrics, attributes and random generators of many kinds."""
 
     kept: Tensor

@@ -1,4 +1,4 @@
-"""Small modules, data and Trainers that several test files train with."""
+"""A small classifier, data for it, and a quiet Trainer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ CLASSES = 3
 
 
 def loader(batches: int = 20, batch_size: int = 8, seed: int = 0, **kwargs: Any) -> DataLoader[tuple[Tensor, ...]]:
-    """Gaussian clusters, one a class: easy to learn, with some noise from batch to batch."""
+    """Gaussian clusters, one for each class: easy to learn, with noise from batch to batch."""
     generator = torch.Generator().manual_seed(seed)
     y = torch.randint(CLASSES, (batches * batch_size,), generator=generator)
     centres = 2 * torch.randn(CLASSES, 6, generator=torch.Generator().manual_seed(99))
@@ -25,7 +25,7 @@ def loader(batches: int = 20, batch_size: int = 8, seed: int = 0, **kwargs: Any)
 
 
 class Classifier(LightningModule):
-    """Dropout, BatchNorm, a metric, two parameter groups on request."""
+    """With dropout, BatchNorm and a metric; with two parameter groups if ``backbone_ratio`` is given."""
 
     def __init__(
         self,
@@ -68,7 +68,7 @@ class Classifier(LightningModule):
 
 
 def quiet_trainer(**kwargs: Any) -> Trainer:
-    """A Trainer that writes and shows nothing, unless told to."""
+    """A Trainer that writes and shows nothing, unless ``kwargs`` say otherwise."""
     defaults: dict[str, Any] = {
         "accelerator": ACCELERATOR,
         "devices": 1,

@@ -13,7 +13,7 @@ from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor
 
 from lightning_lr import CyclicalLR, ensemble
-from tests.helpers.recorded_steps import Recorded, fit
+from tests.helpers.recorded_steps import RecordingClassifier, fit
 from tests.helpers.tiny_models import Classifier, loader
 
 
@@ -37,7 +37,7 @@ def _steps(paths: list[str]) -> list[int]:
 def test_a_checkpoint_at_the_end_of_each_cycle(tmp_path: Path) -> None:
     cycle = CyclicalLR(0.0, 0.1, 4, 5, snapshot_cycles=True)
     logger = CSVLogger(tmp_path)
-    fit(Recorded(), cycle, logger=logger)
+    fit(RecordingClassifier(), cycle, logger=logger)
     assert _steps(cycle.snapshots) == [9, 18, 27, 36]
     assert [Path(path) for path in cycle.snapshots] == [
         Path(logger.log_dir) / "snapshots" / f"cycle={i}-step={9 * i}.ckpt" for i in (1, 2, 3, 4)
@@ -56,21 +56,21 @@ def test_a_checkpoint_at_the_end_of_each_cycle(tmp_path: Path) -> None:
 )
 def test_where_cycles_end(arguments: dict[str, Any], steps: list[int], tmp_path: Path) -> None:
     cycle = CyclicalLR(0.01, 0.1, **arguments, snapshot_cycles=True)
-    fit(Recorded(), cycle, default_root_dir=tmp_path)
+    fit(RecordingClassifier(), cycle, default_root_dir=tmp_path)
     assert _steps(cycle.snapshots) == steps
 
 
 def test_once_a_cycle_under_accumulation(tmp_path: Path) -> None:
     cycle = CyclicalLR(0.01, 0.1, 2, snapshot_cycles=True)
-    fit(Recorded(), cycle, default_root_dir=tmp_path, accumulate_grad_batches=4)
+    fit(RecordingClassifier(), cycle, default_root_dir=tmp_path, accumulate_grad_batches=4)
     assert _steps(cycle.snapshots) == [4, 8]
 
 
 def test_a_run_resumed_from_a_snapshot_saves_the_next_ones(tmp_path: Path) -> None:
     first = CyclicalLR(0.01, 0.1, 5, snapshot_cycles=True)
-    fit(Recorded(), first, default_root_dir=tmp_path / "first")
+    fit(RecordingClassifier(), first, default_root_dir=tmp_path / "first")
     again = CyclicalLR(0.01, 0.1, 5, snapshot_cycles=True)
-    fit(Recorded(), again, default_root_dir=tmp_path / "again", ckpt_path=first.snapshots[1])
+    fit(RecordingClassifier(), again, default_root_dir=tmp_path / "again", ckpt_path=first.snapshots[1])
     assert again.snapshots[:2] == first.snapshots[:2]
     assert _steps(again.snapshots) == [10, 20, 30, 40]
     assert "again" in again.snapshots[2]
