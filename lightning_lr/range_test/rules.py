@@ -16,7 +16,7 @@ from lightning_lr.range_test.rule_input import RuleInput, first_index
 # `dual`: all chosen on the 24 recorded settings. Its mean regret there changes little around these values.
 FALLEN_SHARE = 0.9  # share of the fall D after which the curve has come down
 FALLEN_WEIGHT, EDGE_WEIGHT = 0.3, 0.7  # exponents in the geometric mean of the two learning rates
-LAG = 4  # points: the loss shows a learning rate late, so the rule goes back from where it looks
+LAG = 4  # points that the rule goes back from each index: the loss shows a learning rate late
 FLAT_NOISE = 2  # standard errors: a smaller fall is taken for noise, the curve for flat
 RISEN_NOISE = 6  # standard errors above L0 at which a flat curve has diverged
 FLAT_DIVISOR = 3  # a flat curve shows only where training diverges: stay this factor below
@@ -92,10 +92,10 @@ def valley(curve: RuleInput) -> RuleResult:
 
 
 def slide(curve: RuleInput) -> RuleResult:
-    """The last learning rate before the minimum at which s falls, by log λ, at least a tenth as fast as at most."""
+    """The last learning rate before the minimum with a slope ``ds / d log λ`` of at least a tenth of the steepest."""
     slope = curve.slope()[: curve.best + 1]
     steep = np.flatnonzero(slope <= SLIDE_SHARE * min(slope.min(), 0.0))
-    return RuleResult(curve.lr_at(int(steep[-1]) if len(steep) else curve.best))  # the best is 0 if s only rises
+    return RuleResult(curve.lr_at(int(steep[-1]) if len(steep) else curve.best))  # none if s only rises: best is 0
 
 
 def steepest(curve: RuleInput) -> RuleResult:

@@ -1,4 +1,4 @@
-"""`LRCurve` against naive smoothing, its files, and the rule that ends a sweep."""
+"""`LRCurve`, the smoother against its formula in loops, and when a sweep ends early."""
 
 from __future__ import annotations
 
@@ -52,9 +52,24 @@ def test_files_give_the_same_curve_again(kind: str, tmp_path: Path) -> None:
     assert (again.monitor, again.mode) == ("val_acc", "max")
 
 
-def test_json_is_of_the_standard(tmp_path: Path) -> None:
+def test_json_has_no_nan(tmp_path: Path) -> None:
     LRCurve(LRS, np.full(100, np.nan)).to_json(tmp_path / "curve.json")
     assert "NaN" not in (tmp_path / "curve.json").read_text()
+
+
+def test_lists_will_do() -> None:
+    curve = LRCurve(LRS.tolist(), LRS.tolist())
+    assert isinstance(curve.lrs, np.ndarray)
+    assert curve.losses.tolist() == LRS.tolist()
+
+
+def test_the_width_of_the_smoother_is_a_share_of_the_points() -> None:
+    spike = np.zeros(101)
+    spike[50] = 1.0
+    for share in (0.03, 0.1):
+        smoothed = smooth(spike, share)
+        deviation = math.sqrt(float(np.sum(smoothed * (np.arange(101) - 50.0) ** 2)))
+        assert deviation == pytest.approx(share * 101, rel=0.02)  # a little less, by the cut at 3σ
 
 
 def test_cost_is_what_rules_minimise() -> None:

@@ -1,4 +1,4 @@
-"""Figures: what they mark and where."""
+"""The figure of a range test: what it marks and where."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_a_diverged_tail_does_not_flatten_the_curve() -> None:
 
 
 @pytest.mark.parametrize("case", ["nan", "flat", "accuracy"])
-def test_draws_what_hurts(case: str, tmp_path: Path) -> None:
+def test_draws_difficult_curves(case: str, tmp_path: Path) -> None:
     curve = {
         "nan": _curve(losses=np.where(LRS > 1, np.nan, LOSSES)),
         "flat": _curve(losses=np.full(100, 2.0)),

@@ -1,9 +1,10 @@
-"""The rules: `dual` against the formula written out, on recorded sweeps, and on curves that hurt."""
+"""The rules: `dual` against its formula in loops, on recorded sweeps, and all rules on difficult curves."""
 
 from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -124,13 +125,13 @@ def test_scaled_losses_do_not_matter(rule: Rule) -> None:
 
 
 @pytest.mark.parametrize("rule", RULES)
-def test_accuracy_is_read_upside_down(rule: Rule) -> None:
+def test_the_negative_of_a_loss_with_mode_max_gives_the_same(rule: Rule) -> None:
     loss = suggest(LRCurve(LRS, _valley() - 5), rule)
     accuracy = suggest(LRCurve(LRS, 5 - _valley(), "val_acc", "max"), rule)
     assert (accuracy.lr, accuracy.max_lr) == (loss.lr, loss.max_lr)
 
 
-# where each rule belongs on a curve that falls around 1/30, bottoms near 0.3 and diverges at 1
+# the curve falls most at 1/30, has its minimum near 0.3 and diverges at 1
 @pytest.mark.parametrize(
     ("rule", "low", "high"),
     [
@@ -152,6 +153,10 @@ def test_staircase_and_shortest_curve() -> None:
     for rule in RULES:
         assert 1e-3 < suggest(LRCurve(stairs, losses), rule).lr < 1
         assert np.isfinite(suggest(LRCurve(LRS[::20], _valley()[::20]), rule).lr)
+
+
+def test_every_rule_has_a_name_in_the_type_of_the_argument() -> None:
+    assert get_args(Rule) == tuple(RULES)
 
 
 def test_bad_input() -> None:

@@ -1,4 +1,4 @@
-"""The laws of a search from coarse to fine, whatever the trials give."""
+"""What holds for every search, whatever the trials give, and how trials are judged."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lightning_lr.search.bracket import Bracket
-from lightning_lr.search.leaderboard import leaderboard
+from lightning_lr.search.leaderboard import leaderboard, leaderboard_rows
 from lightning_lr.search.trial import Trial
 from lightning_lr.search.verdicts import MEANINGS, diverges, is_behind, score, verdict
 
@@ -45,7 +45,7 @@ def values_of(bracket: Bracket, trial: Trial, every: int, curve: Curve) -> list[
 
 
 def search(bracket: Bracket, curve: Curve, every: int = 1) -> list[Trial]:
-    """Run it to its end, one trial after the other; the trials."""
+    """Run a search to its end, one trial after the other. Returns the trials."""
     told = []
     while trials := bracket.ask():
         for trial in trials:
@@ -114,7 +114,7 @@ def test_laws(setting: tuple[dict[str, Any], Curve], random: Any) -> None:
 
 
 def ask(bracket: Bracket) -> list[Trial]:
-    """What can be run, none if all have diverged."""
+    """The trials that can be run, none if all have diverged."""
     try:
         return bracket.ask()
     except ValueError:
@@ -162,7 +162,7 @@ def test_the_rungs_of_the_default() -> None:
     assert bracket.best.lr == pytest.approx(1e-3)
 
 
-def test_what_early_ends_save_goes_to_the_rungs_behind() -> None:
+def test_steps_that_early_ends_save_go_to_the_later_rungs() -> None:
     patient, hasty = Bracket(1e-4, 10.0, budget=1500), Bracket(1e-4, 10.0, budget=1500)
     slow = search(patient, lambda lr, i: 1.0)  # noqa: ARG005
     fast = search(hasty, valley(1e-3, diverges_at=0.01))
@@ -170,7 +170,7 @@ def test_what_early_ends_save_goes_to_the_rungs_behind() -> None:
     assert min(t.steps for t in fast if t.rung > 0) > (1500 - 11 * 50) // 6
 
 
-def test_a_small_budget_leaves_the_four_out() -> None:
+def test_a_small_budget_leaves_the_second_rung_out() -> None:
     bracket = Bracket(1e-3, 1e-1, budget=7 * 50)
     trials = search(bracket, valley(1e-2))
     assert [(t.rung, t.steps) for t in trials] == [(0, 50)] * 5 + [(1, 50)] * 2
@@ -254,6 +254,15 @@ def test_telling_what_was_not_asked() -> None:
     for wrong in (trial, Trial(0.5, 0, 50)):
         with pytest.raises(ValueError, match="must be one that ask"):
             bracket.tell(wrong, [1.0] * 50)
+
+
+def test_leaderboard_has_one_text_a_column() -> None:
+    bracket = Bracket(1e-3, 1.0)
+    search(bracket, valley(0.02, diverges_at=0.5))
+    heads, best, *_, worst = leaderboard_rows(leaderboard(bracket))
+    assert heads == ["lr", "verdict", "score", "rung", "steps", "why"]
+    assert best[:2] + best[3:] == ["0.0178", "good", "3", "200", "the best of the last rung, after 200 steps"]
+    assert worst == ["1", "very high", "", "1", "2", "not finite after 2 of 50 steps"]
 
 
 def test_score_is_the_mean_of_the_last_third() -> None:
