@@ -1,7 +1,7 @@
 """The rules that read a learning rate off the curve of a range test.
 
-To add a rule: write a function ``RuleInput -> RuleResult``, name it in `Rule` and in `RULES` at the end of this file.
-The figure, the arguments of the callbacks and the benchmark take it from there.
+To add a rule: write a function ``RuleInput -> RuleResult``, name it in `Rule` and in `RULES` at the end of this file,
+and describe it in `suggest`. The figure, the argument ``rule`` of `LRRangeTest` and the benchmark take it from there.
 """
 
 from __future__ import annotations
@@ -49,8 +49,9 @@ class RuleResult(NamedTuple):
 def dual(curve: RuleInput) -> RuleResult:
     """``λ(i1 - 4)^0.3 λ(i2 - 4)^0.7 / k``: between the end of the fall i1 and the edge of divergence i2.
 
-    i1 is the first index with ``s <= L0 - 0.9 D``. If nothing was learned, ``D <= 2 se``, the result is
-    ``λ(i2 - 4) / (3 k)`` with i2 the first index with ``s >= L0 + 6 se``. Where there is no i2, it is the last index.
+    i1 is the first index with ``s <= L0 - 0.9 D``, i2 the first from m on with ``s >= s[m] + 0.5 D``. If nothing was
+    learned, ``D <= 2 se``, the result is ``λ(i2 - 4) / (3 k)`` with i2 the first index with ``s >= L0 + 6 se``. If no
+    index fulfils its condition, i2 is the last one.
     """
     last = len(curve.lrs) - 1
     if curve.fall > FLAT_NOISE * curve.noise:
