@@ -145,10 +145,12 @@ def test_only_the_rehearsal_replaces_parts_of_the_trainer() -> None:
 def test_what_is_imported_is_declared_and_what_is_declared_is_imported() -> None:
     """The extras for examples, benchmarks and development are not the package's."""
     imported = {name.split(".")[0] for path in FILES for name in imports_of(path, within_functions=True)}
-    distributions = {"pyyaml" if name == "yaml" else name for name in imported}
+    distributions = {
+        "pyyaml" if name == "yaml" else name.replace("_", "-") for name in imported - sys.stdlib_module_names
+    }
     declared = {
         re.match(r"[\w-]+", requirement)[0]  # type: ignore[index]
         for requirement in importlib.metadata.requires("lightning_lr") or []
         if not re.search(r"extra == .(examples|benchmarks|dev)", requirement)
     }
-    assert distributions - {"lightning_lr", *sys.stdlib_module_names} == declared
+    assert distributions - {"lightning-lr"} == declared
