@@ -3,7 +3,7 @@
     python -m benchmarks.hypergradient_cost
     python -m benchmarks.hypergradient_cost --device cuda
 
-Time: `Adaptation.before_step` with a measurement, divided by a step of the optimizer (foreach). Both alternate, for
+Time: `LRController.before_step` with a measurement, divided by a step of the optimizer (foreach). Both alternate, for
 models of 1 M to 100 M parameters in layers of a million. Memory: the tensors that the adaptation holds between two
 steps, in copies of the parameters.
 """
@@ -19,7 +19,7 @@ from functools import partial
 
 import torch
 
-from lightning_lr.adaptation.controller import Adaptation
+from lightning_lr.adaptation.controller import LRController
 from lightning_lr.adaptation.rules import LongHorizon, Multiplicative, Rule
 
 MILLION = 1_000_000
@@ -41,22 +41,22 @@ def _optimizer(name: str, millions: int, device: str) -> torch.optim.Optimizer:
     return optimizer
 
 
-def _adaptation(optimizer: torch.optim.Optimizer, rule: str) -> Adaptation:
+def _controller(optimizer: torch.optim.Optimizer, rule: str) -> LRController:
     make, horizon = RULES[rule]
-    return Adaptation(optimizer, make, horizon, every=1)
+    return LRController(optimizer, make, horizon, every=1)
 
 
 def _ratios(name: str, rule: str, millions: int, repeats: int, device: str) -> tuple[list[float], float]:
     optimizer = _optimizer(name, millions, device)
-    adaptation = _adaptation(optimizer, rule)
+    controller = _controller(optimizer, rule)
     ratios, steps = [], []
     for i in range(repeats + 2):
         start = _now(device)
-        adaptation.before_step()
+        controller.before_step()
         middle = _now(device)
         optimizer.step()
         end = _now(device)
-        adaptation.after_step()
+        controller.after_step()
         _new_gradients(optimizer)
         if i > 1:
             ratios.append((middle - start) / (end - middle))
@@ -76,11 +76,11 @@ def _held(name: str, rule: str, millions: int, device: str) -> float:
     optimizer = _optimizer(name, millions, device)
     optimizer.step()
     before = _bytes_of_tensors()
-    adaptation = _adaptation(optimizer, rule)
+    controller = _controller(optimizer, rule)
     for _ in range(3):
-        adaptation.before_step()
+        controller.before_step()
         optimizer.step()
-        adaptation.after_step()
+        controller.after_step()
         _new_gradients(optimizer)
     return (_bytes_of_tensors() - before) / (4 * MILLION * millions)
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from lightning_lr import CyclicalLR, HypergradientLR, LRRangeTest
-from lightning_lr.adaptation.async_reads import LateValues
+from lightning_lr.adaptation.async_reads import AsyncReads
 from lightning_lr.trainer import step_loss
 from tests.helpers.hypergradient_cases import RULES, first_group_state
 from tests.helpers.recorded_steps import RecordingClassifier, fit
@@ -96,7 +96,7 @@ def test_no_step_waits_for_the_device(rule: str, name: str, tmp_path: Any) -> No
 
 
 def test_late_values_are_those_of_their_step() -> None:
-    late = LateValues()
+    late: AsyncReads[int] = AsyncReads()
     large = torch.randn(4096, 4096, device="cuda")
     for i in range(5):
         large = large @ large / 64  # keeps the device busy

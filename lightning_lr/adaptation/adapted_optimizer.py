@@ -1,207 +1,268 @@
-"""An optimizer whose learning rates adapt, in time: what is measured at one step is known after the next."""
+"""An optimizer whose learning rates adapt: the controller, with the loss, the delay of one step, and the guard."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from dataclasses import asdict
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from lightning_lr.adaptation.async_reads import LateValues
-from lightning_lr.adaptation.controller import Adaptation
-from lightning_lr.adaptation.divergence import DivergenceWatch
-from lightning_lr.adaptation.scaled_group import Unit
+from lightning_lr.adaptation import constants
+from lightning_lr.adaptation.async_reads import AsyncReads, sum_over_processes
+from lightning_lr.adaptation.controller import LRController, Measurement
+from lightning_lr.adaptation.divergence import DivergenceDetector
+from lightning_lr.adaptation.optimizer_scales import UsedLR
+from lightning_lr.adaptation.scaled_group import ScaledGroup
 from lightning_lr.optimizers.param_groups import group_names
 from lightning_lr.optimizers.step_counter import StepCounter
 
-_MOST_RETURNS = 3
-_ABOUT_RIGHT = 0.3  # the mean cosine of an epoch, beside the root of the mean square
+
+class _Sent(NamedTuple):
+    """What belongs to a row of numbers: the losses of so many batches, their counts, and the sums of a measurement."""
+
+    measurement: Measurement
+    batches: int
+
+
+class _Cosines(NamedTuple):
+    """The cosines of one scaled group in an epoch."""
+
+    number: int = 0
+    total: float = 0.0
+    total_of_squares: float = 0.0
+
+    def add(self, cosine: float) -> _Cosines:
+        return _Cosines(self.number + 1, self.total + cosine, self.total_of_squares + cosine**2)
 
 
 class AdaptedOptimizer:
-    """Brings an adaptation together with the loss, the watch for divergence, and the delay of a step.
+    """Runs the controller of one optimizer in training.
+
+    What is measured before one step is read after the next one, so that no step waits for the device.
 
     Args:
         name: of the optimizer, in logs and messages.
-        adaptation: of its learning rates.
-        reduce: sums a tensor over all processes.
-        warn: told what has happened, in a sentence.
-        mend: called after training was taken back, to mend what the optimizer does not hold.
-        watches: whether the rule is told of the loss.
-        guards: whether to go back when training has diverged.
-        has_scaler: whether a GradScaler leaves out steps that are not finite, so that such a loss does no harm.
+        controller: of its learning rates.
+        warn: shows a warning.
+        after_return: called when the parameters were set back to the anchor, to reset what the optimizer does not hold.
+        guard: whether to return to the anchor, if there is one, when training has diverged.
+        has_grad_scaler: whether a GradScaler skips steps whose gradients are not finite; then such a loss does no harm.
     """
 
     def __init__(
         self,
         name: str,
-        adaptation: Adaptation,
+        controller: LRController,
         *,
-        reduce: Callable[[Tensor], Tensor],
         warn: Callable[[str], None],
-        mend: Callable[[], None],
-        watches: bool,
-        guards: bool,
-        has_scaler: bool = False,
+        after_return: Callable[[], None],
+        guard: bool,
+        has_grad_scaler: bool = False,
     ) -> None:
-        self.adaptation = adaptation
-        self.name, self._reduce, self._warn, self._mend = name, reduce, warn, mend
-        self._watches, self._guards, self._has_scaler = watches, guards, has_scaler
-        self._late = LateValues()
-        self._watch = DivergenceWatch()
+        self.name, self.controller, self.optimizer = name, controller, controller.optimizer
+        self._warn, self._after_return = warn, after_return
+        self._uses_loss = controller.adapts_by_anchor
+        self._guards = guard and controller.adapts_by_anchor
+        self._has_grad_scaler = has_grad_scaler
+        self._measured: list[tuple[Tensor, Measurement]] = []  # in the current batch, whose loss is not known yet
+        self._reads: AsyncReads[_Sent] = AsyncReads()
+        self._detector = DivergenceDetector()
         self._losses: list[Tensor | None] = []  # of the batches since the last measurement, on the device
-        self._cosines: dict[str, tuple[int, float, float]] = {}  # of this epoch: how many, their sum, that of squares
-        self._counter = StepCounter(adaptation.optimizer, self._after_step, run_first=True)
-        self._seen = 0  # of its steps
-        self._unknown = 0  # measurements that were not finite, until this epoch
+        self._cosines: dict[str, _Cosines] = {}  # of this epoch
+        self._counter = StepCounter(self.optimizer, self._after_step, run_first=True)
+        self._steps_at_batch_end = 0
+        self._not_finite_at_epoch_end = 0
+
+    def before_step(self, loss_scale: Tensor | None) -> None:
+        """To be called before each step of the optimizer, when the gradients are there: see `LRController`."""
+        measured = self.controller.before_step(loss_scale)
+        if measured is not None:
+            self._measured.append(measured)
+
+    def watch(self, schedulers: Iterable[Any]) -> bool:
+        """Let the schedulers of this optimizer step on scheduled learning rates. False if it has another one."""
+        for scheduler in schedulers:
+            if getattr(scheduler, "optimizer", None) is self.optimizer:
+                self.controller.scales.lrs.watch(scheduler)
+        return not self.controller.scales.lrs.has_unwatched_scheduler()
+
+    def take_lrs(self, *, are_scaled: bool) -> None:
+        """Take learning rates that others have set for the coming step: see `ScaledLRs.take`."""
+        self.controller.scales.lrs.take(are_scaled)
+        self.controller.write()
 
     def has_stepped(self) -> bool:
-        """Whether the optimizer has been about to step since the last `batch_end`, whatever came of it."""
-        return self.adaptation.steps != self._seen
+        """Whether the optimizer has begun a step since the last `batch_end`."""
+        return self.controller.steps != self._steps_at_batch_end
 
     def batch_end(self, loss: Tensor | None) -> None:
-        """To be called after each batch in which the optimizer has stepped.
+        """To be called after each batch in which the optimizer has begun a step.
 
         Args:
             loss: of the step, a scalar on the device; None if there is none.
         """
-        self._seen = self.adaptation.steps
-        if self._watches:
+        self._steps_at_batch_end = self.controller.steps
+        if self._uses_loss:
             self._losses.append(loss)
-        known = self._late.take()  # of the batches before
-        for measured, beside in self.adaptation.measured():
-            self._put(measured, beside)
-        for values, beside in known:
-            losses, sums = self._split(values, beside["batches"], beside["steps"])
-            sign = self._sign_of_divergence(losses, sums)
-            self.adaptation.holds_mean = self._guards and self._watch.is_far
+        known = self._reads.take()  # of earlier batches
+        for sums, measurement in self._measured:
+            self._send(sums, measurement)
+        self._measured.clear()
+        for values, sent in known:
+            losses, row = self._split(values, sent)
+            sign = self._sign_of_divergence(losses, row)
+            self.controller.keeps_anchor = self._guards and self._detector.is_far_above
             if sign is not None:
-                self._go_back(rate_is_to_blame=math.isfinite(sign))  # else one bad batch may be
+                # a value that is not finite may come of one bad batch, at any learning rate
+                self._return_to_anchor(lr_is_cause=math.isfinite(sign))
                 return
-            trend = "level" if all(loss is None for loss in losses) else self._watch.trend
-            news = self.adaptation.decide(sums, beside, trend)
-            for (name, unit), is_new in zip(self.units(), news, strict=False):
-                if is_new:
-                    self._note(name, unit.alignment.cosine)
-        self.adaptation.settle()  # what a schedule says of the coming step, scaled
+            trend = "flat" if all(loss is None for loss in losses) else self._detector.trend
+            is_new = self.controller.decide(row, sent.measurement, trend)
+            for (name, group), has_alignment in zip(self.named_groups(), is_new, strict=False):
+                if has_alignment:
+                    self._cosines[name] = self._cosines.get(name, _Cosines()).add(group.alignment.cosine)
+        self.controller.sync_scales()
 
-    def units(self) -> Iterator[tuple[str, Unit]]:
-        """The units of the adaptation, with their names in logs."""
-        units = self.adaptation.units
-        names = group_names(self.adaptation.optimizer)
-        for unit, name in zip(units, names, strict=False):
-            yield (self.name if len(units) == 1 else f"{self.name}/{name}"), unit
+    def named_groups(self) -> Iterator[tuple[str, ScaledGroup]]:
+        """The scaled groups, with their names in logs."""
+        groups = self.controller.groups
+        names = [self.name] if len(groups) == 1 else [f"{self.name}/{n}" for n in group_names(self.optimizer)]
+        return zip(names, groups, strict=False)
 
     def summary(self) -> str:
-        """Where the learning rates have come to, in a sentence."""
-        places = [
-            f"{rate:.3g} for {name} (scale {unit.rule.scale:.3g}, {unit.rule.turns} turns)"
-            for (name, unit), rate in zip(self.units(), self.adaptation.last_rates(), strict=False)
+        """The learning rates that were reached, in a sentence."""
+        reached = [
+            f"{lr:.3g} for {name} (scale {group.scale:.3g}, {group.rule.sign_changes} sign changes)"
+            for (name, group), lr in zip(self.named_groups(), self.controller.scales.last_lrs(), strict=False)
         ]
-        return f"the learning rate has come to {', '.join(places)}."
+        return f"the learning rate has come to {', '.join(reached)}."
 
     def verdicts(self) -> Iterator[str]:
-        """What the cosines since the last time say of the learning rates, in a sentence for each unit."""
-        for name, (count, total, squares) in self._cosines.items():
-            mean, rms = total / count, math.sqrt(squares / count)
-            word = "about right" if abs(mean) <= _ABOUT_RIGHT * rms else "too low" if mean > 0 else "too high"
+        """What the cosines since the last call say of the learning rates, in a sentence for each scaled group."""
+        for name, (number, total, total_of_squares) in self._cosines.items():
+            mean, rms = total / number, math.sqrt(total_of_squares / number)
+            is_balanced = abs(mean) <= constants.BALANCED_SHARE * rms
+            word = "about right" if is_balanced else "too low" if mean > 0 else "too high"
             alignment = f"alignment: mean {mean:+.3f}, root mean square {rms:.3f}"
             yield f"the learning rate of {name} was {word} in this epoch ({alignment})."
-        if not self._cosines and self.adaptation.unknown > self._unknown:
+        if not self._cosines and self.controller.not_finite > self._not_finite_at_epoch_end:
             yield (
-                f"no gradient of {self.name} was finite in this epoch: the learning rate is too high, or look for"
-                " values that are not finite."
+                f"no gradient of {self.name} was finite in this epoch: lower the learning rate, or look for values that"
+                " are not finite."
             )
-        self._unknown = self.adaptation.unknown
+        self._not_finite_at_epoch_end = self.controller.not_finite
         self._cosines.clear()
 
     def restart(self) -> None:
-        """Begin anew, with a scale of 1, from the learning rates that are set."""
-        self._forget()
-        self._watch = DivergenceWatch()
-        self.adaptation.restart()
+        """Begin again with a scale of 1, from the learning rates that are set now."""
+        self._drop_measurements()
+        self._detector = DivergenceDetector()
+        self.controller.restart()
 
-    def let_go(self) -> None:
-        """Leave the optimizer alone."""
+    def detach(self) -> None:
+        """Remove all hooks from the optimizer and its schedulers."""
         self._counter.remove()
-        self.adaptation.rates.let_go()
+        self.controller.scales.lrs.detach()
 
     def state(self, with_vectors: bool) -> dict[str, Any]:
         """For a checkpoint, in plain numbers, lists and tensors."""
         return {
-            "adaptation": self.adaptation.state(with_vectors),
-            "watch": asdict(self._watch),
-            "late": self._late.state(),
+            "adaptation": self.controller.state(with_vectors),
+            "watch": self._detector.state(),
+            "late": [[values, _saved(sent)] for values, sent in self._reads.state()],
             "losses": [None if loss is None else float(loss) for loss in self._losses],
         }
 
-    def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` gave, behind the checkpoint that it was in."""
-        self.adaptation.load_state(state["adaptation"])
-        self._watch = DivergenceWatch(**state["watch"])
-        self.adaptation.holds_mean = self._guards and self._watch.is_far
-        self._late.load_state(state["late"])
+    def resume(self, state: dict[str, Any], *, is_new_fit: bool, is_same_rule: bool) -> None:
+        """Continue from what `state` gave.
+
+        Args:
+            state: of an earlier run.
+            is_new_fit: the optimizers and schedulers are new, so only what was learned of learning rates is taken.
+            is_same_rule: false if the rule or the division into groups is another, so only what the scheduled learning
+                rates were is taken.
+        """
+        if is_new_fit:
+            self.controller.load_groups(state["adaptation"])
+        elif is_same_rule:
+            self._load_state(state)
+        else:
+            self.controller.scales.load_scheduled_lrs(state["adaptation"])
+
+    def _load_state(self, state: dict[str, Any]) -> None:
+        self.controller.load_state(state["adaptation"])
+        self._detector.load_state(state["watch"])
+        self.controller.keeps_anchor = self._guards and self._detector.is_far_above
+        self._reads.load_state([(values, _loaded(saved)) for values, saved in state["late"]])
         self._losses = [None if loss is None else torch.tensor(loss) for loss in state["losses"]]
 
     def _after_step(self, count: int) -> None:
-        if count > self.adaptation.steps:
+        if count > self.controller.steps:
             raise RuntimeError(
-                f"HypergradientLR did not hear of a step of {self.name} before it was made: step the optimizers that"
-                " self.optimizers() gives, not torch's own behind them."
+                f"HypergradientLR was not told of a step of {self.name} before it was made: step the optimizers that"
+                " self.optimizers() returns, not the torch optimizers themselves."
             )
-        self.adaptation.after_step()
+        self.controller.after_step()
 
-    def _forget(self) -> None:
-        """What was measured on the way that is left; a loss that is not finite would count twice."""
-        self._late.clear()
+    def _drop_measurements(self) -> None:
+        """Drop what was measured before a restart or a return; a loss that is not finite would count twice."""
+        self._measured.clear()
+        self._reads.clear()
         self._losses.clear()
 
-    def _note(self, name: str, cosine: float) -> None:
-        count, total, squares = self._cosines.get(name, (0, 0.0, 0.0))
-        self._cosines[name] = count + 1, total + cosine, squares + cosine**2
-
-    def _put(self, sums: Tensor, beside: dict[str, Any]) -> None:
-        """Hand in what was measured, with the losses since the last time."""
+    def _send(self, sums: Tensor, measurement: Measurement) -> None:
+        """Sum over processes, with the losses since the last measurement, and read later."""
         zero, one = sums.new_zeros(1), sums.new_ones(1)
         losses = [zero if loss is None else loss.to(sums).reshape(1) for loss in self._losses]
         counts = [zero if loss is None else one for loss in self._losses]
-        beside["batches"] = len(losses)
         self._losses.clear()
-        self._late.put(self._reduce(torch.cat([*losses, *counts, sums])), beside)
+        row = sum_over_processes(torch.cat([*losses, *counts, sums]))
+        self._reads.put(row, _Sent(measurement, len(losses)))
 
-    def _split(self, values: list[float], batches: int, steps: int) -> tuple[list[float | None], list[float]]:
-        """The loss of each step, a mean over the processes that have one, None if it is unknown, and the sums."""
-        totals, counts, sums = values[:batches], values[batches : 2 * batches], values[2 * batches :]
+    def _split(self, values: list[float], sent: _Sent) -> tuple[list[float | None], list[float]]:
+        """The loss of each step, and the sums. A loss is the mean of the processes that have one; None if none has."""
+        n = sent.batches
+        totals, counts, sums = values[:n], values[n : 2 * n], values[2 * n :]
         losses = [total / count if count > 0 else None for total, count in zip(totals, counts, strict=True)]
-        losses += [None] * (steps - batches)  # where there are several steps in a batch
-        if self._has_scaler:  # it leaves these steps out
+        losses += [None] * (sent.measurement.steps - n)  # a batch may have several steps
+        if self._has_grad_scaler:
             losses = [None if loss is None or not math.isfinite(loss) else loss for loss in losses]
         return losses, sums
 
     def _sign_of_divergence(self, losses: list[float | None], sums: list[float]) -> float | None:
-        """The loss that shows it, or the movement if the parameters are lost; None if all is well, or nobody asks."""
+        """The loss that shows it, or ``‖d‖²`` if that is not finite; None if training has not diverged."""
         for loss in losses:
-            if self._watch.has_diverged(loss) and self._guards:
+            if self._detector.has_diverged(loss) and self._guards:
                 return loss
-        lost = (moved for moved in sums[2::4] if not math.isfinite(moved))
-        return next(lost, None) if self._guards else None
+        if not self._guards:
+            return None
+        return next((square for square in sums[2::4] if not math.isfinite(square)), None)
 
-    def _go_back(self, *, rate_is_to_blame: bool) -> None:
-        if self._watch.returns == _MOST_RETURNS:
+    def _return_to_anchor(self, *, lr_is_cause: bool) -> None:
+        if self._detector.returns == constants.MAX_RETURNS:
             raise RuntimeError(
-                f"HypergradientLR has taken training with {self.name} back to good weights {_MOST_RETURNS} times in a"
-                " row, and it diverges again even with small steps: look for values in the data or the loss that are"
-                " not finite, or set guard=False to train on."
+                f"HypergradientLR has taken training with {self.name} back to good weights {constants.MAX_RETURNS}"
+                " times in a row, and it diverges again even with small steps: look for values in the data or the loss"
+                " that are not finite, or set guard=False to train on."
             )
-        if self._watch.returns == 0:
+        if self._detector.returns == 0:
             self._warn(
-                f"HypergradientLR: training with {self.name} has diverged. It goes on from the mean of the last good"
-                " weights, with 0.3 of the learning rate."
+                f"HypergradientLR: training with {self.name} has diverged. It continues from the mean of the last good"
+                f" weights, with {constants.SCALE_AFTER_DIVERGENCE} of the learning rate."
             )
-        self._watch.taken_back()
-        self._forget()
-        self.adaptation.go_back(rate_is_to_blame=rate_is_to_blame)
-        self._mend()
+        self._detector = self._detector.after_return()
+        self._drop_measurements()
+        self.controller.return_to_anchor(lr_is_cause=lr_is_cause)
+        self._after_return()
+
+
+def _saved(sent: _Sent) -> dict[str, Any]:
+    used = [tuple(each) for each in sent.measurement.used]
+    return {"used": used, "steps": sent.measurement.steps, "batches": sent.batches}
+
+
+def _loaded(saved: dict[str, Any]) -> _Sent:
+    used = [UsedLR(*each) for each in saved["used"]]
+    return _Sent(Measurement(used, saved["steps"]), saved["batches"])

@@ -1,228 +1,233 @@
-"""The adaptation of one optimizer's learning rates: what is measured before its steps, and what follows from it."""
+"""Measures before the steps of one optimizer, and adapts its learning rates."""
 
 from __future__ import annotations
 
 import math
-from collections import deque
-from collections.abc import Callable, Iterator
-from typing import Any, Literal
+from collections.abc import Callable
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from lightning_lr.adaptation.alignment import alignment_sums
-from lightning_lr.adaptation.displacement import FromMean, Movement
+from lightning_lr.adaptation import constants
+from lightning_lr.adaptation.displacement import AnchorDisplacement, Displacement, alignment_sums
 from lightning_lr.adaptation.first_step import shorten_first_step
-from lightning_lr.adaptation.flat_params import pieces
-from lightning_lr.adaptation.last_step import LastStep
+from lightning_lr.adaptation.last_step import LastStepDisplacement
+from lightning_lr.adaptation.optimizer_scales import OptimizerScales, UsedLR, is_on_device
 from lightning_lr.adaptation.reset import OptimizerReset
 from lightning_lr.adaptation.rules import Alignment, Rule, Trend
-from lightning_lr.adaptation.scaled_group import Unit
-from lightning_lr.optimizers.scaled_lrs import ScaledRates
+from lightning_lr.adaptation.scaled_group import ScaledGroup
 
 Every = int | Literal["auto"]
 
-_SETTLED_TURNS = 8
-_SPARSE_STEPS = 5
-_FALLEN = 0.3  # of the highest learning rate since the mean was begun, which then is of another time
-_GROWTH = 0.1 + 1e-9  # of the log of a learning rate: as of the rule, but for rounding
-_MOST_VOID_STEPS = 10  # that lead nowhere, before the first one that does not
-
-_TOO_SHORT = Alignment(1.0, 1.0, 1.0)  # of steps so short that the parameters stay as they are
+_STRAIGHT = Alignment(1.0, 1.0, 1.0)  # cosine 1
 
 
-class Adaptation:
+class Measurement(NamedTuple):
+    """What belongs to the sums that were measured before a step.
+
+    Attributes:
+        used: learning rate and scale of each scaled group in the step before; the learning rate is 0 if it is a tensor.
+        steps: since the last measurement.
+    """
+
+    used: list[UsedLR]
+    steps: int
+
+
+class LRController:
     """Adapts the learning rates of one optimizer.
 
-    Around each of its steps: `before_step`, with the gradients there; `after_step`; and, once the numbers that
-    `measured` gave are known, `decide`.
+    Around each of its steps: `before_step`, when the gradients are there; `after_step`; and, when the numbers that
+    `before_step` gave have been read, `decide`.
 
     Args:
         optimizer: whose learning rates are adapted.
-        make_rule: a new rule, for a unit.
-        horizon: of the mean of iterates that the rule looks back to; None if it looks back to the last step.
+        make_rule: makes a new rule.
+        horizon: of the anchor; None if the displacement is that of the last step.
         adapts: false to measure only.
-        per_group: whether each group is a unit of its own, or all groups of the optimizer are one.
-        every: steps from one measurement to the next; ``"auto"``: 1 until the rate has settled, then 5.
-        reset: takes the optimizer's state back to its beginning; by default, to what it is now.
-        world_size: processes that train together.
-        reduce: sums a tensor over them.
+        per_group: whether each parameter group has a scale; else all of the optimizer have one.
+        every: steps from one measurement to the next; ``"auto"``: 1 until the learning rate has settled, then more.
+        reset: resets the state of the optimizer; by default, to what it is now.
+        world_size: number of processes that train together.
+
+    Attributes:
+        scales: of the learning rates.
+        groups: that have a scale each.
+        steps: begun so far.
+        not_finite: measurements with gradients that were not finite.
+        keeps_anchor: whether the anchor stays where it is, since the iterates are not trusted.
     """
 
     def __init__(
         self,
         optimizer: Optimizer,
         make_rule: Callable[[], Rule],
-        horizon: float | None,
+        horizon: float | None = None,
         *,
         adapts: bool = True,
         per_group: bool = False,
         every: Every = "auto",
         reset: OptimizerReset | None = None,
         world_size: int = 1,
-        reduce: Callable[[Tensor], Tensor] = lambda values: values,
     ) -> None:
         self.optimizer = optimizer
-        self.rates = ScaledRates(optimizer)
-        self.units: list[Unit] = []
-        self.steps = 0  # that were begun
-        self.unknown = 0  # measurements whose gradients were not finite
-        self.holds_mean = False  # the iterates are not to be trusted: the mean, to which one can go back, stays
-        self._make_rule, self._adapts, self._per_group, self._every = make_rule, adapts, per_group, every
+        self.steps = 0
+        self.not_finite = 0
+        self.keeps_anchor = False
+        self._make_rule, self._adapts, self._every = make_rule, adapts, every
         self._reset = OptimizerReset(optimizer) if reset is None else reset
-        self._world_size, self._reduce = world_size, reduce
-        self._mean = None if horizon is None else FromMean(horizon)
-        one_step = LastStep(optimizer) if type(optimizer) in LastStep.KINDS else FromMean(1)
-        self._movement: Movement = one_step if self._mean is None else self._mean
+        self._world_size = world_size
+        self._anchor = None if horizon is None else AnchorDisplacement(horizon)
+        self._displacement: Displacement = self._anchor or _last_step(optimizer)
         self._horizon = 0.0 if horizon is None else horizon
         self._device = next(iter(self._parameters())).device
-        self._void = 0  # steps before the first that have led nowhere
+        self._failed_first_steps = 0
         self._since = 0  # steps since the last measurement
-        self._used: list[tuple[float | Tensor, float]] = []  # learning rate and scale of each unit in the last step
-        self._measured: deque[tuple[Tensor, dict[str, Any]]] = deque()
-        self._covered = 0  # groups
-        self._cover()
+        self.scales = OptimizerScales(
+            optimizer,
+            make_rule,
+            per_group=per_group,
+            shorten_first_step=self.adapts_by_anchor,
+            world_size=world_size,
+        )
+        self.groups = self.scales.groups
 
-    def before_step(self, loss_scale: Tensor | None = None) -> None:
+    @property
+    def adapts_by_anchor(self) -> bool:
+        """Whether it adapts, with an anchor to return to."""
+        return self._adapts and self._anchor is not None
+
+    def before_step(self, loss_scale: Tensor | None = None) -> tuple[Tensor, Measurement] | None:
         """To be called before each step of the optimizer, when the gradients are there.
 
         Args:
-            loss_scale: by which the gradients are still multiplied, in mixed precision; None if by nothing.
+            loss_scale: factor of the gradients, in mixed precision; None for 1.
+
+        Returns:
+            The sums of this process over each scaled group, shape [4 · groups], and what belongs to them; None if
+            nothing is measured before this step.
         """
-        self.settle()
+        self.sync_scales()
         self.steps += 1
         self._since += 1
-        if self._since >= self._spacing() or not self._used:
-            self._measure(loss_scale)
+        spacing = self._spacing()
+        if self._since >= spacing or not self.scales.used:
+            measured = self._measure(loss_scale)
             self._since = 0
-        elif self._mean is None and self._since == self._spacing() - 1:
-            for piece in (piece for unit in self.units for piece in unit.pieces):
-                self._movement.before_step(piece, None)  # the next step is the one that is looked back to
+            return measured
+        if self._anchor is None and self._since == spacing - 1:
+            for params in (params for group in self.groups for params in group.params):
+                self._displacement.before_step(params, None)  # the displacement of the next step is measured
+        return None
 
     def after_step(self) -> None:
         """To be called after each step of the optimizer, before anything sets the learning rate of the next."""
         if self._since >= self._spacing() - 1:
-            self._movement.after_step()
-        for unit in self.units:
-            if not unit.is_started and unit.has_gradients:
-                self._shorten_first_step(unit)
-        self._used = [(self._rate_of(unit), self.rates.scales[i]) for i, unit in enumerate(self.units)]
-        if self._mean is not None and self._adapts:
-            for unit, (rate, _) in zip(self.units, self._used, strict=True):
-                unit.proven = 0.0 if _is_on_device(rate) else max(unit.proven, float(rate))
+            self._displacement.after_step()
+        for group in self.groups:
+            if not group.has_started and group.has_gradients:
+                self._shorten_first_step(group)
+        self.scales.record_used()
+        if self.adapts_by_anchor:
+            for group, (lr, _) in zip(self.groups, self.scales.used, strict=True):
+                group.max_survived_lr = 0.0 if is_on_device(lr) else max(group.max_survived_lr, float(lr))
 
-    def measured(self) -> Iterator[tuple[Tensor, dict[str, Any]]]:
-        """The sums that each `before_step` since the last time has measured, shape [4 · units], to be summed over
-        processes, and what belongs to them."""
-        while self._measured:
-            yield self._measured.popleft()
+    def decide(self, sums: list[float], measurement: Measurement, loss_trend: Trend = "flat") -> list[bool]:
+        """Adapt the learning rates.
 
-    def decide(self, sums: list[float], beside: dict[str, Any], loss: Trend = "level") -> list[bool]:
-        """Adapt, when what was measured and how the loss goes is known. Gives whether each unit has a new alignment."""
+        Args:
+            sums: that `before_step` gave, summed over processes.
+            measurement: what belongs to them.
+            loss_trend: of the loss.
+
+        Returns:
+            Whether each scaled group has a new alignment.
+        """
         rows = [sums[i : i + 4] for i in range(0, len(sums), 4)]
-        self.unknown += any(not math.isfinite(square) for _, square, _, _ in rows)
-        steps, news = beside["steps"], []
-        for unit, (dot, square, moved, on_device), (rate, scale) in zip(self.units, rows, beside["used"], strict=False):
-            rate = rate or on_device
-            unit.follow_schedule(rate / scale if scale > 0 else 0.0, steps)
+        self.not_finite += not all(math.isfinite(row[1]) for row in rows)
+        is_new = []
+        for group, (dot, square, moved, device_lr), used in zip(self.groups, rows, measurement.used, strict=False):
+            lr = float(used.lr or device_lr)
+            group.follow_schedule(lr / used.scale if used.scale > 0 else 0.0, measurement.steps)
             alignment = Alignment(dot, math.sqrt(square), math.sqrt(moved))
-            news.append(self._decide(unit, alignment, rate, steps, loss))
+            is_new.append(self._decide(group, alignment, lr, measurement.steps, loss_trend))
         self.write()
-        return news
+        return is_new
 
-    def _decide(self, unit: Unit, alignment: Alignment, rate: float, steps: int, loss: Trend) -> bool:
-        if rate > 0 and alignment.gradient_norm > 0 and alignment.movement_norm == 0:
-            alignment = _TOO_SHORT
-        if not alignment.is_known:
-            return False
-        unit.alignment = alignment
-        if self._adapts:
-            unit.adapt(rate, steps, self._horizon, loss)
-        unit.peak = max(unit.peak, rate)
-        if self._mean is not None and rate < _FALLEN * unit.peak:
-            unit.peak = rate
-            for piece in unit.pieces:
-                self._mean.begin_anew(piece)
-        return True
+    def return_to_anchor(self, *, lr_is_cause: bool = True) -> None:
+        """Set the parameters to the anchor and the optimizer to its first state, and continue with smaller scales.
 
-    def go_back(self, *, rate_is_to_blame: bool = True) -> None:
-        """Set the parameters to the mean of the good iterates, with the optimizer as it was in the beginning, and go
-        on with a smaller scale. The learning rate stays below half of the one that led astray if that is to blame,
-        which a bad batch is not."""
-        assert self._mean is not None
-        for unit, own in zip(self.units, self._own(), strict=True):
-            for piece in unit.pieces:
-                self._mean.go_back(piece)
-            unit.gone_astray(own, self._make_rule(), is_to_blame=rate_is_to_blame)
-        self.holds_mean = False
-        self._measured.clear()
+        Args:
+            lr_is_cause: whether the learning rate was too high, so that it must stay below. A bad batch is no such
+                cause.
+        """
+        assert self._anchor is not None
+        for group, scheduled_lr in zip(self.groups, self.scales.scheduled_lrs(), strict=True):
+            for params in group.params:
+                self._anchor.restore(params)
+            group.after_divergence(scheduled_lr, self._make_rule(), lr_is_cause=lr_is_cause)
+        self.keeps_anchor = False
         self._reset()
         self.write()
 
     def restart(self) -> None:
-        """Begin anew, with a scale of 1, from learning rates that are known to be good."""
-        self.units.clear()
-        self._cover()
-        for unit in self.units:
-            unit.is_started = True
-        if self._mean is not None:
-            self._mean.forget()
-        self._measured.clear()
-        self._used = []
-        self.holds_mean = False
+        """Begin again with scales of 1, from learning rates that are known to be good."""
+        self.scales.restart()
+        if self._anchor is not None:
+            self._anchor.clear()
+        self.keeps_anchor = False
         self.write()
 
-    def settle(self) -> None:
-        """Set the learning rates of the coming step, when the schedule is known to have set its own."""
-        self.write()
-        for i, unit in enumerate(self.units):
-            unit.rule.scale = self.rates.scales[i]
+    def sync_scales(self) -> None:
+        """Set the learning rates of the coming step, when the schedule has moved: see `OptimizerScales`."""
+        self.scales.sync_scales(self._max_growth())
 
     def write(self) -> None:
-        """Set the learning rates of the coming step."""
-        self.rates.take()
-        if len(self.rates.scales) > self._covered:
-            self._cover()
-        growth = math.exp(_GROWTH * math.sqrt(self._spacing())) if self.units else 1.0
-        scales = [unit.scale_on(own, growth) for unit, own in zip(self.units, self._own(), strict=True)]
-        for i in range(self._covered):
-            self.rates.scales[i] = scales[i if self._per_group else 0]
-        self.rates.write()
+        """Set the learning rates of the coming step, when the schedule may still move: see `OptimizerScales`."""
+        self.scales.write(self._max_growth())
 
     def state(self, with_vectors: bool) -> dict[str, Any]:
         """For a checkpoint: plain numbers, and vectors of the size of the parameters if wanted."""
         positions = {parameter: i for i, parameter in enumerate(self._parameters())}
         return {
-            "own": self.rates.own(),
-            "units": [unit.state() for unit in self.units],
-            "unknown": self.unknown,
+            **self.scales.state(),
+            "unknown": self.not_finite,
             "since": self._since,
-            "used": [(float(rate), scale) for rate, scale in self._used],
-            "movement": self._movement.state(positions) if with_vectors else None,
+            "movement": self._displacement.state(positions) if with_vectors else None,
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` gave."""
-        self.load_own(state)
-        self.load_units(state)
-        self.unknown, self._since, self._used = state["unknown"], state["since"], list(state["used"])
+        """Continue from what `state` gave."""
+        self.scales.load_scheduled_lrs(state)
+        self.load_groups(state)
+        self.not_finite, self._since = state["unknown"], state["since"]
+        self.scales.used = [UsedLR(*used) for used in state["used"]]
         if state["movement"] is not None:
-            pieces_of_all = [piece for unit in self.units for piece in unit.pieces]
-            self._movement.load_state(state["movement"], self._parameters(), pieces_of_all)
+            flat = [params for group in self.groups for params in group.params]
+            self._displacement.load_state(state["movement"], self._parameters(), flat)
         self.write()
 
-    def load_own(self, state: dict[str, Any]) -> None:
-        """Take the groups to hold scaled learning rates, as they do when the optimizer's own state was loaded."""
-        self.rates = ScaledRates(self.optimizer, state["own"])
+    def load_groups(self, state: dict[str, Any]) -> None:
+        """Take what was learned of the learning rates, and nothing else."""
+        if self.scales.load_groups(state):
+            self.write()
 
-    def load_units(self, state: dict[str, Any]) -> None:
-        """Go on with what was learned of the learning rates, and with nothing else."""
-        if len(self.units) != len(state["units"]):
-            return  # groups that another fit has added are not here
-        for unit, saved in zip(self.units, state["units"], strict=True):
-            unit.load_state(saved)
-        self.write()
+    def _decide(self, group: ScaledGroup, alignment: Alignment, lr: float, steps: int, loss_trend: Trend) -> bool:
+        if lr > 0 and alignment.gradient_norm > 0 and alignment.displacement_norm == 0:
+            alignment = _STRAIGHT  # steps so short that rounding leaves the parameters as they are
+        if not alignment.is_known:
+            return False
+        group.alignment = alignment
+        if self._adapts:
+            group.adapt(lr, steps, self._horizon, loss_trend)
+        group.peak_lr = max(group.peak_lr, lr)
+        if self._anchor is not None and lr < constants.ANCHOR_LR_DROP * group.peak_lr:
+            group.peak_lr = lr
+            for params in group.params:
+                self._anchor.set_anchor(params)
+        return True
 
     def _parameters(self) -> list[Tensor]:
         return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
@@ -231,89 +236,51 @@ class Adaptation:
         """Steps from one measurement to the next."""
         if self._every != "auto":
             return self._every
-        is_settled = min(unit.rule.turns for unit in self.units) >= _SETTLED_TURNS
-        return _SPARSE_STEPS if is_settled or not self._adapts else 1
+        has_settled = min([group.rule.sign_changes for group in self.groups]) >= constants.SETTLED_SIGN_CHANGES
+        return constants.SETTLED_SPACING if has_settled or not self._adapts else 1
 
-    def _unit_of(self, i: int) -> Unit:
-        return self.units[i if self._per_group else 0]
-
-    def _cover(self) -> None:
-        """Take in groups that were added, and parameters that have become trainable."""
-        for i, group in enumerate(self.optimizer.param_groups):
-            if i == len(self.units) and (self._per_group or i == 0):
-                self.units.append(Unit(self._make_rule(), is_started=self._mean is None or not self._adapts))
-                self.units[i].rule.scale = self.units[0].rule.scale
-            unit = self._unit_of(i)
-            if i >= self._covered > 0:
-                self._join(unit, i)
-            if any(parameter.requires_grad and parameter not in unit.known for parameter in group["params"]):
-                unit.pieces += pieces(group, self._world_size, unit.known)
-                unit.known.update(parameter for parameter in group["params"] if parameter.requires_grad)
-        self._covered = len(self.optimizer.param_groups)
-
-    def _join(self, unit: Unit, i: int) -> None:
-        """Let what is known of learning rates hold for a group that was added, with one of its own."""
-        own = self.rates.own()
-        if self._per_group:
-            unit.ceiling = self.units[0].ceiling * own[i] / own[0] if own[0] > 0 else math.inf
-        elif own[i] > (highest := max(own[:i])) > 0:
-            unit.grow(factor := own[i] / highest)
-            self._used = [(rate * factor, scale) for rate, scale in self._used]
-
-    def _own(self) -> list[float]:
-        """The highest learning rate that a schedule says for each unit's groups; the latest known if it is on a device,
-        which is not waited for."""
-        if any(_is_on_device(group["lr"]) for group in self.optimizer.param_groups):
-            return [unit.own for unit in self.units]
-        own = self.rates.own()
-        return own if self._per_group else [max(own)]
-
-    def last_rates(self) -> list[float]:
-        """The highest learning rate of each unit's groups in the last step, or in the first if that is to come."""
-        return [float(rate) for rate, _ in self._used] or [float(self._rate_of(unit)) for unit in self.units]
-
-    def _rate_of(self, unit: Unit) -> float | Tensor:
-        """The highest learning rate of a unit's groups."""
-        rates = [group["lr"] for i, group in enumerate(self.optimizer.param_groups) if self._unit_of(i) is unit]
-        if not any(isinstance(rate, Tensor) for rate in rates):
-            return float(max(rates))
-        return torch.stack([torch.as_tensor(rate, dtype=torch.float32).detach() for rate in rates]).max()
+    def _max_growth(self) -> float:
+        """Factor by which the rule may raise the learning rate from one measurement to the next."""
+        return math.exp((constants.MAX_RISE + constants.GROWTH_ROUNDING) * math.sqrt(self._spacing()))
 
     @torch.no_grad()
-    def _measure(self, loss_scale: Tensor | None) -> None:
-        self._cover()
-        used = [*self._used, *[(0.0, 1.0)] * (len(self.units) - len(self._used))]
-        rows = [self._sums(unit, rate, loss_scale) for unit, (rate, _) in zip(self.units, used, strict=True)]
-        numbers = [(0.0 if isinstance(rate, Tensor) else rate, scale) for rate, scale in used]
-        self._measured.append((torch.cat(rows), {"used": numbers, "steps": self._since}))
+    def _measure(self, loss_scale: Tensor | None) -> tuple[Tensor, Measurement]:
+        self.scales.add_new_params()
+        used = self.scales.used + [UsedLR(0.0, 1.0)] * (len(self.groups) - len(self.scales.used))
+        rows = [self._sums(group, lr, loss_scale) for group, (lr, _) in zip(self.groups, used, strict=True)]
+        numbers = [UsedLR(0.0 if isinstance(lr, Tensor) else lr, scale) for lr, scale in used]
+        return torch.cat(rows), Measurement(numbers, self._since)
 
-    def _sums(self, unit: Unit, rate: float | Tensor, loss_scale: Tensor | None) -> Tensor:
-        """``⟨g, d⟩``, ``‖g‖²``, ``‖d‖²`` over a unit, and its learning rate if that is a tensor; shape [4]."""
-        sums = alignment_sums(unit.pieces, self._movement, self._since, self._device, is_trusted=not self.holds_mean)
+    def _sums(self, group: ScaledGroup, lr: float | Tensor, loss_scale: Tensor | None) -> Tensor:
+        """``⟨g, d⟩``, ``‖g‖²``, ``‖d‖²`` of a scaled group, and its learning rate if that is a tensor; shape [4]."""
+        sums = alignment_sums(
+            group.params, self._displacement, self._since, self._device, is_trusted=not self.keeps_anchor
+        )
         if loss_scale is not None:
             sums = sums / torch.stack([loss_scale, loss_scale**2, torch.ones_like(loss_scale)]).to(sums)
-        known = (rate / self._world_size).to(sums) if isinstance(rate, Tensor) else sums.new_zeros(())
-        return torch.cat([sums, known.reshape(1)])
+        device_lr = (lr / self._world_size).to(sums) if isinstance(lr, Tensor) else sums.new_zeros(())
+        return torch.cat([sums, device_lr.reshape(1)])
 
-    def _shorten_first_step(self, unit: Unit) -> None:
-        assert self._mean is not None
-        share = shorten_first_step(unit.pieces, self._mean, self._reduce, self._device)
+    def _shorten_first_step(self, group: ScaledGroup) -> None:
+        assert self._anchor is not None
+        share = shorten_first_step(group.params, self._anchor, self._device)
         if share is None:
             return
         if share > 0:
-            unit.is_started = True
-            unit.rule.scale *= share
+            group.has_started = True
+            group.scale *= share
             self.write()
             return
         self._reset()  # the next step is the first
-        self._void += 1
-        if self._void == _MOST_VOID_STEPS:
+        self._failed_first_steps += 1
+        if self._failed_first_steps == constants.MAX_FAILED_FIRST_STEPS:
             raise RuntimeError(
-                f"HypergradientLR: the first {self._void} steps of {type(self.optimizer).__name__} have all led to"
-                " parameters that are not finite: look for gradients that are not."
+                f"HypergradientLR: the first {self._failed_first_steps} steps of {type(self.optimizer).__name__} have"
+                " all led to parameters that are not finite: look for gradients that are not finite."
             )
 
 
-def _is_on_device(rate: float | Tensor) -> bool:
-    """Whether a learning rate cannot be read without a wait."""
-    return isinstance(rate, Tensor) and rate.device.type != "cpu"
+def _last_step(optimizer: Optimizer) -> Displacement:
+    if type(optimizer) in LastStepDisplacement.SUPPORTED:
+        return LastStepDisplacement(optimizer)
+    return AnchorDisplacement(1)

@@ -1,6 +1,7 @@
-"""How far parameters have moved from a mean of the iterates so far, or from where they were before the last step.
+"""How far parameters have moved: ``d = θ_then - θ_now``, and the sums over it and the gradient that a rule needs.
 
-The movement of a piece is ``d = θ_then - θ_now``, a vector.
+θ_then is the anchor, an exponential mean of the iterates (`AnchorDisplacement`), or the iterate before the last step
+(`lightning_lr.adaptation.last_step.LastStepDisplacement`).
 """
 
 from __future__ import annotations
@@ -11,123 +12,168 @@ from typing import Any, NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from lightning_lr.adaptation.flat_params import Piece
-
-# An iterate that is so many times as far away from the mean as the one before has left for good.
-_FARTHEST = 100
+from lightning_lr.adaptation import constants
+from lightning_lr.adaptation.flat_params import FlatParams
 
 
-class Measured(NamedTuple):
-    """What is known of a piece before a step, on the device.
+class AnchorUpdate(NamedTuple):
+    """What decides how the anchor of some parameters follows them. Scalars on the device.
 
     Attributes:
-        square: ``‖d‖²`` of its movement, a scalar.
-        is_good: whether all gradients are finite and the iterates are trusted, a scalar; else the step is left out.
-        steps: since it was measured the last time.
+        squared_distance: ``‖d‖²`` of these parameters.
+        is_allowed: false if any gradient of the optimizer is not finite, or the iterates are not trusted.
+        steps: since the last measurement.
     """
 
-    square: Tensor
-    is_good: Tensor
+    squared_distance: Tensor
+    is_allowed: Tensor
     steps: int
 
 
-class Movement(Protocol):
-    """Knows the movement of pieces."""
+class Displacement(Protocol):
+    """Knows the displacement of parameters."""
 
-    def of(self, piece: Piece) -> Tensor | None:
-        """The movement, to be asked before a step; None where it is not known. Do not write to it."""
+    def vector(self, params: FlatParams) -> Tensor | None:
+        """d before a step; None where it is not known. It may be a view of a tensor: do not write to it."""
 
-    def before_step(self, piece: Piece, measured: Measured | None) -> None:
-        """Take note of a piece before a step, with what was measured of it; None if nothing was."""
+    def before_step(self, params: FlatParams, update: AnchorUpdate | None) -> None:
+        """To be called for all parameters before a step.
+
+        Args:
+            params: as they are before the step.
+            update: how an anchor follows them; None if nothing was measured.
+        """
 
     def after_step(self) -> None:
-        """Take note of a finished step of the optimizer, if the next one is to be asked about it."""
+        """To be called after a step of the optimizer, if d is needed before the next one."""
 
     def state(self, positions: dict[Tensor, int]) -> dict[str, Any]:
-        """What is to be kept in a checkpoint, with positions for parameters. Nothing of what is sharded, since only one
-        process writes it."""
+        """For a checkpoint, with positions for parameters. Sharded parameters are left out: one process writes it."""
 
-    def load_state(self, state: dict[str, Any], parameters: Sequence[Tensor], parts: Sequence[Piece]) -> None:
-        """Go on from what `state` gave."""
+    def load_state(self, state: dict[str, Any], parameters: Sequence[Tensor], flat: Sequence[FlatParams]) -> None:
+        """Continue from what `state` gave."""
 
 
-class FromMean:
-    """The movement from an exponential mean of the iterates: ``θ̄ ← θ̄ + (θ - θ̄)/horizon``, θ̄ = θ at the start.
+class AnchorDisplacement:
+    """The displacement from an anchor, an exponential mean of the iterates::
 
-    Keeps one copy of the parameters, in float32 or wider. The mean is one of good iterates: one that is not finite, or
-    a hundred times as far away as those before, is left out of it. What blows up more slowly than that moves it.
+        anchor ← anchor + (θ - anchor) · min(1, steps / horizon)        anchor = θ at the start
+
+    Keeps one copy of the parameters, in float32 or wider. Iterates that have blown up are not averaged in: those that
+    are not finite, and those more than MAX_DISTANCE_RATIO times as far away as the ones before. Slower growth is
+    averaged in.
 
     Args:
-        horizon: in steps. With 1 it is the movement of the last step, whatever the optimizer.
+        horizon: in steps. With 1 it is the displacement of the last step, for any optimizer.
     """
 
     def __init__(self, horizon: float) -> None:
         self.horizon = horizon
-        self._means: dict[Piece, Tensor] = {}
-        self._reach: dict[Piece, Tensor] = {}  # how far away the iterates of the mean were, on the device
+        self._anchors: dict[FlatParams, Tensor] = {}
+        self._distances: dict[FlatParams, Tensor] = {}  # of the iterates that were averaged in, on the device
 
-    def of(self, piece: Piece) -> Tensor | None:
-        return self._means[piece] - piece.values() if piece in self._means else None
+    def vector(self, params: FlatParams) -> Tensor | None:
+        return self._anchors[params] - params.values() if params in self._anchors else None
 
-    def before_step(self, piece: Piece, measured: Measured | None) -> None:
-        if piece not in self._means or measured is None:
-            self.begin_anew(piece)
+    def before_step(self, params: FlatParams, update: AnchorUpdate | None) -> None:
+        if params not in self._anchors or update is None:
+            self.set_anchor(params)
             return
-        mean = self._means[piece]
-        if measured.steps >= self.horizon:
-            torch.where(measured.is_good, piece.values(), mean, out=mean)
+        anchor = self._anchors[params]
+        if update.steps >= self.horizon:
+            torch.where(update.is_allowed, params.values(), anchor, out=anchor)
             return
-        distance = measured.square.sqrt()
-        reach = self._reach.get(piece, distance)
-        is_near = torch.isfinite(distance) & ((distance <= _FARTHEST * reach) | (reach == 0))
-        # at most twice as far, so that a way that blows up outruns it; but what stays away is followed in the end
-        grown = torch.where(is_near, torch.where(reach == 0, distance, distance.minimum(2 * reach)), _FARTHEST * reach)
-        self._reach[piece] = torch.where(measured.is_good, grown, reach)
-        mean.lerp_(torch.where(measured.is_good & is_near, piece.values(), mean), measured.steps / self.horizon)
+        distance = update.squared_distance.sqrt()
+        known = self._distances.get(params, distance)
+        limit = constants.MAX_DISTANCE_RATIO * known
+        is_near = torch.isfinite(distance) & ((distance <= limit) | (known == 0))
+        # a distance that grows fast outruns the known one; one that stays large is reached in the end
+        followed = distance.minimum(constants.MAX_DISTANCE_GROWTH * known)
+        grown = torch.where(is_near, torch.where(known == 0, distance, followed), limit)
+        self._distances[params] = torch.where(update.is_allowed, grown, known)
+        iterate = torch.where(update.is_allowed & is_near, params.values(), anchor)
+        anchor.lerp_(iterate, update.steps / self.horizon)
 
     def after_step(self) -> None:
         pass
 
-    def forget(self) -> None:
-        """Have no mean, until the next step begins one."""
-        self._means.clear()
-        self._reach.clear()
+    def clear(self) -> None:
+        """Have no anchor until the next step sets one."""
+        self._anchors.clear()
+        self._distances.clear()
 
-    def begin_anew(self, piece: Piece) -> None:
-        """Begin a new mean with the iterate of today."""
-        if piece in self._means:
-            self._means[piece].copy_(piece.values())
+    def set_anchor(self, params: FlatParams) -> None:
+        """Set the anchor to the parameters as they are."""
+        if params in self._anchors:
+            self._anchors[params].copy_(params.values())
         else:
-            self._means[piece] = piece.values().clone()
-        self._reach.pop(piece, None)
+            self._anchors[params] = params.values().clone()
+        self._distances.pop(params, None)
 
-    def go_back(self, piece: Piece, keep: float = 0.0) -> None:
-        """Move the parameters back to the mean, if there is one, but for a share of the way that is kept."""
-        if piece in self._means:
-            mean = self._means[piece]
-            piece.write(torch.lerp(mean, piece.values(), keep) if keep else mean)
-            self._reach.pop(piece, None)
+    def restore(self, params: FlatParams, keep: float = 0.0) -> None:
+        """Set the parameters to ``anchor + keep (θ - anchor)``, if there is an anchor."""
+        if params in self._anchors:
+            anchor = self._anchors[params]
+            params.write(torch.lerp(anchor, params.values(), keep) if keep else anchor)
+            self._distances.pop(params, None)
 
     def state(self, positions: dict[Tensor, int]) -> dict[str, Any]:
-        whole = {piece: mean for piece, mean in self._means.items() if not piece.is_sharded}
+        whole = {params: anchor for params, anchor in self._anchors.items() if not params.is_sharded}
         parts: dict[int, list[Tensor]] = {}
-        for piece, mean in whole.items():
-            for parameter, part in zip(piece.parameters, piece.split(mean), strict=True):
+        for params, anchor in whole.items():
+            for parameter, part in zip(params.parameters, params.split(anchor), strict=True):
                 parts.setdefault(positions[parameter], []).append(part)
-        reach = [
-            [positions[piece.parameters[0]], piece.start, self._reach[piece].item()]
-            for piece in whole
-            if piece in self._reach
+        distances = [
+            [positions[params.parameters[0]], params.start, self._distances[params].item()]
+            for params in whole
+            if params in self._distances
         ]
-        return {"means": {i: torch.cat(slices) for i, slices in parts.items()}, "reach": reach}
+        return {"means": {i: torch.cat(slices) for i, slices in parts.items()}, "reach": distances}
 
-    def load_state(self, state: dict[str, Any], parameters: Sequence[Tensor], parts: Sequence[Piece]) -> None:
-        means = {parameters[i]: mean.to(parameters[i].device) for i, mean in state["means"].items()}
-        reach = {(parameters[i], start): reach for i, start, reach in state["reach"]}
-        for piece in parts:
-            if all(parameter in means for parameter in piece.parameters):
-                self._means[piece] = piece.flat([means[parameter] for parameter in piece.parameters]).to(
-                    piece.values().dtype, copy=True
+    def load_state(self, state: dict[str, Any], parameters: Sequence[Tensor], flat: Sequence[FlatParams]) -> None:
+        anchors = {parameters[i]: anchor.to(parameters[i].device) for i, anchor in state["means"].items()}
+        distances = {(parameters[i], start): distance for i, start, distance in state["reach"]}
+        for params in flat:
+            if all(parameter in anchors for parameter in params.parameters):
+                self._anchors[params] = params.flatten([anchors[parameter] for parameter in params.parameters]).to(
+                    params.values().dtype, copy=True
                 )
-                if (key := (piece.parameters[0], piece.start)) in reach:
-                    self._reach[piece] = self._means[piece].new_tensor(reach[key])
+                if (key := (params.parameters[0], params.start)) in distances:
+                    self._distances[params] = self._anchors[params].new_tensor(distances[key])
+
+
+def alignment_sums(
+    flat: Sequence[FlatParams],
+    displacement: Displacement,
+    steps: int,
+    device: torch.device,
+    *,
+    is_trusted: bool = True,
+) -> Tensor:
+    """This process's part of ``⟨g, d⟩``, ``‖g‖²`` and ``‖d‖²``, shape [3]. Calls ``displacement.before_step``.
+
+    Args:
+        flat: the parameters, with their gradients. Those whose d is not known add nothing.
+        displacement: which knows d.
+        steps: since the last measurement.
+        device: to sum on.
+        is_trusted: whether an anchor may follow the iterates.
+    """
+    total = torch.zeros(3, device=device)
+    squares: list[Tensor | None] = []
+    for params in flat:
+        d = displacement.vector(params)
+        squares.append(None)
+        if d is not None:
+            gradient = params.gradients()
+            sums = torch.stack([gradient @ d, gradient @ gradient, d @ d])
+            squares[-1] = sums[2]
+            total = total + (sums * params.share).to(device)
+            del gradient  # frees its memory before the next vectors are made
+        del d
+    # a second pass, since one gradient that is not finite stops the anchors of all parameters
+    is_allowed = total[1].isfinite() & is_trusted
+    for params, square in zip(flat, squares, strict=True):
+        update = None if square is None else AnchorUpdate(square, is_allowed.to(square.device), steps)
+        displacement.before_step(params, update)
+    return total

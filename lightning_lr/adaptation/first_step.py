@@ -1,48 +1,49 @@
-"""The first step of an optimizer, made so short that no learning rate to begin with does harm."""
+"""The first step of an optimizer, shortened so that any first learning rate is safe."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
-from lightning_lr.adaptation.displacement import FromMean
-from lightning_lr.adaptation.flat_params import Piece
-
-_LONGEST = 1e-3  # of the length of all parameters, or of what it would be with elements of 1e-3
+from lightning_lr.adaptation import constants
+from lightning_lr.adaptation.async_reads import sum_over_processes
+from lightning_lr.adaptation.displacement import AnchorDisplacement
+from lightning_lr.adaptation.flat_params import FlatParams
 
 
 @torch.no_grad()
-def shorten_first_step(
-    pieces: Sequence[Piece], start: FromMean, reduce: Callable[[Tensor], Tensor], device: torch.device
-) -> float | None:
-    """Take back what a first step has gone too far: ``‖α u‖ ≤ 1e-3 max(‖θ‖, 1e-3 √D)``, D the number of elements.
+def shorten_first_step(flat: Sequence[FlatParams], start: AnchorDisplacement, device: torch.device) -> float | None:
+    """Take back the part of a first step that is too long.
+
+    With D the number of elements::
+
+        ‖step‖ ≤ FIRST_STEP_LENGTH · max(‖θ‖, MIN_PARAMETER_RMS √D)
 
     Args:
-        pieces: of the parameters, which the step has changed.
-        start: whose mean is where the step began.
-        reduce: sums a tensor over processes.
+        flat: the parameters after the step.
+        start: its anchor is where the step began.
         device: to sum on.
 
     Returns:
-        The share of the step that is kept; 0 of one whose end is not finite; None if nothing has moved.
+        The share of the step that is kept; 0 if it ended in parameters that are not finite; None if nothing has moved.
     """
     total = torch.zeros(3, device=device)
-    for piece in pieces:
-        movement = start.of(piece)
-        if movement is not None:
-            before = piece.values() + movement
-            sums = torch.stack([movement @ movement, before @ before, before.new_tensor(float(len(before)))])
-            total = total + (sums * piece.share).to(device)
-    moved, length, count = reduce(total).tolist()
+    for params in flat:
+        d = start.vector(params)
+        if d is not None:
+            before = params.values() + d
+            sums = torch.stack([d @ d, before @ before, before.new_tensor(float(len(before)))])
+            total = total + (sums * params.share).to(device)
+    moved, length, count = sum_over_processes(total).tolist()
     if moved == 0:
         return None
     share = 0.0
     if math.isfinite(moved):
-        share = min(1.0, _LONGEST * math.sqrt(max(length, 1e-6 * count) / moved))
+        least = constants.MIN_PARAMETER_RMS**2 * count
+        share = min(1.0, constants.FIRST_STEP_LENGTH * math.sqrt(max(length, least) / moved))
     if share < 1:
-        for piece in pieces:
-            start.go_back(piece, share)
+        for params in flat:
+            start.restore(params, share)
     return share

@@ -1,7 +1,7 @@
-"""The parameters of a group as a few long vectors, so that a sum over all of them is a few kernels, not thousands.
+"""Parameters of a group as a few long vectors, so that a sum over them is a few operations, not thousands.
 
-A piece holds small parameters side by side, or a slice of a large one. What is computed on it takes memory for one
-piece, not for the model.
+Small parameters are put together in one vector, a large one is cut into slices. So what is computed takes memory for
+one vector, not for the model.
 """
 
 from __future__ import annotations
@@ -13,17 +13,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lightning_lr.adaptation import constants
 from lightning_lr.optimizers.param_groups import ParamGroup
 
 
 @dataclass(frozen=True, eq=False)
-class Piece:
-    """Parameters of one group as one vector.
+class FlatParams:
+    """Some parameters of one group as one vector.
 
     Attributes:
-        group: that they belong to.
-        parameters: side by side; of a single one only the elements from ``start`` to ``stop``.
-        share: weight in a sum over processes: one by the number of processes that hold the same elements.
+        group: the group that they belong to.
+        parameters: those in the vector, in this order; or a single one, of which only a slice is.
+        share: weight in a sum over processes: 1 / number of processes that hold the same elements.
+        start: first element of the slice.
+        stop: end of the slice; None for whole parameters.
     """
 
     group: ParamGroup
@@ -33,8 +36,8 @@ class Piece:
     stop: int | None = None
 
     @torch.no_grad()
-    def flat(self, tensors: Sequence[Tensor | None]) -> Tensor:
-        """One tensor for each parameter, together as a vector, in float32 or wider; zeros where there is none.
+    def flatten(self, tensors: Sequence[Tensor | None]) -> Tensor:
+        """One tensor for each parameter as a vector, in float32 or wider; zeros for None.
 
         It may be a view of a tensor: do not write to it.
         """
@@ -49,20 +52,23 @@ class Piece:
 
     @property
     def is_sharded(self) -> bool:
-        """Whether this process holds but a part of these parameters."""
-        return any(_shards(parameter) > 1 for parameter in self.parameters)
+        """Whether this process holds only a part of these parameters."""
+        return any(_number_of_shards(parameter) > 1 for parameter in self.parameters)
 
     def values(self) -> Tensor:
-        """The parameters; see `flat`."""
-        return self.flat(self.parameters)
+        """The parameters as a vector; see `flatten`."""
+        return self.flatten(self.parameters)
 
     def gradients(self) -> Tensor:
-        """The gradients of what is minimised; see `flat`."""
-        flat = self.flat([parameter.grad for parameter in self.parameters])
+        """The gradients of the quantity that is minimised, as a vector; see `flatten`."""
+        flat = self.flatten([parameter.grad for parameter in self.parameters])
         return -flat if self.group.get("maximize", False) else flat
 
-    def spread(self, numbers: Sequence[float | Tensor | None]) -> float | Tensor:
-        """One number for each parameter as a factor of its elements; any number where there is none."""
+    def expand(self, numbers: Sequence[float | Tensor | None]) -> float | Tensor:
+        """One number for each parameter, repeated for its elements; one number alone if all are the same.
+
+        Where a number is None, the elements are any number.
+        """
         given = [number for number in numbers if number is not None]
         if not any(isinstance(number, Tensor) for number in given) and len(set(given)) <= 1:
             return given[0] if given else 1.0
@@ -72,90 +78,87 @@ class Piece:
         return torch.cat([one * (1 if n is None else n) for one, n in zip(ones, numbers, strict=True)])
 
     def split(self, vector: Tensor) -> Sequence[Tensor]:
-        """A vector's part of each parameter."""
+        """The part of a vector that belongs to each parameter."""
         if self.stop is not None:
             return [vector]
-        return torch.split(vector, [_real(_local(parameter)).numel() for parameter in self.parameters])
+        return torch.split(vector, [_local_real(parameter).numel() for parameter in self.parameters])
 
     @torch.no_grad()
     def write(self, vector: Tensor) -> None:
         """Set the parameters, in place."""
         for parameter, part in zip(self.parameters, self.split(vector), strict=True):
-            local = _real(_local(parameter))
+            local = _local_real(parameter)
             if self.stop is not None:
                 local.view(-1)[self.start : self.stop].copy_(part)
             else:
                 local.copy_(part.view(local.shape))
 
 
-def _most_elements(device: torch.device) -> int:
-    """Large enough that the launch of a kernel does not count; small enough for the cache of a CPU, or for a part of
-    the memory of an accelerator (128 MiB)."""
-    return 2**20 if device.type == "cpu" else 2**25
-
-
-def pieces(group: ParamGroup, world_size: int = 1, without: Container[Tensor] = ()) -> Iterator[Piece]:
-    """A group's trainable parameters in pieces.
+def flat_params(group: ParamGroup, world_size: int = 1, exclude: Container[Tensor] = ()) -> Iterator[FlatParams]:
+    """The trainable parameters of a group as vectors.
 
     Args:
         group: of an optimizer.
         world_size: number of processes that train together.
-        without: parameters to leave out.
+        exclude: parameters to leave out.
     """
-    gathered: dict[Any, list[Tensor]] = {}
-    elements: dict[Any, int] = {}  # of what is gathered
+    pending: dict[Any, list[Tensor]] = {}
+    elements: dict[Any, int] = {}  # of those pending
     for parameter in group["params"]:
-        if not parameter.requires_grad or parameter.numel() == 0 or parameter in without:
+        if not parameter.requires_grad or parameter.numel() == 0 or parameter in exclude:
             continue
-        share, local = _shards(parameter) / world_size, _real(_local(parameter))
-        most = _most_elements(local.device)
-        if local.numel() > most and local.is_contiguous():
-            for start in range(0, local.numel(), most):
-                yield Piece(group, (parameter,), share, start, min(start + most, local.numel()))
+        share, local = _number_of_shards(parameter) / world_size, _local_real(parameter)
+        limit = _max_elements(local.device)
+        if local.numel() > limit and local.is_contiguous():
+            for start in range(0, local.numel(), limit):
+                yield FlatParams(group, (parameter,), share, start, min(start + limit, local.numel()))
             continue
         kind = parameter.device, parameter.dtype, share
-        alike = gathered.setdefault(kind, [])
-        if alike and elements[kind] + local.numel() > most:
-            yield Piece(group, tuple(alike), share)
+        alike = pending.setdefault(kind, [])
+        if alike and elements[kind] + local.numel() > limit:
+            yield FlatParams(group, tuple(alike), share)
             alike.clear()
         elements[kind] = local.numel() + (elements[kind] if alike else 0)
         alike.append(parameter)
-    for (_, _, share), alike in gathered.items():
-        yield Piece(group, tuple(alike), share)
+    for (_, _, share), alike in pending.items():
+        yield FlatParams(group, tuple(alike), share)
 
 
-def _vector(tensor: Tensor, start: int, stop: int | None) -> Tensor:
-    local = _local(tensor)
-    if local.is_sparse and stop is not None and local.sparse_dim() == 1 and not local.is_complex():
-        return _part_of_sparse(local, start, stop)
-    whole = _real(local.to_dense() if local.is_sparse else local).reshape(-1)
-    return whole if stop is None else whole[start:stop]
+def _max_elements(device: torch.device) -> int:
+    return constants.CPU_VECTOR_ELEMENTS if device.type == "cpu" else constants.ACCELERATOR_VECTOR_ELEMENTS
 
 
-def _part_of_sparse(gradient: Tensor, start: int, stop: int) -> Tensor:
-    """Some elements of a tensor of sparse rows, which as a whole may be too large to be written out."""
+def _vector(tensor: Any, start: int, stop: int | None) -> Tensor:
+    local: Tensor = tensor.to_local() if hasattr(tensor, "to_local") else tensor
+    if local.is_sparse:
+        if stop is not None and local.sparse_dim() == 1 and not local.is_complex():
+            return _slice_of_sparse(local, start, stop)
+        local = local.to_dense()
+    if local.is_complex():
+        local = torch.view_as_real(local)
+    return local.reshape(-1) if stop is None else local.reshape(-1)[start:stop]
+
+
+def _slice_of_sparse(gradient: Tensor, start: int, stop: int) -> Tensor:
+    """Some elements of a gradient with sparse rows, which may be too large to be made dense as a whole."""
     gradient = gradient.coalesce()
     width = gradient[0].numel()
     first, end = start // width, -(-stop // width)
     rows = gradient.indices()[0]
-    # rows that are elsewhere go to one behind the end: no wait for the device to count them
-    places = torch.where((rows >= first) & (rows < end), rows - first, end - first)
+    # rows outside go to an extra one at the end, since counting those inside would wait for the device
+    targets = torch.where((rows >= first) & (rows < end), rows - first, end - first)
     dense = gradient.values().new_zeros(end - first + 1, width)
-    dense[places] = gradient.values().reshape(-1, width)
+    dense[targets] = gradient.values().reshape(-1, width)
     return dense.reshape(-1)[start - first * width : stop - first * width]
 
 
-def _real(tensor: Tensor) -> Tensor:
-    return torch.view_as_real(tensor) if tensor.is_complex() else tensor
-
-
-def _local(tensor: Any) -> Tensor:
-    """What this process holds of a tensor: of a DTensor, as sharded models have, its shard."""
+def _local_real(tensor: Any) -> Tensor:
+    """The part of a tensor that this process holds (a DTensor of a sharded model is divided), as real numbers."""
     local: Tensor = tensor.to_local() if hasattr(tensor, "to_local") else tensor
-    return local
+    return torch.view_as_real(local) if local.is_complex() else local
 
 
-def _shards(tensor: Any) -> int:
+def _number_of_shards(tensor: Any) -> int:
     """Into how many parts a tensor is divided among processes."""
     shards = 1
     if hasattr(tensor, "to_local"):

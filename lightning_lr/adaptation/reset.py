@@ -1,4 +1,4 @@
-"""Let an optimizer be as it was before its first step."""
+"""Set an optimizer and the running statistics of a model back to their beginning."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ from torch.optim import Adagrad, Optimizer
 
 
 class OptimizerReset:
-    """Takes an optimizer's state back to its beginning, where nearly all have none.
+    """Sets the state of an optimizer back to what it was before the first step.
 
-    To be made before the first step, and before the state of a checkpoint is loaded, since an optimizer of another make
-    that has made its state by then has it copied. Those of torch make none before a step, but for Adagrad, whose first
-    state is known.
+    Make it before the first step, and before a checkpoint is loaded: the state that an optimizer from outside torch has
+    by then is copied. Those of torch have none before a step, but for Adagrad, whose first state is known.
 
     Args:
         optimizer: to be reset.
@@ -27,7 +26,7 @@ class OptimizerReset:
             self._first = {parameter: deepcopy(state) for parameter, state in optimizer.state.items()}
 
     def __call__(self) -> None:
-        """Do it. Learning rates and all else of the groups stay."""
+        """Reset the state. Learning rates and all else of the groups stay."""
         if not isinstance(self._optimizer, Adagrad):
             self._optimizer.state.clear()
             self._optimizer.state.update({parameter: deepcopy(state) for parameter, state in self._first.items()})
@@ -39,11 +38,11 @@ class OptimizerReset:
                 state["sum"].fill_(group["initial_accumulator_value"])
 
 
-def reset_statistics(module: nn.Module) -> None:
-    """Begin the running statistics anew in every layer, such as BatchNorm, after training has diverged.
+def reset_running_statistics(module: nn.Module) -> None:
+    """Reset the running statistics of every layer, such as BatchNorm, after training has diverged.
 
-    One batch whose activations are not finite leaves them so for good, and one whose activations are huge for hundreds
-    of steps. Good ones come back in some fifty steps.
+    One batch whose activations are not finite makes them useless for good, one with huge activations for hundreds of
+    steps. After a reset they are good again in about 50 steps.
     """
     for layer in module.modules():
         if getattr(layer, "track_running_stats", False) and hasattr(layer, "reset_running_stats"):

@@ -1,114 +1,131 @@
-"""Groups of an optimizer whose learning rates have one scale: what is known of them."""
+"""Parameter groups that share one scale, and what is known of their learning rate."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from torch import Tensor
 
-from lightning_lr.adaptation.flat_params import Piece
-from lightning_lr.adaptation.rules import Alignment, Rule, Situation, Trend
+from lightning_lr.adaptation import checkpoint_keys, constants
+from lightning_lr.adaptation.flat_params import FlatParams
+from lightning_lr.adaptation.rules import Alignment, Rule, TrainingPhase, Trend
 
 _UNKNOWN = Alignment(0.0, 0.0, 0.0)
 
-_CEILING = 0.5  # of a learning rate with which training has diverged: it is not tried again
-_OF_LATE = 0.98  # a step, by which the highest learning rate of a schedule is forgotten
-_SAVED = "own", "highest", "direction", "steady", "steps", "peak", "proven", "ceiling", "is_started"
-
 
 @dataclass
-class Unit:
-    """Groups of an optimizer that have one scale.
+class ScaledGroup:
+    """All groups of an optimizer, or one of them, with one scale of their scheduled learning rate.
+
+    The learning rate that is used is ``limited_scale · scheduled_lr``.
 
     Attributes:
-        rule: by which the scale adapts.
-        pieces: where its parameters are.
-        known: parameters in these.
-        own: the learning rate that the schedule said when it was last seen to move.
-        highest: of these learning rates, of late.
-        direction: 1 if it has moved up then, -1 if down.
-        steady: steps since then; infinite before it has.
-        steps: that were adapted to.
-        peak: highest learning rate since the mean of iterates was begun.
-        proven: highest learning rate that training has stood so far; 0 if not known.
-        ceiling: of the learning rate.
+        rule: adapts the scale.
+        scale: factor of the scheduled learning rate, above 0.
+        params: the parameters, flattened.
+        known_params: the parameters in ``params``.
+        scheduled_lr: learning rate set by the schedule, before scaling, when it last moved; the highest of the groups.
+        recent_max_lr: maximum of the scheduled learning rates, which is forgotten slowly.
+        schedule_direction: 1 if the schedule last moved up, -1 if down.
+        steps_since_schedule: steps since it moved; infinite if it never has.
+        steps: steps for which the scale has been adapted.
+        peak_lr: highest learning rate used since the anchor was set.
+        max_survived_lr: highest learning rate used so far without a divergence; 0 if not known.
+        lr_ceiling: the learning rate that is never exceeded, after a divergence.
         alignment: the latest.
-        is_started: or the first step is still to come, and is to be short.
+        has_started: false until the first step, which is shortened, has been made.
     """
 
     rule: Rule
-    pieces: list[Piece] = field(default_factory=list)
-    known: set[Tensor] = field(default_factory=set)
-    own: float = 0.0
-    highest: float = 0.0
-    direction: Literal[-1, 1] = 1
-    steady: float = math.inf
+    scale: float = 1.0
+    params: list[FlatParams] = field(default_factory=list)
+    known_params: set[Tensor] = field(default_factory=set)
+    scheduled_lr: float = 0.0
+    recent_max_lr: float = 0.0
+    schedule_direction: Literal[-1, 1] = 1
+    steps_since_schedule: float = math.inf
     steps: int = 0
-    peak: float = 0.0
-    proven: float = 0.0
-    ceiling: float = math.inf
+    peak_lr: float = 0.0
+    max_survived_lr: float = 0.0
+    lr_ceiling: float = math.inf
     alignment: Alignment = _UNKNOWN
-    is_started: bool = True
+    has_started: bool = True
 
     @property
     def has_gradients(self) -> bool:
-        """Whether any of its parameters has one."""
-        return any(parameter.grad is not None for piece in self.pieces for parameter in piece.parameters)
+        """Whether any of its parameters has a gradient."""
+        return any(parameter.grad is not None for flat in self.params for parameter in flat.parameters)
 
-    def follow_schedule(self, own: float, steps: int) -> None:
-        """Take the learning rate that the schedule said for the latest of some steps, 0 if it is not known."""
-        if own == 0 or math.isclose(own, self.own, rel_tol=1e-6):  # it may have been a float32, times its scale
-            self.steady += steps
+    def follow_schedule(self, scheduled_lr: float, steps: int) -> None:
+        """Take the scheduled learning rate of the latest of some steps; 0 if it is not known."""
+        known = self.scheduled_lr
+        if scheduled_lr == 0 or math.isclose(scheduled_lr, known, rel_tol=constants.SCHEDULE_TOLERANCE):
+            self.steps_since_schedule += steps
         else:
-            self.steady = 0 if self.own else math.inf
-            self.direction = 1 if own > self.own else -1
-            self.own = own
-        self.highest = max(self.own, self.highest * _OF_LATE**steps)
+            self.steps_since_schedule = 0 if known else math.inf
+            self.schedule_direction = 1 if scheduled_lr > known else -1
+            self.scheduled_lr = scheduled_lr
+        self.recent_max_lr = max(self.scheduled_lr, self.recent_max_lr * constants.RECENT_MAX_LR_DECAY**steps)
 
-    def adapt(self, rate: float, steps: int, horizon: float, loss: Trend) -> None:
-        """Let the rule take the latest alignment. A schedule that has moved within the horizon counts as one."""
+    def adapt(self, lr: float, steps: int, horizon: float, loss_trend: Trend) -> None:
+        """Change the scale by the rule, for the latest alignment. A schedule counts if it moved within the horizon."""
         self.steps += steps
-        schedule = self.direction if self.steady < horizon else 0
-        self.rule.update(self.alignment, rate, steps, Situation(schedule, loss, self.steps / max(horizon, 1.0)))
-        if self.own > 0:
-            self.rule.scale = min(self.rule.scale, self.ceiling / self.own)
+        direction = self.schedule_direction if self.steps_since_schedule < horizon else 0
+        phase = TrainingPhase(direction, loss_trend, self.steps / max(horizon, 1.0))
+        self.scale *= self.rule.update(self.alignment, lr, steps, phase)
+        if self.scheduled_lr > 0:
+            self.scale = min(self.scale, self.lr_ceiling / self.scheduled_lr)
 
-    def scale_on(self, own: float, growth: float) -> float:
-        """The scale where a schedule says a learning rate: below the ceiling, and no more than a factor beyond what
-        training has stood, so that a schedule does not get there faster than the rule may."""
-        most = min(self.ceiling, self.proven * growth or math.inf)
-        return min(self.rule.scale, most / own) if own > 0 else self.rule.scale
+    def limited_scale(self, scheduled_lr: float, max_growth: float) -> float:
+        """The scale to use with a scheduled learning rate.
 
-    def grow(self, factor: float) -> None:
-        """Take in groups with a learning rate that is higher by a factor, which is not the schedule's work."""
-        self.own, self.highest, self.peak = self.own * factor, self.highest * factor, self.peak * factor
-        self.proven, self.ceiling = self.proven * factor, self.ceiling * factor
-
-    def gone_astray(self, own: float, rule: Rule, *, is_to_blame: bool) -> None:
-        """Go on with a smaller scale and a new rule, since training has diverged, where a schedule says a rate now.
-
-        The rate that led astray is the highest of late: training has been astray for some steps when it shows.
+        Their product stays below the ceiling, and below ``max_growth`` times the maximum that training has survived:
+        a schedule must not raise the learning rate faster than the rule may.
         """
-        highest = max(own, self.highest)
-        if is_to_blame and highest > 0:
-            self.ceiling = _CEILING * self.rule.scale * highest
-        rule.scale, rule.turns = 0.3 * self.rule.scale, self.rule.turns + 3
+        if scheduled_lr <= 0:
+            return self.scale
+        limit = min(self.lr_ceiling, self.max_survived_lr * max_growth or math.inf)
+        return min(self.scale, limit / scheduled_lr)
+
+    def rescale_lrs(self, factor: float) -> None:
+        """Multiply all known learning rates: a group with a higher one has joined, which is no move of a schedule."""
+        self.scheduled_lr, self.recent_max_lr = self.scheduled_lr * factor, self.recent_max_lr * factor
+        self.peak_lr, self.max_survived_lr = self.peak_lr * factor, self.max_survived_lr * factor
+        self.lr_ceiling *= factor
+
+    def after_divergence(self, scheduled_lr: float, rule: Rule, *, lr_is_cause: bool) -> None:
+        """Continue with a smaller scale and a new rule.
+
+        The ceiling is set from the recent maximum of the scheduled learning rate, since a divergence shows late.
+
+        Args:
+            scheduled_lr: of the coming step.
+            rule: a new one.
+            lr_is_cause: whether the learning rate was too high, so that a ceiling is set.
+        """
+        max_lr = max(scheduled_lr, self.recent_max_lr)
+        if lr_is_cause and max_lr > 0:
+            self.lr_ceiling = constants.CEILING_AFTER_DIVERGENCE * self.scale * max_lr
+        self.scale *= constants.SCALE_AFTER_DIVERGENCE
+        rule.sign_changes = self.rule.sign_changes + constants.SIGN_CHANGES_AFTER_DIVERGENCE
         self.rule = rule
-        self.proven = self.rule.scale * own
-        self.peak, self.alignment = 0.0, _UNKNOWN
+        self.max_survived_lr = self.scale * scheduled_lr
+        self.peak_lr, self.alignment = 0.0, _UNKNOWN
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint, in plain numbers."""
-        rule = asdict(self.rule)  # type: ignore[call-overload]
-        return {"rule": rule, "alignment": list(self.alignment), **{name: getattr(self, name) for name in _SAVED}}
+        rule = checkpoint_keys.save(self.rule, checkpoint_keys.RULE | checkpoint_keys.RULE_ARGUMENTS)
+        return {
+            "rule": {"scale": self.scale, **rule},
+            "alignment": list(self.alignment),
+            **checkpoint_keys.save(self, checkpoint_keys.SCALED_GROUP),
+        }
 
     def load_state(self, state: dict[str, Any]) -> None:
-        """Go on from what `state` gave."""
-        for name, value in state["rule"].items():
-            if name != "beta":  # an argument, and the new one holds
-                setattr(self.rule, name, value)
+        """Continue from what `state` gave."""
+        self.scale = state["rule"]["scale"]
+        checkpoint_keys.load(self.rule, state["rule"], checkpoint_keys.RULE)
         self.alignment = Alignment(*state["alignment"])
-        for name in _SAVED:
-            setattr(self, name, state[name])
+        checkpoint_keys.load(self, state, checkpoint_keys.SCALED_GROUP)

@@ -1,8 +1,8 @@
-"""Learning rates that are scaled behind the back of whatever schedules them."""
+"""Multiply the learning rates that schedulers set, so that the schedulers do not notice."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,93 +13,94 @@ from torch.optim import Optimizer
 from lightning_lr.optimizers.param_groups import ParamGroup
 
 
-class ScaledRates:
-    """Keeps ``lr = scale · own`` in the groups of an optimizer, own being what the user or a scheduler gave.
+class ScaledLRs:
+    """Keeps ``lr = scale · scheduled lr`` in the groups of an optimizer.
 
-    A group always holds the learning rate that its next step uses, so that this is what monitors show. A scheduler that
-    is watched finds its own values when it steps. Whatever else anything writes is an own value.
+    The scheduled learning rate is what the user, a scheduler or another callback has set. A group always holds the
+    learning rate of its next step, so that monitors show that one. A watched scheduler finds scheduled learning rates
+    in the groups when it steps.
 
-    Nothing is read from the device: that someone has written is seen by the identity of a float, or a tensor's version.
+    Nothing is read from the device. That something else has written to a group is seen by the identity of a float, or
+    by the version of a tensor.
 
     Args:
         optimizer: whose groups are scaled.
-        own: own values of the groups, where these hold scaled ones already.
+        scheduled: scheduled learning rates, where the groups hold scaled ones already; by default what they hold.
 
     Attributes:
-        scales: of each group. They hold from the next `write` on.
+        scales: of each group, as last written.
     """
 
-    def __init__(self, optimizer: Optimizer, own: list[float] | None = None) -> None:
+    def __init__(self, optimizer: Optimizer, scheduled: list[float] | None = None) -> None:
         self._optimizer = optimizer
-        self._own = [_copy(group["lr"]) for group in self._groups]
-        for i, value in enumerate(own or []):
-            self._own[i] = _like(self._own[i], value)
-        self._marks = [_mark(group) for group in self._groups]
+        groups = optimizer.param_groups
+        self._scheduled = [_copy(group["lr"]) for group in groups]
+        for i, value in enumerate(scheduled or []):
+            self._scheduled[i] = _like(self._scheduled[i], value)
+        self._held = [_held(group) for group in groups]
         self._watched: list[tuple[Any, type]] = []
-        self.scales = [1.0] * len(self._groups)
-        self._written: list[float | None] = [None] * len(self._groups)  # the scales that the groups hold
+        self.scales = [1.0] * len(groups)
+        self._is_written = [False] * len(groups)  # whether a group holds scale · scheduled lr
 
-    @property
-    def _groups(self) -> list[ParamGroup]:
-        return self._optimizer.param_groups  # another list after a state was loaded
-
-    def own(self) -> list[float]:
-        """The own values. Waits for the device if they are tensors."""
-        return [float(value) for value in self._own]
+    def scheduled(self) -> list[float]:
+        """The scheduled learning rates. Waits for the device if they are tensors there."""
+        return [float(value) for value in self._scheduled]
 
     def take(self, are_scaled: bool = False) -> None:
-        """Take what others have written, and the groups they have added.
+        """Take learning rates that something else has written, and groups that were added.
 
         Args:
-            are_scaled: they went by what the groups hold, so that what they wrote to them is scaled already.
+            are_scaled: the writer has computed them from what the groups hold, which is scaled.
         """
-        for i, group in enumerate(self._groups):
-            if i == len(self._own):
-                # its learning rate is in proportion to what the others hold, but for the one that torch fills in
-                is_own = group["lr"] is self._optimizer.defaults.get("lr")
+        for i, group in enumerate(self._optimizer.param_groups):
+            lr = group["lr"]
+            if i == len(self._scheduled):
+                # computed from what the other groups hold, unless torch has filled in the default
+                is_default = lr is self._optimizer.defaults.get("lr")
                 self.scales.append(self.scales[0])
-                self._own.append(_copy(group["lr"]) / (1 if is_own else self.scales[i]))
-                self._marks.append(_mark(group))
-                self._written.append(None)
-            elif not _is_same(_mark(group), self._marks[i]):
-                taken = _copy(group["lr"]) / (self.scales[i] if are_scaled else 1)
-                self._own[i] = self._unless_ours(i, taken)
-                self._marks[i] = _mark(group)
-                self._written[i] = None
+                self._scheduled.append(_copy(lr) / (1 if is_default else self.scales[i]))
+                self._held.append(_held(group))
+                self._is_written.append(False)
+            elif not _is_held(lr, *self._held[i]):
+                taken = _copy(lr) / (self.scales[i] if are_scaled else 1)
+                if self._is_written[i] and isinstance(taken, Tensor):
+                    # a rehearsal writes back what a tensor held: then the scheduled learning rate is the same
+                    is_ours = lr == self._scheduled[i] * self.scales[i]
+                    taken = torch.where(is_ours, self._scheduled[i], taken)
+                self._scheduled[i] = taken
+                self._held[i] = _held(group)
+                self._is_written[i] = False
 
-    def _unless_ours(self, i: int, taken: float | Tensor) -> float | Tensor:
-        """What was taken, or the own value if a tensor holds what we have written, as a rehearsal leaves it."""
-        written = self._written[i]
-        if written is None or not isinstance(taken, Tensor):
-            return taken
-        return torch.where(self._groups[i]["lr"] == self._own[i] * written, self._own[i], taken)
-
-    def write(self) -> None:
-        """Set the learning rates of the coming step."""
-        for i, (group, own, scale) in enumerate(zip(self._groups, self._own, self.scales, strict=True)):
-            if self._written[i] != scale:
-                self._set(i, group, own * scale)
-                self._written[i] = scale
+    def write(self, scales: Sequence[float]) -> None:
+        """Set the learning rates of the coming step, with one scale for each group."""
+        for i, (group, scheduled, scale) in enumerate(
+            zip(self._optimizer.param_groups, self._scheduled, scales, strict=True)
+        ):
+            if scale != self.scales[i] or not self._is_written[i]:
+                self._set(i, group, scheduled * scale)
+                self.scales[i], self._is_written[i] = scale, True
 
     @contextmanager
     def unscaled(self) -> Iterator[None]:
-        """The groups hold their own values within, but for those that others have written since the last `take`."""
-        ours = [_is_same(_mark(group), mark) for group, mark in zip(self._groups, self._marks, strict=False)]
+        """Within, the groups hold scheduled learning rates, except those written by others since the last `take`."""
+        groups = self._optimizer.param_groups
+        ours = [_is_held(group["lr"], *held) for group, held in zip(groups, self._held, strict=False)]
         for i, is_ours in enumerate(ours):
             if is_ours:
-                self._set(i, self._groups[i], self._own[i])
+                self._set(i, groups[i], self._scheduled[i])
         try:
             yield
         finally:
+            groups = self._optimizer.param_groups
             for i, is_ours in enumerate(ours):
                 if is_ours:
-                    self._own[i] = _copy(self._groups[i]["lr"])
-                    self._set(i, self._groups[i], self._own[i] * self.scales[i])
+                    self._scheduled[i] = _copy(groups[i]["lr"])
+                    self._set(i, groups[i], self._scheduled[i] * self.scales[i])
 
     def watch(self, scheduler: Any) -> None:
-        """Let a scheduler of this optimizer step on its own values, from now on.
+        """Let a scheduler of this optimizer step on scheduled learning rates, from now on.
 
-        It may have set the groups already when it was made, from the scaled values that they held.
+        When it was made, it may have set the groups already, from the scaled learning rates that they held.
         """
         kind = type(scheduler)
         if any(scheduler is watched for watched, _ in self._watched):
@@ -107,23 +108,23 @@ class ScaledRates:
         self.take(are_scaled=True)
         unscaled = self.unscaled
 
-        class OnOwnRates(kind):  # type: ignore[misc, valid-type]
-            # not a method of the object, which would go into its state in checkpoints
+        class Unscaled(kind):  # type: ignore[misc, valid-type]
+            # a method on the object itself would go into the scheduler's state in checkpoints
             def step(self, *args: Any, **kwargs: Any) -> None:
                 with unscaled():
                     super().step(*args, **kwargs)
 
-        OnOwnRates.__name__, OnOwnRates.__qualname__ = kind.__name__, kind.__qualname__
-        scheduler.__class__ = OnOwnRates
+        Unscaled.__name__, Unscaled.__qualname__ = kind.__name__, kind.__qualname__
+        scheduler.__class__ = Unscaled
         self._watched.append((scheduler, kind))
 
     def has_unwatched_scheduler(self) -> bool:
-        """Whether a scheduler of torch steps this optimizer's learning rates that is not watched."""
-        # torch's schedulers leave a mark on an optimizer, whose name has changed over the versions
+        """Whether a scheduler of torch that is not watched steps this optimizer's learning rates."""
+        # torch's schedulers set one of these on the step of an optimizer, depending on the version
         marks = "_wrapped_by_lr_sched", "_with_counter"
         return not self._watched and any(hasattr(self._optimizer.step, mark) for mark in marks)
 
-    def let_go(self) -> None:
+    def detach(self) -> None:
         """Watch no scheduler any more. The groups stay as they are."""
         for scheduler, kind in self._watched:
             scheduler.__class__ = kind
@@ -134,7 +135,7 @@ class ScaledRates:
             group["lr"].copy_(torch.as_tensor(value))
         else:
             group["lr"] = value
-        self._marks[i] = _mark(group)
+        self._held[i] = _held(group)
 
 
 def _copy(lr: float | Tensor) -> float | Tensor:
@@ -145,10 +146,11 @@ def _like(lr: float | Tensor, value: float) -> float | Tensor:
     return lr.fill_(value) if isinstance(lr, Tensor) else value
 
 
-def _mark(group: ParamGroup) -> object:
+def _held(group: ParamGroup) -> tuple[float | Tensor, int]:
+    """What a group holds: the object, and its version if it is a tensor."""
     lr = group["lr"]
-    return (id(lr), lr._version) if isinstance(lr, Tensor) else lr
+    return lr, lr._version if isinstance(lr, Tensor) else 0
 
 
-def _is_same(mark: object, before: object) -> bool:
-    return mark == before if isinstance(mark, tuple) else mark is before
+def _is_held(lr: float | Tensor, before: float | Tensor, version: int) -> bool:
+    return lr is before and (not isinstance(lr, Tensor) or lr._version == version)

@@ -1,4 +1,4 @@
-"""The movement of the last step, against finite differences of the loss; and the mean of iterates."""
+"""The displacement of the last step, against finite differences of the loss; and the anchor."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from lightning_lr.adaptation.controller import Adaptation
-from lightning_lr.adaptation.displacement import FromMean, Measured, Movement
-from lightning_lr.adaptation.flat_params import Piece, pieces
-from lightning_lr.adaptation.last_step import LastStep
+from lightning_lr.adaptation.controller import LRController
+from lightning_lr.adaptation.displacement import AnchorDisplacement, AnchorUpdate, Displacement
+from lightning_lr.adaptation.flat_params import FlatParams, flat_params
+from lightning_lr.adaptation.last_step import LastStepDisplacement
 from lightning_lr.adaptation.rules import Multiplicative
 
 
 class Lion(torch.optim.Optimizer):
-    """An optimizer of another make (Chen et al., "Symbolic Discovery of Optimization Algorithms", 2023)."""
+    """An optimizer that torch does not have (Chen et al., "Symbolic Discovery of Optimization Algorithms", 2023)."""
 
     def __init__(self, params: Any, lr: float, weight_decay: float = 0.0) -> None:
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay})
@@ -61,8 +61,10 @@ OPTIMIZERS: dict[str, Callable[[Any, float], torch.optim.Optimizer]] = {
 }
 
 
-def _movement(optimizer: torch.optim.Optimizer) -> Movement:
-    return LastStep(optimizer) if type(optimizer) in LastStep.KINDS else FromMean(1)
+def _displacement(optimizer: torch.optim.Optimizer) -> Displacement:
+    return (
+        LastStepDisplacement(optimizer) if type(optimizer) in LastStepDisplacement.SUPPORTED else AnchorDisplacement(1)
+    )
 
 
 def _network() -> nn.Sequential:
@@ -82,23 +84,23 @@ def _backward(network: nn.Module, t: int, in_place: bool = False) -> None:
     _loss(network, t).backward()  # type: ignore[no-untyped-call]
 
 
-def _pieces(optimizer: torch.optim.Optimizer) -> list[Piece]:
-    return [piece for group in optimizer.param_groups for piece in pieces(group)]
+def _all_params(optimizer: torch.optim.Optimizer) -> list[FlatParams]:
+    return [params for group in optimizer.param_groups for params in flat_params(group)]
 
 
-def _note(movement: Movement, parts: Iterable[Piece]) -> Tensor | None:
-    """⟨g, d⟩ as the adaptation sums it, and what it tells the movement."""
+def _dot(displacement: Displacement, parts: Iterable[FlatParams]) -> Tensor | None:
+    """⟨g, d⟩ as it is summed in training; tells the displacement of the step."""
     dots: list[Tensor] = []
-    for piece in parts:
-        moved = movement.of(piece)
+    for params in parts:
+        moved = displacement.vector(params)
         if moved is not None:
-            dots.append(piece.gradients() @ moved)
-        movement.before_step(piece, _measured(moved))
+            dots.append(params.gradients() @ moved)
+        displacement.before_step(params, _update(moved))
     return torch.stack(dots).sum() if dots else None
 
 
-def _measured(moved: Tensor | None, is_good: bool = True) -> Measured | None:
-    return None if moved is None else Measured(moved @ moved, torch.tensor(is_good), 1)
+def _update(moved: Tensor | None, is_allowed: bool = True) -> AnchorUpdate | None:
+    return None if moved is None else AnchorUpdate(moved @ moved, torch.tensor(is_allowed), 1)
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -107,14 +109,14 @@ def test_derivative_of_the_loss_by_the_learning_rate(name: str) -> None:
     lr = 0.05
     network = _network()
     optimizer = OPTIMIZERS[name](network.parameters(), lr)
-    movement, parts = _movement(optimizer), _pieces(optimizer)
+    displacement, parts = _displacement(optimizer), _all_params(optimizer)
     for t in range(4):
         _backward(network, t)
-        _note(movement, parts)
+        _dot(displacement, parts)
         if t == 3:
             break
         optimizer.step()
-        movement.after_step()
+        displacement.after_step()
 
     def after(rate: float) -> float:
         trial = copy.deepcopy(network)
@@ -129,29 +131,29 @@ def test_derivative_of_the_loss_by_the_learning_rate(name: str) -> None:
     step = 1e-4
     expected = (after(lr - 2 * step) - 8 * after(lr - step) + 8 * after(lr + step) - after(lr + 2 * step)) / (12 * step)
     optimizer.step()
-    movement.after_step()
+    displacement.after_step()
     _backward(network, 4)
-    dot = _note(movement, parts)
+    dot = _dot(displacement, parts)
     assert dot is not None
     sign = -1 if "maximize" in name else 1  # gradients are given of what is minimised
     assert -sign * dot.item() / lr == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize("nesterov", [False, True])
-def test_gradients_that_are_written_over_are_copied(nesterov: bool) -> None:
+def test_gradients_that_are_overwritten_are_copied(nesterov: bool) -> None:
     """``zero_grad(set_to_none=False)``, and buckets of DDP: one dot is lost, and none is wrong."""
     rates: dict[bool, list[float]] = {}
     for in_place in (False, True):
         network = _network()
         optimizer = optim.SGD(network.parameters(), 0.05, 0.9 * nesterov, nesterov=nesterov)
-        movement, parts = LastStep(optimizer), _pieces(optimizer)
+        displacement, parts = LastStepDisplacement(optimizer), _all_params(optimizer)
         rates[in_place] = []
         for t in range(6):
             _backward(network, t, in_place)
-            dot = _note(movement, parts)
+            dot = _dot(displacement, parts)
             rates[in_place].append(0.0 if dot is None else dot.item())
             optimizer.step()
-            movement.after_step()
+            displacement.after_step()
     assert rates[True][1] == 0.0
     assert rates[True][2:] == pytest.approx(rates[False][2:], rel=1e-12)
 
@@ -159,7 +161,7 @@ def test_gradients_that_are_written_over_are_copied(nesterov: bool) -> None:
 def test_parameters_without_a_gradient_have_not_moved() -> None:
     network = _network()
     optimizer = optim.AdamW(network.parameters(), 0.05, weight_decay=0.3)
-    movement, parts = LastStep(optimizer), _pieces(optimizer)
+    displacement, parts = LastStepDisplacement(optimizer), _all_params(optimizer)
     first = network[0].weight
     for t in range(3):
         _backward(network, t)
@@ -167,125 +169,125 @@ def test_parameters_without_a_gradient_have_not_moved() -> None:
             first.grad = None
         before = [parameter.detach().clone() for parameter in network.parameters()]
         optimizer.step()
-        movement.after_step()
-    (piece,) = parts
-    moved = movement.of(piece)
+        displacement.after_step()
+    (params,) = parts
+    moved = displacement.vector(params)
     assert moved is not None
-    for parameter, was, part in zip(network.parameters(), before, piece.split(moved), strict=True):
+    for parameter, was, part in zip(network.parameters(), before, params.split(moved), strict=True):
         torch.testing.assert_close(part.view_as(parameter), was - parameter.detach(), rtol=1e-9, atol=1e-14)
-    assert not piece.split(moved)[0].any()
+    assert not params.split(moved)[0].any()
 
 
-def test_hyperparameters_are_those_that_the_step_used() -> None:
+def test_hyperparameters_are_those_of_the_step() -> None:
     """Cycles change them before the next one."""
     network = _network()
     optimizer = optim.AdamW(network.parameters(), 0.05, weight_decay=0.3)
-    movement, parts = LastStep(optimizer), _pieces(optimizer)
+    displacement, parts = LastStepDisplacement(optimizer), _all_params(optimizer)
     for t in range(3):
         _backward(network, t)
         before = parts[0].values().clone()
         optimizer.step()
-        movement.after_step()
+        displacement.after_step()
         optimizer.param_groups[0].update(betas=(0.5, 0.9), weight_decay=0.1, lr=0.02)
         if t < 2:
             optimizer.param_groups[0].update(betas=(0.9, 0.999), weight_decay=0.3, lr=0.05)
-    moved = movement.of(parts[0])
+    moved = displacement.vector(parts[0])
     assert moved is not None
     torch.testing.assert_close(moved, before - parts[0].values(), rtol=1e-9, atol=1e-14)
 
 
-def test_a_step_that_leaves_nothing_of_where_it_began_is_not_known() -> None:
+def test_a_step_that_forgets_where_it_began_has_no_displacement() -> None:
     """α λ = 1: decoupled weight decay takes all of θ away."""
     network = _network()
     optimizer = optim.AdamW(network.parameters(), 10.0, weight_decay=0.1)
-    movement, parts = LastStep(optimizer), _pieces(optimizer)
+    displacement, parts = LastStepDisplacement(optimizer), _all_params(optimizer)
     _backward(network, 0)
     optimizer.step()
-    movement.after_step()
-    assert movement.of(parts[0]) is None
+    displacement.after_step()
+    assert displacement.vector(parts[0]) is None
 
 
-def test_mean_of_iterates_by_hand() -> None:
+def test_anchor_by_hand() -> None:
     theta = nn.Parameter(torch.tensor([0.0], dtype=torch.float64))
-    movement, (piece,) = FromMean(4), pieces({"params": [theta]})
+    displacement, (params,) = AnchorDisplacement(4), flat_params({"params": [theta]})
     iterates, mean = [0.0, 1.0, 3.0, -2.0, 5.0], 0.0
     for i, value in enumerate(iterates):
         with torch.no_grad():
             theta.fill_(value)
-        moved = movement.of(piece)
+        moved = displacement.vector(params)
         if i:
             assert moved is not None
             assert moved.item() == pytest.approx(mean - value)
-        movement.before_step(piece, _measured(moved))
+        displacement.before_step(params, _update(moved))
         mean += (value - mean) / 4
-    movement.go_back(piece)
+    displacement.restore(params)
     assert theta.item() == pytest.approx(mean)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), 1e30])
-def test_a_lost_iterate_is_left_out_of_the_mean(bad: float) -> None:
+def test_an_iterate_that_blew_up_is_not_averaged_in(bad: float) -> None:
     theta = nn.Parameter(torch.zeros(3))
-    movement, (piece,) = FromMean(4), pieces({"params": [theta]})
+    displacement, (params,) = AnchorDisplacement(4), flat_params({"params": [theta]})
     for value in (0.0, 1.0, bad, bad):
         with torch.no_grad():
             theta.fill_(1.0)
             theta[0] = value
-        movement.before_step(piece, _measured(movement.of(piece)))
-    movement.go_back(piece)
+        displacement.before_step(params, _update(displacement.vector(params)))
+    displacement.restore(params)
     assert theta.detach().abs().max() <= 1.0
 
 
-def test_a_mean_follows_parameters_that_really_go_far() -> None:
-    """It is not lost for good when they have left for another place."""
+def test_the_anchor_follows_parameters_that_stay_far_away() -> None:
+    """It does not stay behind for good."""
     theta = nn.Parameter(torch.zeros(1))
-    movement, (piece,) = FromMean(4), pieces({"params": [theta]})
+    displacement, (params,) = AnchorDisplacement(4), flat_params({"params": [theta]})
     for value in (0.0, 1e-3, *[1e3] * 40):
         with torch.no_grad():
             theta.fill_(value)
-        movement.before_step(piece, _measured(movement.of(piece)))
-    movement.go_back(piece)
+        displacement.before_step(params, _update(displacement.vector(params)))
+    displacement.restore(params)
     assert theta.item() == pytest.approx(1e3, rel=0.01)
 
 
-def test_state_goes_on_exactly() -> None:
-    """Of both kinds of movement."""
-    for make in (lambda o: FromMean(5), LastStep):  # noqa: ARG005
+def test_resumes_exactly() -> None:
+    """Both kinds of displacement."""
+    for make in (lambda o: AnchorDisplacement(5), LastStepDisplacement):  # noqa: ARG005
         network = _network()
         optimizer = optim.SGD(network.parameters(), 0.05)
-        movement, parts = make(optimizer), _pieces(optimizer)
+        displacement, parts = make(optimizer), _all_params(optimizer)
         resumed = make(optimizer)
         parameters = list(network.parameters())
         for t in range(8):
             _backward(network, t)
             if t == 5:
-                resumed.load_state(movement.state({p: i for i, p in enumerate(parameters)}), parameters, parts)
-            dot = _note(movement, parts)
+                resumed.load_state(displacement.state({p: i for i, p in enumerate(parameters)}), parameters, parts)
+            dot = _dot(displacement, parts)
             if t >= 5:
-                again = _note(resumed, parts)
+                again = _dot(resumed, parts)
                 assert dot is not None
                 assert again is not None
                 assert torch.equal(dot, again)
             optimizer.step()
-            movement.after_step()
+            displacement.after_step()
             resumed.after_step()
 
 
 @pytest.mark.parametrize("name", ["SGD", "Adam", "RMSprop"])
-def test_sparse_measurements_look_back_one_step_all_the_same(name: str) -> None:
+def test_sparse_measurements_also_look_back_one_step(name: str) -> None:
     """Each third alignment of a run that measures every third step is that of one that measures every step."""
     alignments = {}
     for every in (1, 3):
         network = _network()
         optimizer = OPTIMIZERS[name](network.parameters(), 0.05)
-        adaptation = Adaptation(optimizer, lambda: Multiplicative(0.1), None, adapts=False, every=every)
+        controller = LRController(optimizer, lambda: Multiplicative(0.1), None, adapts=False, every=every)
         seen = {}
         for t in range(12):
             _backward(network, t)
-            adaptation.before_step()
-            for sums, _ in adaptation.measured():
-                seen[t] = sums.tolist()
+            measured = controller.before_step()
+            if measured is not None:
+                seen[t] = measured[0].tolist()
             optimizer.step()
-            adaptation.after_step()
+            controller.after_step()
         alignments[every] = seen
     assert list(alignments[3]) == [0, 3, 6, 9]
     for t in (3, 6, 9):

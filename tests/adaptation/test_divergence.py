@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from lightning_lr.adaptation.divergence import DivergenceWatch
+from lightning_lr.adaptation.divergence import DivergenceDetector
 
 
 def _first(losses: list[float]) -> int | None:
     """At which loss it says so."""
-    watch = DivergenceWatch()
-    return next((i for i, loss in enumerate(losses) if watch.has_diverged(loss)), None)
+    detector = DivergenceDetector()
+    return next((i for i, loss in enumerate(losses) if detector.has_diverged(loss)), None)
 
 
 @pytest.mark.parametrize("offset", [0.0, -100.0], ids=["positive", "negative losses"])
@@ -69,7 +69,7 @@ def test_a_network_that_has_died_is_stuck_and_quiet() -> None:
     assert _first([2.3, *wild, *wild]) is None
 
 
-def test_a_loss_that_is_far_off_is_no_divergence() -> None:
+def test_a_single_large_loss_is_no_divergence() -> None:
     """Though it lifts the mean for more than 10 steps."""
     random = np.random.default_rng(0)
     losses = 2 * np.exp(-np.arange(1000) / 20) + 0.3 + 0.05 * random.standard_normal(1000)
@@ -101,76 +101,76 @@ def test_a_loss_that_blows_up_does_not_pass_for_noise(after: list[float]) -> Non
 
 
 def _trends(losses: Any) -> list[str]:
-    watch = DivergenceWatch()
+    detector = DivergenceDetector()
     trends: list[str] = []
     for loss in losses:
-        watch.has_diverged(float(loss))
-        trends.append(watch.trend)
+        detector.has_diverged(float(loss))
+        trends.append(detector.trend)
     return trends
 
 
-def test_a_loss_falls_while_it_gains_much_of_all_that_was_gained() -> None:
+def test_a_loss_is_falling_while_it_gains_much_of_all_that_was_gained() -> None:
     noise = 0.02 * np.random.default_rng(0).standard_normal(300)
     steps = np.arange(100)
     fast = _trends([*(2.3 + noise[:100]), *(2.3 * np.exp(-steps / 15) + noise[100:200]), *(0.003 + noise[200:])])
-    assert fast[50:100].count("falls") <= 2
-    assert fast[105:120].count("falls") >= 13
-    assert fast[200:].count("falls") <= 2
+    assert fast[50:100].count("falling") <= 2
+    assert fast[105:120].count("falling") >= 13
+    assert fast[200:].count("falling") <= 2
     # one that falls for as long as this is no news, however little noise there is
-    assert "falls" not in _trends(2 - steps / 100)[40:]
+    assert "falling" not in _trends(2 - steps / 100)[40:]
 
 
-def test_a_loss_has_risen_until_it_is_forgotten() -> None:
+def test_a_loss_has_risen_until_the_low_is_forgotten() -> None:
     random = np.random.default_rng(0)
     falling, noise = 2 * np.exp(-np.arange(200) / 20), 0.05 * random.standard_normal(500)
-    assert "has risen" not in _trends(falling + noise[:200])
+    assert "risen" not in _trends(falling + noise[:200])
     trends = _trends([*(falling + noise[:200]), *(0.3 + noise[200:])])
-    assert trends[200:210].count("has risen") >= 5
-    assert trends[205:225] == ["has risen"] * 20
-    assert trends[300:].count("has risen") <= 20
+    assert trends[200:210].count("risen") >= 5
+    assert trends[205:225] == ["risen"] * 20
+    assert trends[300:].count("risen") <= 20
     # though there is no noise left that could hide it
     quiet = _trends([*(falling + 0.1), *[0.5] * 1000])
-    assert 10 < quiet.count("has risen") < 100
+    assert 10 < quiet.count("risen") < 100
 
 
 def test_a_lucky_first_loss_is_no_level_to_rise_from() -> None:
     for seed in range(20):
         losses = 2 + 0.1 * np.random.default_rng(seed).standard_normal(300)
         losses[0] = 1.7
-        assert "has risen" not in _trends(losses)
+        assert "risen" not in _trends(losses)
 
 
-def test_a_loss_is_far_until_it_is_back() -> None:
-    watch, far = DivergenceWatch(), []
+def test_a_loss_counts_as_far_above_its_start_until_it_is_back() -> None:
+    detector, far = DivergenceDetector(), []
     random = np.random.default_rng(0)
     falling = 2 * np.exp(-np.arange(40) / 20) + 0.02 * random.standard_normal(40)
     for loss in (*falling, 3.0, 3.5, 4.0, 5.0, 3.5, 3.0, 1.0):  # it has come from 2 to 0.5
-        watch.has_diverged(float(loss))
-        far.append(watch.is_far)
+        detector.has_diverged(float(loss))
+        far.append(detector.is_far_above)
     assert far == [False] * 41 + [False, True, True, False, False, False]
-    # but what stays there is where training is now
-    watch, far = DivergenceWatch(), []
+    # a loss that stays there is where training is now
+    detector, far = DivergenceDetector(), []
     for loss in (*falling, *[5.0] * 40):
-        watch.has_diverged(float(loss))
-        far.append(watch.is_far)
+        detector.has_diverged(float(loss))
+        far.append(detector.is_far_above)
     assert far == [False] * 40 + [True] * 30 + [False] * 10
     # where nothing was gained, ten deviations of the noise count
-    watch, far = DivergenceWatch(), []
+    detector, far = DivergenceDetector(), []
     for loss in (*(2 + 0.1 * random.standard_normal(60)), 2.5, 4.0, 1e3, 1e6):
-        watch.has_diverged(float(loss))
-        far.append(watch.is_far)
+        detector.has_diverged(float(loss))
+        far.append(detector.is_far_above)
     assert not any(far[:-3])
     assert all(far[-3:])
 
 
-def test_returns_are_counted_until_it_is_calm() -> None:
-    watch = DivergenceWatch()
+def test_returns_are_forgotten_after_calm_steps() -> None:
+    detector = DivergenceDetector()
     for expected in (1, 2):
-        assert watch.has_diverged(math.nan)
-        watch.taken_back()
-        assert watch.returns == expected
+        assert detector.has_diverged(math.nan)
+        detector = detector.after_return()
+        assert detector.returns == expected
     for loss in [1.0, None] * 49 + [1.0]:
-        assert not watch.has_diverged(loss)
-    assert watch.returns == 2
-    assert not watch.has_diverged(None)
-    assert watch.returns == 0
+        assert not detector.has_diverged(loss)
+    assert detector.returns == 2
+    assert not detector.has_diverged(None)
+    assert detector.returns == 0

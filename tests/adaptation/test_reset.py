@@ -1,4 +1,4 @@
-"""An optimizer whose state is reset goes on as a new one does."""
+"""After a reset an optimizer steps as a new one does."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lightning_lr.adaptation.reset import OptimizerReset
 
 
 class Eager(torch.optim.Optimizer):
-    """Of another make: its state is there at once, and is not zero."""
+    """An optimizer that torch does not have, whose state exists before the first step and is not 0."""
 
     def __init__(self, params: Any, lr: float) -> None:
         super().__init__(params, {"lr": lr})
@@ -40,7 +40,7 @@ OPTIMIZERS: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_goes_on_as_a_new_one(name: str) -> None:
+def test_steps_as_a_new_one(name: str) -> None:
     torch.manual_seed(0)
     start, gradients = torch.randn(5), torch.randn(6, 5)
 

@@ -12,9 +12,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lightning_lr.adaptation.flat_params import pieces
-from lightning_lr.adaptation.last_step import LastStep
-from lightning_lr.adaptation.rules import Additive, Alignment, LongHorizon, Multiplicative, Rule, Situation
+from lightning_lr.adaptation.flat_params import flat_params
+from lightning_lr.adaptation.last_step import LastStepDisplacement
+from lightning_lr.adaptation.rules import Additive, Alignment, LongHorizon, Multiplicative, Rule, TrainingPhase
 
 
 def _aligned(cosine: float) -> Alignment:
@@ -23,97 +23,88 @@ def _aligned(cosine: float) -> Alignment:
 
 def test_long_horizon_by_hand() -> None:
     rule = LongHorizon()
-    rule.update(_aligned(0.99), 0.1, 1)  # clipped: 0.7 > 0.1
-    assert [rule.scale, rule.turns, rule.mean] == pytest.approx([math.exp(0.1), 0, 1.0])
-    rule.update(_aligned(-1.0), 0.1, 1)  # clipped: -0.693 < -0.5
-    assert [rule.scale, rule.turns, rule.mean] == pytest.approx([math.exp(-0.4), 0, 0.8 - 0.2 * 0.99])
-    rule.update(_aligned(0.09), 0.1, 1)
-    assert rule.scale == pytest.approx(math.exp(-0.4 + 0.7 * 0.1))
+    factor = rule.update(_aligned(0.99), 0.1, 1)  # clipped: 0.7 > 0.1
+    assert [factor, rule.sign_changes, rule.mean_cosine] == pytest.approx([math.exp(0.1), 0, 1.0])
+    factor = rule.update(_aligned(-1.0), 0.1, 1)  # clipped: -0.693 < -0.5
+    assert [factor, rule.sign_changes, rule.mean_cosine] == pytest.approx([math.exp(-0.5), 0, 0.8 - 0.2 * 0.99])
+    assert rule.update(_aligned(0.09), 0.1, 1) == pytest.approx(math.exp(0.7 * 0.1))
     for _ in range(4):
         rule.update(_aligned(-1.0), 0.1, 1)
-    assert rule.turns == 1
-    before = rule.scale
-    rule.update(_aligned(-0.11), 0.1, 4)  # gain 0.7 / (1 + 1/10), two for four steps
-    assert rule.scale == pytest.approx(before * math.exp(-0.1 * 0.7 / 1.1 * 2))
-    before = rule.scale
-    rule.update(_aligned(1.0), 0.1, 4)  # clipped, two for four steps
-    assert rule.scale == pytest.approx(before * math.exp(0.2))
+    assert rule.sign_changes == 1
+    factor = rule.update(_aligned(-0.11), 0.1, 4)  # gain 0.7 / (1 + 1/10), two for four steps
+    assert factor == pytest.approx(math.exp(-0.1 * 0.7 / 1.1 * 2))
+    factor = rule.update(_aligned(1.0), 0.1, 4)  # clipped, two for four steps
+    assert factor == pytest.approx(math.exp(0.2))
 
 
-def _on_a_schedule(cosines: list[float], situation: Situation, steps: int = 1) -> float:
+def _on_a_schedule(cosines: list[float], phase: TrainingPhase, steps: int = 1) -> float:
     """The step of the log scale that the last of some cosines gives, the others taken without a schedule."""
     rule = LongHorizon()
     for cosine in cosines[:-1]:
         rule.update(_aligned(cosine), 0.1, 1)
-    rule.scale, rule.turns = 1.0, 0
-    rule.update(_aligned(cosines[-1]), 0.1, steps, situation)
-    return math.log(rule.scale) * (1 + rule.turns / 10) / 0.7
+    rule.sign_changes = 0
+    factor = rule.update(_aligned(cosines[-1]), 0.1, steps, phase)
+    return math.log(factor) * (1 + rule.sign_changes / 10) / 0.7
 
 
-def test_long_horizon_bears_noise_while_a_schedule_falls() -> None:
+def test_long_horizon_aims_lower_in_noise_while_a_schedule_falls() -> None:
     cosines = [0.05, -0.05, 0.05, -0.05]
     variance = 0.0
     for before, after in pairwise(cosines):
         variance += 0.05 * ((after - before) ** 2 / 2 - variance)
     noise = math.sqrt(variance)
-    assert _on_a_schedule(cosines, Situation()) == pytest.approx(0.01 - 0.05)
-    assert _on_a_schedule(cosines, Situation(schedule=-1)) == pytest.approx(0.7 * noise - 0.05)
-    assert _on_a_schedule(cosines, Situation(schedule=1)) == pytest.approx(-0.05)
+    assert _on_a_schedule(cosines, TrainingPhase()) == pytest.approx(0.01 - 0.05)
+    assert _on_a_schedule(cosines, TrainingPhase(schedule_direction=-1)) == pytest.approx(0.7 * noise - 0.05)
+    assert _on_a_schedule(cosines, TrainingPhase(schedule_direction=1)) == pytest.approx(-0.05)
 
 
-def test_what_is_not_finite_is_no_noise() -> None:
+def test_an_alignment_that_is_not_finite_is_no_noise() -> None:
     rule = LongHorizon()
     for alignment in (_aligned(0.1), Alignment(math.nan, 1.0, math.inf), _aligned(0.1)):
         rule.update(alignment, 0.1, 1)
-    assert rule.variance == 0
+    assert rule.cosine_variance == 0
     rule.update(_aligned(0.5), 0.1, 1)
-    assert rule.variance > 0
+    assert rule.cosine_variance > 0
 
 
-def test_long_horizon_on_a_schedule_goes_by_the_loss() -> None:
-    for falls, risen in ((Situation(up, "falls"), Situation(up, "has risen")) for up in (1, -1)):
-        assert _on_a_schedule([0.49], falls) == 0
-        assert _on_a_schedule([0.5], falls) == pytest.approx(0.1 / 0.7)  # the most that there is
-        assert _on_a_schedule([-0.1], falls) == pytest.approx(-0.1)
+def test_long_horizon_on_a_schedule_is_limited_by_the_loss() -> None:
+    for falling, risen in ((TrainingPhase(up, "falling"), TrainingPhase(up, "risen")) for up in (1, -1)):
+        assert _on_a_schedule([0.49], falling) == 0
+        assert _on_a_schedule([0.5], falling) == pytest.approx(0.1 / 0.7)  # the most that there is
+        assert _on_a_schedule([-0.1], falling) == pytest.approx(-0.1)
         assert _on_a_schedule([0.5], risen, steps=4) == pytest.approx(-0.12 / 0.7)
         assert _on_a_schedule([-0.2], risen) == pytest.approx(-0.2)
-    for loss in ("falls", "has risen"):  # without a schedule it has no say
-        assert _on_a_schedule([0.03], Situation(0, loss)) == pytest.approx(0.04)
+    for loss in ("falling", "risen"):  # without a schedule it has no say
+        assert _on_a_schedule([0.03], TrainingPhase(0, loss)) == pytest.approx(0.04)
 
 
 def test_long_horizon_on_a_schedule_learns_less_with_time() -> None:
     for horizons, gain in ((0, 1), (4, 0.5), (6, 0.25), (100, 0.05)):
-        assert _on_a_schedule([0.1], Situation(1, "level", horizons)) == pytest.approx(0.1 * gain)
-        assert _on_a_schedule([0.1], Situation(0, "level", horizons)) == pytest.approx(0.11)
+        assert _on_a_schedule([0.1], TrainingPhase(1, "flat", horizons)) == pytest.approx(0.1 * gain)
+        assert _on_a_schedule([0.1], TrainingPhase(0, "flat", horizons)) == pytest.approx(0.11)
 
 
 @given(st.lists(st.floats(-1, 1), min_size=1, max_size=200))
 def test_long_horizon_keeps_its_bounds(cosines: list[float]) -> None:
-    rule, scale, turns = LongHorizon(), 1.0, 0
+    rule, sign_changes = LongHorizon(), 0
     for cosine in cosines:
-        rule.update(_aligned(cosine), 0.1, 1)
-        assert math.exp(-0.5) - 1e-12 <= rule.scale / scale <= math.exp(0.1) + 1e-12
-        assert (rule.scale > scale) == (cosine > -0.01) or abs(cosine + 0.01) < 1e-12
-        assert rule.turns in (turns, turns + 1)
-        scale, turns = rule.scale, rule.turns
+        factor = rule.update(_aligned(cosine), 0.1, 1)
+        assert math.exp(-0.5) - 1e-12 <= factor <= math.exp(0.1) + 1e-12
+        assert (factor > 1) == (cosine > -0.01) or abs(cosine + 0.01) < 1e-12
+        assert rule.sign_changes in (sign_changes, sign_changes + 1)
+        sign_changes = rule.sign_changes
 
 
-def test_what_is_not_finite_is_as_bad_as_can_be() -> None:
+def test_an_alignment_that_is_not_finite_counts_as_minus_one() -> None:
     lost = Alignment(math.nan, 1.0, math.inf)
-    rule = LongHorizon()
-    rule.update(lost, 0.1, 1)
-    assert rule.scale == pytest.approx(math.exp(-0.5))
-    additive = Additive(1e-3)
-    additive.update(lost, 0.1, 1)
-    assert additive.scale == 1.0
+    assert LongHorizon().update(lost, 0.1, 1) == pytest.approx(math.exp(-0.5))
+    assert Additive(1e-3).update(lost, 0.1, 1) == 1.0
 
 
 def test_additive_halves_at_most() -> None:
     rule = Additive(1.0)
-    rule.update(Alignment(-1e6, 1.0, 1.0), 0.1, 1)
-    assert rule.scale == 0.5
-    rule.update(Alignment(1.0, 1.0, 1.0), 0.0, 1)  # no step was made
-    assert rule.scale == 0.5
+    assert rule.update(Alignment(-1e6, 1.0, 1.0), 0.1, 1) == 0.5
+    assert rule.update(Alignment(1.0, 1.0, 1.0), 0.0, 1) == 1.0  # no step was made
 
 
 # --- the paper, in NumPy: f(θ) = ½ Σ h_i θ_i² with gradient noise that is drawn beforehand
@@ -174,19 +165,20 @@ def _multiplicative(beta: float, alpha: float) -> tuple[list[float], np.ndarray[
 def _ours(rule: Rule, make: Any, alpha: float) -> tuple[list[float], Any]:
     theta = torch.nn.Parameter(torch.tensor(START))
     optimizer = make([theta], lr=alpha)
-    movement, alphas = LastStep(optimizer), []
+    displacement, alphas = LastStepDisplacement(optimizer), []
+    scale = 1.0
     for t in range(200):
         theta.grad = torch.tensor(CURVATURES) * theta.detach() + torch.tensor(NOISE[t])
-        for piece in pieces(optimizer.param_groups[0]):
-            if (moved := movement.of(piece)) is not None:
-                gradient = piece.gradients()
+        for params in flat_params(optimizer.param_groups[0]):
+            if (moved := displacement.vector(params)) is not None:
+                gradient = params.gradients()
                 sums = (gradient @ moved, gradient @ gradient, moved @ moved)
                 dot, square, length = (each.item() for each in sums)
-                rule.update(Alignment(dot, square**0.5, length**0.5), optimizer.param_groups[0]["lr"], 1)
-        optimizer.param_groups[0]["lr"] = alpha * rule.scale
+                scale *= rule.update(Alignment(dot, square**0.5, length**0.5), optimizer.param_groups[0]["lr"], 1)
+        optimizer.param_groups[0]["lr"] = alpha * scale
         optimizer.step()
-        movement.after_step()
-        alphas.append(alpha * rule.scale)
+        displacement.after_step()
+        alphas.append(alpha * scale)
     return alphas, theta.detach().numpy()
 
 

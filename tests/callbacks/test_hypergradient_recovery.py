@@ -13,7 +13,7 @@ from lightning.pytorch import Callback
 from torch import Tensor
 
 from lightning_lr import CyclicalLR, HypergradientLR
-from lightning_lr.adaptation.async_reads import LateValues
+from lightning_lr.adaptation.async_reads import AsyncReads
 from lightning_lr.adaptation.rules import LongHorizon
 from tests.helpers.hypergradient_cases import FaultyLoss, first_group_state, mean_loss
 from tests.helpers.recorded_steps import RecordingClassifier, first_group_lrs, fit
@@ -148,20 +148,20 @@ def test_the_rule_is_told_how_the_loss_goes(
     told: list[str] = []
     update = LongHorizon.update
 
-    def record(rule: LongHorizon, *args: Any) -> None:
-        told.append(args[3].loss)
-        update(rule, *args)
+    def record(rule: LongHorizon, *args: Any) -> float:
+        told.append(args[3].loss_trend)
+        return update(rule, *args)
 
     monkeypatch.setattr(LongHorizon, "update", record)
     torch.manual_seed(0)
     fit(
         kind(lambda step: 1.0 if step < 60 else 8.0), HypergradientLR(horizon=20, every=1, guard=guard), data=loader(50)
     )
-    assert "falls" in told[:40]
-    assert "has risen" not in told[:55]
-    assert "has risen" in told[58:66]
+    assert "falling" in told[:40]
+    assert "risen" not in told[:55]
+    assert "risen" in told[58:66]
     if kind is Manual:
-        assert set(told[72:]) == {"level"}
+        assert set(told[72:]) == {"flat"}
 
 
 @pytest.mark.parametrize("every", [1, 100])
@@ -268,10 +268,10 @@ def test_an_exception_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
                 raise ValueError("of the user")
             return super().training_step(batch, batch_idx)
 
-    def lost(self: LateValues) -> Any:
+    def lost(self: AsyncReads[Any]) -> Any:
         raise RuntimeError("device-side assert")
 
-    monkeypatch.setattr(LateValues, "state", lost)
+    monkeypatch.setattr(AsyncReads, "state", lost)
     model, adapts = Fails(), HypergradientLR()
     with pytest.raises(ValueError, match="of the user"):
         fit(model, adapts)

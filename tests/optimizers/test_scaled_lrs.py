@@ -1,4 +1,4 @@
-"""Scaled learning rates: schedulers see their own values, the groups hold the scaled ones."""
+"""Scaled learning rates: schedulers see the scheduled ones, the groups hold the scaled ones."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 import torch
-from tests.optimizers.test_torch_schedulers import CYCLES, PLAIN
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from lightning_lr.optimizers.param_groups import get_lr
-from lightning_lr.optimizers.scaled_lrs import ScaledRates
+from lightning_lr.optimizers.scaled_lrs import ScaledLRs
+from tests.optimizers.test_torch_schedulers import CYCLES, PLAIN
 
 ALL: dict[str, Any] = {
     **PLAIN,
@@ -40,21 +40,20 @@ def _step(optimizer: torch.optim.Optimizer, scheduler: Any) -> None:
 
 @pytest.mark.parametrize("as_tensor", [False, True], ids=["float", "tensor"])
 @pytest.mark.parametrize("name", ALL)
-def test_every_scheduler_goes_by_its_own_values(name: str, as_tensor: bool) -> None:
+def test_every_scheduler_steps_on_scheduled_learning_rates(name: str, as_tensor: bool) -> None:
     apart = _optimizer(as_tensor)
     alone = ALL[name](apart, 1.0)
     optimizer = _optimizer(as_tensor)
     scheduler = ALL[name](optimizer, 1.0)
     held = [group["lr"] for group in optimizer.param_groups]
-    rates = ScaledRates(optimizer)
-    rates.watch(scheduler)
+    scaled = ScaledLRs(optimizer)
+    scaled.watch(scheduler)
     state_before = scheduler.state_dict().keys()
     for scale in SCALES:
-        rates.take()
-        rates.scales = [scale, 2 * scale]
-        rates.write()
+        scaled.take()
+        scaled.write([scale, 2 * scale])
         expected = [get_lr(group) for group in apart.param_groups]
-        assert rates.own() == pytest.approx(expected, rel=1e-12)
+        assert scaled.scheduled() == pytest.approx(expected, rel=1e-12)
         used = [get_lr(group) for group in optimizer.param_groups]
         assert used == pytest.approx([expected[0] * scale, expected[1] * 2 * scale], rel=1e-12)
         _step(apart, alone)
@@ -70,37 +69,35 @@ def test_every_scheduler_goes_by_its_own_values(name: str, as_tensor: bool) -> N
         assert all(group["lr"] is lr for group, lr in zip(optimizer.param_groups, held, strict=True))
     kind = type(alone)
     assert isinstance(scheduler, kind)
-    rates.let_go()
+    scaled.detach()
     assert type(scheduler) is kind
 
 
-def test_what_others_write_is_their_own_value() -> None:
+def test_what_others_write_is_a_scheduled_learning_rate() -> None:
     for as_tensor in (False, True):
         optimizer = _optimizer(as_tensor)
-        rates = ScaledRates(optimizer)
-        rates.scales = [0.5, 0.5]
-        rates.write()
+        scaled = ScaledLRs(optimizer)
+        scaled.write([0.5, 0.5])
         group = optimizer.param_groups[0]
         if as_tensor:
             group["lr"].fill_(0.03)
         else:
             group["lr"] = float("0.03")
-        rates.take()
-        rates.write()
-        assert rates.own() == pytest.approx([0.03, 0.5])
+        scaled.take()
+        scaled.write(scaled.scales)
+        assert scaled.scheduled() == pytest.approx([0.03, 0.5])
         assert get_lr(group) == pytest.approx(0.015)
-        rates.take()
-        rates.write()
-        assert rates.own() == pytest.approx([0.03, 0.5])  # what it wrote itself is not taken
+        scaled.take()
+        scaled.write(scaled.scales)
+        assert scaled.scheduled() == pytest.approx([0.03, 0.5])  # what it wrote itself is not taken
 
 
 def test_what_a_rehearsal_puts_back_is_not_taken() -> None:
     """A tensor holds again what was written to it, under another version. A float is the same object again."""
     for as_tensor in (False, True):
         optimizer = _optimizer(as_tensor)
-        rates = ScaledRates(optimizer)
-        rates.scales = [0.3, 0.3]
-        rates.write()
+        scaled = ScaledLRs(optimizer)
+        scaled.write([0.3, 0.3])
         group = optimizer.param_groups[0]
         before = group["lr"].clone() if as_tensor else group["lr"]
         if as_tensor:
@@ -109,42 +106,38 @@ def test_what_a_rehearsal_puts_back_is_not_taken() -> None:
         else:
             group["lr"] = 7.0
             group["lr"] = before
-        rates.take()
-        assert rates.own() == pytest.approx([0.05, 0.5])
+        scaled.take()
+        assert scaled.scheduled() == pytest.approx([0.05, 0.5])
 
 
 def test_a_group_that_is_given_no_rate_has_that_of_the_optimizer() -> None:
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], 0.4)
-    rates = ScaledRates(optimizer)
-    rates.scales = [0.5]
-    rates.write()
+    scaled = ScaledLRs(optimizer)
+    scaled.write([0.5])
     optimizer.add_param_group({"params": [torch.nn.Parameter(torch.ones(1))]})
-    rates.take()
-    rates.write()
+    scaled.take()
+    scaled.write(scaled.scales)
     assert [group["lr"] for group in optimizer.param_groups] == [0.2, 0.2]
 
 
-def test_what_goes_by_the_groups_is_scaled_already() -> None:
+def test_what_is_computed_from_the_groups_is_scaled_already() -> None:
     optimizer = _optimizer(False)
-    rates = ScaledRates(optimizer)
-    rates.scales = [0.5, 0.5]
-    rates.write()
+    scaled = ScaledLRs(optimizer)
+    scaled.write([0.5, 0.5])
     optimizer.param_groups[1]["lr"] *= 0.1
     optimizer.add_param_group({"params": [torch.nn.Parameter(torch.ones(1))], "lr": 0.0125})
-    rates.take(are_scaled=True)
-    rates.write()
-    assert rates.own() == pytest.approx([0.05, 0.05, 0.025])
+    scaled.take(are_scaled=True)
+    scaled.write(scaled.scales)
+    assert scaled.scheduled() == pytest.approx([0.05, 0.05, 0.025])
     assert [group["lr"] for group in optimizer.param_groups] == pytest.approx([0.025, 0.025, 0.0125])
 
 
-def test_goes_on_from_own_values() -> None:
+def test_continues_from_scheduled_learning_rates() -> None:
     optimizer = _optimizer(True)
-    rates = ScaledRates(optimizer)
-    rates.scales = [0.5, 2.0]
-    rates.write()
+    scaled = ScaledLRs(optimizer)
+    scaled.write([0.5, 2.0])
     again = _optimizer(True)
     again.load_state_dict(copy.deepcopy(optimizer.state_dict()))
-    resumed = ScaledRates(again, rates.own())
-    resumed.scales = [0.5, 2.0]
-    resumed.write()
+    resumed = ScaledLRs(again, scaled.scheduled())
+    resumed.write([0.5, 2.0])
     assert [get_lr(group) for group in again.param_groups] == [get_lr(group) for group in optimizer.param_groups]

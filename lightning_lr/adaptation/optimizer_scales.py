@@ -1,0 +1,172 @@
+"""The scales of one optimizer's learning rates, and the one place that writes them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from lightning_lr.adaptation.flat_params import flat_params
+from lightning_lr.adaptation.rules import Rule
+from lightning_lr.adaptation.scaled_group import ScaledGroup
+from lightning_lr.optimizers.scaled_lrs import ScaledLRs
+
+
+class UsedLR(NamedTuple):
+    """The highest learning rate of a scaled group in one step, and the scale in it."""
+
+    lr: float | Tensor
+    scale: float
+
+
+class OptimizerScales:
+    """All scaled groups of an optimizer.
+
+    A scaled group has the scale that its rule has come to. What is written is that scale or less, since the learning
+    rate is limited. While a schedule may still move before the step, `write` leaves the scales as they are;
+    `sync_scales` makes the limited scale the scale.
+
+    Args:
+        optimizer: whose learning rates are scaled.
+        make_rule: makes a new rule, for each scaled group.
+        per_group: whether each parameter group has a scale; else all of the optimizer have one.
+        shorten_first_step: whether new groups begin with a shortened step.
+        world_size: number of processes that train together.
+
+    Attributes:
+        groups: with a scale each.
+        lrs: writes the learning rates.
+        used: learning rate and scale of each scaled group in the last step; empty before the first.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        make_rule: Callable[[], Rule],
+        *,
+        per_group: bool,
+        shorten_first_step: bool,
+        world_size: int,
+    ) -> None:
+        self.optimizer = optimizer
+        self.groups: list[ScaledGroup] = []
+        self.lrs = ScaledLRs(optimizer)
+        self.used: list[UsedLR] = []
+        self._make_rule, self._per_group, self._world_size = make_rule, per_group, world_size
+        self._shorten_first_step = shorten_first_step
+        self._known_groups = 0
+        self.add_new_params()
+
+    def write(self, max_growth: float) -> None:
+        """Set the learning rates of the coming step.
+
+        Args:
+            max_growth: factor by which a learning rate may exceed the maximum that training has survived.
+        """
+        self._write(self._limited_scales(max_growth))
+
+    def sync_scales(self, max_growth: float) -> None:
+        """Set the learning rates of the coming step, and the scales to those that are used: see `write`."""
+        scales = self._limited_scales(max_growth)
+        for group, scale in zip(self.groups, scales, strict=True):
+            group.scale = scale
+        self._write(scales)
+
+    def add_new_params(self) -> None:
+        """Take in parameter groups that were added, and parameters that have become trainable."""
+        for i, param_group in enumerate(self.optimizer.param_groups):
+            if i == len(self.groups) and (self._per_group or i == 0):
+                scale = self.groups[0].scale if self.groups else 1.0
+                self.groups.append(ScaledGroup(self._make_rule(), scale, has_started=not self._shorten_first_step))
+            group = self._scaled_group(i)
+            if i >= self._known_groups > 0:
+                self._adjust_lrs(group, i)
+            if any(p.requires_grad and p not in group.known_params for p in param_group["params"]):
+                group.params += flat_params(param_group, self._world_size, group.known_params)
+                group.known_params.update(p for p in param_group["params"] if p.requires_grad)
+        self._known_groups = len(self.optimizer.param_groups)
+
+    def restart(self) -> None:
+        """Begin again with scales of 1, from learning rates that are known to be good."""
+        self.groups.clear()
+        self.add_new_params()
+        for group in self.groups:
+            group.has_started = True
+        self.used = []
+
+    def scheduled_lrs(self) -> list[float]:
+        """The highest scheduled learning rate of each scaled group.
+
+        If it is on a device, which is not waited for, the latest that is known.
+        """
+        for param_group in self.optimizer.param_groups:
+            if is_on_device(param_group["lr"]):
+                return [group.scheduled_lr for group in self.groups]
+        scheduled = self.lrs.scheduled()
+        return scheduled if self._per_group else [max(scheduled)]
+
+    def record_used(self) -> None:
+        """Note the learning rates and scales that a step has used."""
+        self.used = [UsedLR(self._highest_lr(group), self.lrs.scales[i]) for i, group in enumerate(self.groups)]
+
+    def last_lrs(self) -> list[float]:
+        """The highest learning rate of each scaled group in the last step; before the first step, that of this one."""
+        return [float(lr) for lr, _ in self.used] or [float(self._highest_lr(group)) for group in self.groups]
+
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint, in plain numbers."""
+        return {
+            "own": self.lrs.scheduled(),
+            "units": [group.state() for group in self.groups],
+            "used": [(float(lr), scale) for lr, scale in self.used],
+        }
+
+    def load_scheduled_lrs(self, state: dict[str, Any]) -> None:
+        """Take scheduled learning rates from a checkpoint. The groups hold scaled ones, from the same checkpoint."""
+        self.lrs = ScaledLRs(self.optimizer, state["own"])
+
+    def load_groups(self, state: dict[str, Any]) -> bool:
+        """Take what was learned of the learning rates. False if the number of groups has changed: nothing is taken."""
+        if len(self.groups) != len(state["units"]):
+            return False
+        for group, saved in zip(self.groups, state["units"], strict=True):
+            group.load_state(saved)
+        return True
+
+    def _limited_scales(self, max_growth: float) -> list[float]:
+        self.lrs.take()
+        if len(self.lrs.scales) > self._known_groups:
+            self.add_new_params()
+        pairs = zip(self.groups, self.scheduled_lrs(), strict=True)
+        return [group.limited_scale(scheduled, max_growth) for group, scheduled in pairs]
+
+    def _write(self, scales: list[float]) -> None:
+        self.lrs.write(scales if self._per_group else scales * self._known_groups)
+
+    def _scaled_group(self, i: int) -> ScaledGroup:
+        return self.groups[i if self._per_group else 0]
+
+    def _highest_lr(self, group: ScaledGroup) -> float | Tensor:
+        lrs = [each["lr"] for i, each in enumerate(self.optimizer.param_groups) if self._scaled_group(i) is group]
+        if not any(isinstance(lr, Tensor) for lr in lrs):
+            return float(max(lrs))
+        return torch.stack([torch.as_tensor(lr, dtype=torch.float32).detach() for lr in lrs]).max()
+
+    def _adjust_lrs(self, group: ScaledGroup, i: int) -> None:
+        """Apply what is known of learning rates to parameter group i, which was added with another learning rate."""
+        lrs = self.lrs.scheduled()
+        if self._per_group:
+            group.lr_ceiling = self.groups[0].lr_ceiling * lrs[i] / lrs[0] if lrs[0] > 0 else math.inf
+        elif lrs[i] > (highest := max(lrs[:i])) > 0:
+            factor = lrs[i] / highest
+            group.rescale_lrs(factor)
+            self.used = [UsedLR(lr * factor, scale) for lr, scale in self.used]
+
+
+def is_on_device(lr: float | Tensor) -> bool:
+    """Whether reading a learning rate would wait for a device."""
+    return isinstance(lr, Tensor) and lr.device.type != "cpu"
