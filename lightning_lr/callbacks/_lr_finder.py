@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC
 from typing import Any, Literal
 
 from lightning.pytorch import LightningModule, Trainer
@@ -25,7 +24,7 @@ from lightning_lr.trainer.trials import Search
 _NOT_OF_TRIALS = {"apply", "at_epochs", "output_dir", "snapshot"}
 
 
-class LRFinder(Callback, ABC):
+class LRFinder(Callback):
     """Finds a learning rate aside from the run, applies it, and saves an interrupted search in checkpoints.
 
     Args:
@@ -123,8 +122,8 @@ class LRFinder(Callback, ABC):
         report_search(trainer, search.bracket, result, self._monitor or "loss", self._output_dir)
         return result
 
-    def _apply(self, trainer: Trainer, pl_module: LightningModule, suggestion: Suggestion) -> None:
-        """Set what was found if asked to, and tell the user."""
+    def _apply_result(self, trainer: Trainer, pl_module: LightningModule, suggestion: Suggestion) -> None:
+        """Set a suggestion if ``apply`` asks for it, and tell the user."""
         applied = apply_suggestion(trainer, pl_module, suggestion, self._name) if self.applies else []
         rank_zero_info(summary(self._name, suggestion, applied))
         if not suggestion.confident:

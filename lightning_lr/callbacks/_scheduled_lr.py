@@ -90,7 +90,7 @@ class ScheduledLR(Callback, ABC):
         Args:
             lengths: the durations in optimizer steps.
             run_steps: optimizer steps of the run, infinite if not known.
-            fast_dev_run: whether the run is a trial of a few steps, into which no length need fit.
+            fast_dev_run: whether the run has only a few steps, into which the lengths need not fit.
         """
 
     @property

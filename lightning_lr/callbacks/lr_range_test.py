@@ -210,7 +210,7 @@ class LRRangeTest(LRFinder):
             suggested = {name: getattr(found, name) for name in _SUGGESTION_FIELDS}
             self.result = replace(self.result, **suggested, search=found)
         self._done_epochs.append(epoch)
-        self._apply(trainer, pl_module, self.result)
+        self._apply_result(trainer, pl_module, self.result)
 
     def _run_test(self, trainer: Trainer) -> RangeTestResult:
         curve = self._range_test.run(trainer)

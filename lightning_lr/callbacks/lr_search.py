@@ -114,7 +114,7 @@ class LRSearch(LRFinder):
                 self._read_momentum(trainer)
                 self._search = self._new_search(self._new_bracket(*self._bracket_arguments))
             self.result = self._run_search(trainer, self._search)
-            self._apply(trainer, pl_module, self.result)
+            self._apply_result(trainer, pl_module, self.result)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)

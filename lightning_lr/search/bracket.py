@@ -72,6 +72,14 @@ class Bracket:
         every: optimizer steps between two values: 1 for the training loss.
         mode: whether less (``"min"``) or more (``"max"``) of a value is better.
 
+    Attributes:
+        every: optimizer steps between two values.
+        sign: 1 where less is better, else -1.
+
+    Attributes:
+        every: as given.
+        sign: 1 if less of a value is better, else -1.
+
     Raises:
         ValueError: unless ``0 < min_lr < max_lr``, both finite, or if the budget is too small for the range.
     """
@@ -86,7 +94,8 @@ class Bracket:
     ) -> None:
         self._arguments = {"min_lr": min_lr, "max_lr": max_lr, "budget": budget, "every": every, "mode": mode}
         _check_arguments(min_lr, max_lr, budget, every, mode)
-        self._budget, self._every, self._sign = budget, every, 1.0 if mode == "min" else -1.0
+        self.every, self.sign = every, 1.0 if mode == "min" else -1.0
+        self._budget = budget
         intervals = max(1, math.ceil(LRS_PER_DECADE * math.log10(max_lr / min_lr) - 1e-9))  # 1e-9: a rounding error
         self._grid: list[float] = np.geomspace(min_lr, max_lr, intervals + 1).tolist()
         self._coarse_steps = self._rounded(COARSE_STEPS)
@@ -117,6 +126,11 @@ class Bracket:
         return len(self._grid) + min(SURVIVORS, len(self._grid)) + NEIGHBOURS
 
     @property
+    def min_lr(self) -> float:
+        """The lowest learning rate of the grid."""
+        return self._grid[0]
+
+    @property
     def longest(self) -> int:
         """The most optimizer steps that one trial can have."""
         return self._rounded(FINE_STEPS) if self._budget is None else max(self._coarse_steps, self._budget // 3)
@@ -126,16 +140,6 @@ class Bracket:
         """Whether the best learning rate is known."""
         last = len(self._rungs) - 1
         return bool(self.kept(last)) and all(trial in self._outcomes for trial in self._rungs[last])
-
-    @property
-    def every(self) -> int:
-        """Optimizer steps between two values."""
-        return self._every
-
-    @property
-    def sign(self) -> float:
-        """1 where less is better, else -1."""
-        return self._sign
 
     @property
     def rungs(self) -> list[list[Outcome]]:
@@ -193,7 +197,7 @@ class Bracket:
         kept = self.kept(trial.rung)
         return len(kept) == self._num_kept(trial.rung) and is_behind(costs, self._costs(kept[-1].values))
 
-    def tell(self, trial: Trial, values: Sequence[float], spent: int | None = None) -> None:
+    def tell(self, trial: Trial, values: Sequence[float], spent: int | None = None, error: str | None = None) -> None:
         """Record the values of a trial that has ended.
 
         Args:
@@ -201,6 +205,7 @@ class Bracket:
             values: what was recorded, from the common state on. Fewer than planned if it ended early.
             spent: optimizer steps that it took. None for ``every`` steps a value. They are fewer if it went on from a
                 state that was kept, and more if it was stopped late.
+            error: the exception by which a diverged trial ended, as text.
 
         Raises:
             ValueError: if `ask` does not name the trial now, or there are no values or too many.
@@ -209,7 +214,7 @@ class Bracket:
             raise ValueError(f"{trial} must be one that ask() names now.")
         if not 1 <= len(values) <= self._num_values(trial):
             raise ValueError(f"{trial} must have 1 to {self._num_values(trial)} values, got {len(values)}.")
-        spent = len(values) * self._every if spent is None else spent
+        spent = len(values) * self.every if spent is None else spent
         self._spent += spent
         self._told.append((trial, spent))
         costs = self._costs(values)
@@ -217,13 +222,13 @@ class Bracket:
         if not np.all(np.isfinite(costs)) or diverges(costs, self._level(), self._num_values(trial)):
             end = "diverged"
         final = math.inf if end == "diverged" else score(costs)
-        self._outcomes[trial] = Outcome(trial, tuple(map(float, values)), final, end)
+        self._outcomes[trial] = Outcome(trial, tuple(map(float, values)), final, end, error)
         if all(each in self._outcomes for each in self._rungs[-1]):
             self._open_next_rung()
 
     def state(self) -> dict[str, Any]:
         """Numbers, strings, lists and dicts from which `from_state` restores this bracket."""
-        told = [{"lr": each.lr, "values": list(self._outcomes[each].values), "spent": n} for each, n in self._told]
+        told = [self._outcomes[trial].plain(spent) for trial, spent in self._told]
         return {"arguments": dict(self._arguments), "told": told}
 
     @classmethod
@@ -232,7 +237,7 @@ class Bracket:
         bracket = cls(**state["arguments"])
         for each in state["told"]:
             (trial,) = (trial for trial in bracket.ask() if trial.lr == each["lr"])
-            bracket.tell(trial, each["values"], each["spent"])
+            bracket.tell(trial, each["values"], each["spent"], each.get("error"))
         return bracket
 
     def _open_next_rung(self) -> None:
@@ -256,13 +261,13 @@ class Bracket:
         """Optimizer steps of each of the trials after the first rung, as far as the budget allows."""
         if self._budget is None:
             return self._rounded(FINE_STEPS)
-        return (self._budget - self._spent) // trials // self._every * self._every
+        return (self._budget - self._spent) // trials // self.every * self.every
 
     def _rounded(self, steps: int) -> int:
-        return math.ceil(steps / self._every) * self._every
+        return math.ceil(steps / self.every) * self.every
 
     def _num_values(self, trial: Trial) -> int:
-        return trial.steps // self._every
+        return trial.steps // self.every
 
     def _level(self) -> Array:
         """The costs of the lowest learning rate in the first rung. Empty before they are told, or if it diverged."""
@@ -270,7 +275,7 @@ class Bracket:
         return self._costs(lowest.values if lowest is not None and lowest.end != "diverged" else ())
 
     def _costs(self, values: Sequence[float]) -> Array:
-        return self._sign * np.asarray(values, dtype=np.float64)
+        return self.sign * np.asarray(values, dtype=np.float64)
 
     def _num_kept(self, rung: int) -> int:
         return SURVIVORS if rung == 0 else 1

@@ -130,6 +130,7 @@ def _why(bracket: Bracket, outcome: Outcome) -> str:
     ran, total = len(outcome.values) * bracket.every, outcome.trial.steps
     if outcome.end == "diverged":
         what = "left the level it began at" if math.isfinite(outcome.values[-1]) else "not finite"
+        what = what if outcome.error is None else f"raised {outcome.error}"
         return f"{what} after {ran} of {total} steps"
     kept = bracket.kept(outcome.trial.rung)
     last = kept[-1]

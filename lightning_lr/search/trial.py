@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from lightning_lr.search.verdicts import End
 
@@ -31,12 +32,19 @@ class Outcome:
         values: what was recorded, from the common state on.
         score: the mean of the last third of them, negated with ``mode="max"``; infinite if it diverged.
         end: whether it ran all its steps, diverged, or was dropped because it could not catch up.
+        error: the exception that ended it as diverged, as text; None if there was none.
     """
 
     trial: Trial
     values: tuple[float, ...]
     score: float
     end: End
+    error: str | None = None
+
+    def plain(self, spent: int) -> dict[str, Any]:
+        """What a checkpoint keeps, with the optimizer steps that were spent."""
+        told: dict[str, Any] = {"lr": self.lr, "values": list(self.values), "spent": spent}
+        return told if self.error is None else {**told, "error": self.error}
 
     @property
     def lr(self) -> float:

@@ -9,6 +9,7 @@ from typing import Literal
 
 import numpy as np
 from lightning.pytorch import Trainer
+from lightning.pytorch.utilities import rank_zero_info
 from numpy.typing import NDArray
 
 from lightning_lr.range_test.curve import LRCurve
@@ -16,6 +17,9 @@ from lightning_lr.range_test.early_stop import has_diverged
 from lightning_lr.trainer.progress_bar import progress_line
 from lightning_lr.trainer.rehearsal import Rehearsal
 from lightning_lr.trainer.sweep import Sweep
+
+# Points after which an exception of the module counts as a divergence: a curve must begin with three finite values.
+_POINTS_BEFORE_ERROR = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,9 +65,16 @@ class RangeTest:
                 steps_per_lr=self.steps_per_lr,
                 eval_batches=self.eval_batches,
                 should_stop=self._has_diverged,
+                points_before_error=_POINTS_BEFORE_ERROR,
                 on_point=show,
             )
-            values = sweep.run(trainer, rehearsal).values
+            result = sweep.run(trainer, rehearsal)
+        values = result.values
+        if result.error is not None:
+            rank_zero_info(
+                f"{self.owner}: the sweep ended at lr={self.lrs[len(values) - 1]:.2g}, since training raised"
+                f" {result.error}. This counts as a divergence."
+            )
         recorded = np.full(len(self.lrs), np.nan)
         recorded[: len(values)] = values
         return LRCurve(self.lrs, recorded, name, self.monitor_mode)

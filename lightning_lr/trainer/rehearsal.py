@@ -191,7 +191,8 @@ class Rehearsal:
                         loop.on_advance_start()
                     loop.advance()
                     loop.on_advance_end()
-                    if loop.total_batch_idx == batches and not is_within_epoch:  # an empty epoch: a stream has ended
+                    is_empty = loop.total_batch_idx == batches and not is_within_epoch  # a stream has ended
+                    if is_empty or should_stop():  # a metric of the epoch may have been the last value
                         break
                     is_within_epoch = False
         except StopRehearsal:

@@ -20,10 +20,12 @@ class StepLoss:
         """Add the loss of a micro-batch.
 
         Args:
-            outputs: as given to ``on_train_batch_end``. It may have no loss: a training step may return None.
+            outputs: as given to ``on_train_batch_end``. It may have no loss: a training step may return None. The mean
+                of a loss is taken, which may have shape [1].
         """
         if isinstance(outputs, Mapping) and isinstance(loss := outputs.get("loss"), Tensor):
-            self._losses.append(loss.detach())
+            loss = loss.detach()
+            self._losses.append(loss if loss.ndim == 0 else loss.mean())
 
     def pop_mean(self, trainer: Trainer) -> Tensor | None:
         """The mean of the collected losses, a scalar on the device, or None if there are none. Then starts again."""

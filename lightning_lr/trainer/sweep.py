@@ -2,28 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import torch
-from lightning.pytorch import LightningModule, Trainer
-from torch import Tensor
-from torch.optim import Optimizer
+from lightning.pytorch import Trainer
 
-from lightning_lr.optimizers.param_groups import lr_ratios, set_lr
-from lightning_lr.trainer.lightning_packages import Callback, MisconfigurationException
+from lightning_lr.trainer.lightning_packages import MisconfigurationException
 from lightning_lr.trainer.rehearsal import Rehearsal
-from lightning_lr.trainer.step_loss import StepLoss
-
-# Batches without an optimizer step after which the sweep is an error. Far more than any accumulation window has: a
-# module that never steps must not be trained forever.
-_MAX_BATCHES_WITHOUT_STEP = 1000
-# Skipped optimizer steps in a row after which the sweep has diverged. Each halves AMP's loss scale, by 2^20 in all.
-_MAX_SKIPPED_STEPS = 20
-# How often the losses are read from the device in a full sweep. Each reading waits for the device.
-_READINGS = 20
+from lightning_lr.trainer.sweep_recorder import SweepRecorder
 
 
 class SweepResult(NamedTuple):
@@ -32,10 +19,12 @@ class SweepResult(NamedTuple):
     Attributes:
         values: the loss or metric at each point; fewer than learning rates if the sweep was stopped.
         steps: optimizer steps that were run. May be more than the points need, since losses are read in blocks.
+        error: the exception that ended the sweep and counts as a divergence, as text; None if there was none.
     """
 
     values: list[float]
     steps: int
+    error: str | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +37,11 @@ class Sweep:
     loop. A step that AMP skipped is not a point: its learning rate is tried again. After the first point, many skipped
     steps in a row are a divergence, recorded as NaN.
 
+    So is an exception of the module, if ``points_before_error`` are given and there are at least as many points before
+    it: a module may refuse NaN, as ``torch.distributions`` does. Errors of the configuration and of memory stay errors.
+    With several processes the parameters must also have become NaN or infinite, which all ranks see in the same step:
+    an exception that only one rank meets fails the job, as in plain training.
+
     Args:
         lrs: one learning rate per point, for the parameter group with the highest learning rate. The other groups, of
             all optimizers, keep their ratio to it.
@@ -57,6 +51,7 @@ class Sweep:
         eval_batches: maximum number of batches of each validation loader.
         should_stop: given the values so far, whether the sweep ends here. It is asked for every point in order. Losses
             are read in blocks, so the training may be some steps ahead; the points of those steps are dropped.
+        points_before_error: see above; None if every exception stays an error.
         on_point: called at each point with its learning rate and the latest value that was read, NaN before the first.
     """
 
@@ -66,6 +61,7 @@ class Sweep:
     steps_per_lr: int = 1
     eval_batches: int = 1
     should_stop: Callable[[Sequence[float]], bool] = lambda values: False  # noqa: ARG005
+    points_before_error: int | None = None
     on_point: Callable[[float, float], None] = lambda lr, value: None  # noqa: ARG005
 
     def run(self, trainer: Trainer, rehearsal: Rehearsal) -> SweepResult:
@@ -74,152 +70,25 @@ class Sweep:
         Raises:
             MisconfigurationException: if the data ended early, or there was no loss or no such metric to record.
         """
-        recorder = _SweepRecorder(self, trainer)
+        recorder = SweepRecorder(self, trainer)
         handles = [optimizer.register_step_post_hook(recorder.after_step) for optimizer in trainer.optimizers]
-        rehearsal.train(
-            recorder,
-            should_stop=lambda: recorder.is_over,
-            should_validate=lambda: recorder.needs_validation,
-            eval_batches=self.eval_batches if self.monitor else None,
-        )
-        for handle in handles:
-            handle.remove()
+        try:
+            rehearsal.train(
+                recorder,
+                should_stop=lambda: recorder.is_over,
+                should_validate=lambda: recorder.needs_validation,
+                eval_batches=self.eval_batches if self.monitor else None,
+            )
+        except Exception as error:
+            if not recorder.count_as_divergence(trainer, error):
+                raise
+        finally:
+            for handle in handles:
+                handle.remove()
         recorder.read_losses(trainer)
         if not recorder.is_over:
             raise MisconfigurationException(
                 f"{self.owner} needs {len(self.lrs) * self.steps_per_lr} optimizer steps, but the training data"
                 f" ended after {len(recorder.values) * self.steps_per_lr}: lower num_steps."
             )
-        return SweepResult(recorder.values, recorder.steps)
-
-
-class _SweepRecorder(Callback):
-    """One run of a sweep: sets the learning rates and records the values.
-
-    Attributes:
-        values: the values of the points that were read.
-        is_over: whether the last point is recorded.
-        steps: finished optimizer steps.
-        needs_validation: whether the next value waits for the validation loop.
-    """
-
-    def __init__(self, sweep: Sweep, trainer: Trainer) -> None:
-        self._sweep = sweep
-        self._ratios = lr_ratios(trainer.optimizers)
-        self._points_per_reading = max(1, len(sweep.lrs) // _READINGS)
-        self.values: list[float] = []
-        self.is_over = False
-        self.steps = 0
-        self.needs_validation = False
-        self._device_losses: list[Tensor] = []  # of points that were not read yet
-        self._loss = StepLoss()
-        self._has_stepped = False  # in the current batch
-        self._steps_since_point = 0
-        self._batches_since_step = 0
-        self._skipped_steps = 0  # in a row; a step counts as skipped until it has been made
-        self._is_validation_metric: bool | None = None  # known at the first point
-
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        if self.needs_validation:
-            raise MisconfigurationException(
-                f"{self._sweep.owner}(monitor={self._sweep.monitor!r}): the training step does not log it, and there is"
-                " no validation data to evaluate it on: log it, or give a validation loader."
-            )
-        self._batches_since_step += 1
-        if self._batches_since_step > _MAX_BATCHES_WITHOUT_STEP:
-            raise MisconfigurationException(
-                f"{self._sweep.owner}: in {_MAX_BATCHES_WITHOUT_STEP} batches there was no optimizer step with a loss"
-                " to record: return the loss from training_step and step the optimizer."
-            )
-        self._set_lrs()
-
-    def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
-        if not loss.requires_grad:
-            raise MisconfigurationException(
-                f"{self._sweep.owner}: the loss of training_step has no gradient (requires_grad is False): return a"
-                " loss that depends on a trainable parameter and is not detached."
-            )
-
-    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
-        self._set_lrs()  # again: in manual optimization the training step may have stepped a scheduler
-        self._skipped_steps += 1
-
-    def after_step(self, optimizer: Optimizer, args: object, kwargs: object) -> None:
-        """A post-hook of the optimizers."""
-        # GradScaler calls a fused optimizer even if the step is skipped.
-        found_inf = getattr(optimizer, "found_inf", None)
-        if found_inf is None or not bool(found_inf):
-            self._has_stepped, self._skipped_steps = True, 0
-
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
-    ) -> None:
-        self._loss.add(outputs)
-        if self._skipped_steps > _MAX_SKIPPED_STEPS and self._count_points() > 0:
-            self.read_losses(trainer)
-            self._record(math.nan)
-        if not self._has_stepped:
-            return
-        self._has_stepped = False
-        self.steps += 1
-        loss = self._loss.pop_mean(trainer)
-        if self._sweep.monitor is not None:
-            self._batches_since_step = 0
-            self._steps_since_point += 1
-            if self._steps_since_point == self._sweep.steps_per_lr:
-                self._read_metric(trainer)
-        elif loss is not None:
-            self._device_losses.append(loss)
-            self._batches_since_step = 0
-            self._report_point()
-            is_full = len(self._device_losses) == self._points_per_reading
-            if is_full or self._count_points() == len(self._sweep.lrs):
-                self.read_losses(trainer)
-
-    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.needs_validation = False
-        if self._sweep.monitor not in trainer.callback_metrics:
-            raise MisconfigurationException(
-                f"{self._sweep.owner}(monitor={self._sweep.monitor!r}): the module does not log this key. It logs:"
-                f" {', '.join(sorted(trainer.callback_metrics)) or 'nothing'}."
-            )
-        self._record_metric(trainer)
-
-    def read_losses(self, trainer: Trainer) -> None:
-        """Read the losses from the device, averaged over ranks."""
-        if self._device_losses:
-            losses, self._device_losses = torch.stack(self._device_losses), []
-            for value in trainer.strategy.reduce(losses, reduce_op="mean").tolist():
-                self._record(value)
-
-    def _count_points(self) -> int:
-        return len(self.values) + len(self._device_losses)
-
-    def _set_lrs(self) -> None:
-        lr = self._sweep.lrs[self._count_points()]
-        for group, ratio in self._ratios:
-            set_lr(group, lr * ratio)
-
-    def _report_point(self) -> None:
-        self._sweep.on_point(self._sweep.lrs[self._count_points() - 1], self.values[-1] if self.values else math.nan)
-
-    def _read_metric(self, trainer: Trainer) -> None:
-        if self._is_validation_metric is None:
-            self._is_validation_metric = self._sweep.monitor not in trainer.callback_metrics
-        if self._is_validation_metric:
-            self.needs_validation = True
-        else:
-            self._record_metric(trainer)
-
-    def _record_metric(self, trainer: Trainer) -> None:
-        assert self._sweep.monitor is not None
-        value = trainer.callback_metrics[self._sweep.monitor].detach().float().to(trainer.strategy.root_device)
-        self._record(trainer.strategy.reduce(value, reduce_op="mean").item())
-        self._steps_since_point = 0
-        self._report_point()
-
-    def _record(self, value: float) -> None:
-        if not self.is_over:  # points after the end are dropped
-            self.values.append(value)
-            is_last = len(self.values) == len(self._sweep.lrs)
-            self.is_over = is_last or not math.isfinite(value) or self._sweep.should_stop(self.values)
+        return SweepResult(recorder.values, recorder.steps, recorder.error)

@@ -112,10 +112,12 @@ class Search:
             steps_per_lr=every,
             eval_batches=self._eval_batches,
             should_stop=lambda values: bracket.stops(trial, [*earlier, *values]),
+            # A failure at the lowest learning rate has another cause than the learning rate.
+            points_before_error=None if trial.lr == bracket.min_lr else 1,
             on_point=show,
         )
         result = sweep.run(trainer, rehearsal)
-        bracket.tell(trial, [*earlier, *result.values], spent=result.steps)
+        bracket.tell(trial, [*earlier, *result.values], spent=result.steps, error=result.error)
         line.update(f"lr={trial.lr:.1e}")
 
     def _seed_all(self) -> None:
