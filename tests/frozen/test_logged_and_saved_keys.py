@@ -9,6 +9,7 @@ mend the code. If it is, edit the table by hand and say so in ``CHANGELOG.md``.
 from __future__ import annotations
 
 import inspect
+import signal
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
@@ -17,7 +18,6 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import Callback, LightningModule, seed_everything
 
 from lightning_lr import (
     CyclicalLR,
@@ -29,6 +29,7 @@ from lightning_lr import (
     WarmupStableDecayLR,
 )
 from tests.helpers.interrupted_training import STEPS, Interrupted, OnException
+from tests.helpers.lightning_classes import Callback, LightningModule, seed_everything
 from tests.helpers.public_interface import AllLoggers, difference, nested_keys
 from tests.helpers.recorded_steps import TwoOptimizers
 from tests.helpers.schedule_cases import SaveAt
@@ -116,6 +117,10 @@ def two_groups() -> Classifier:
     return Classifier(backbone_ratio=0.1)
 
 
+def ctrl_c() -> Interrupted:
+    return Interrupted("KeyboardInterrupt")
+
+
 RUNS = {
     "LRTrace": Run(LRTrace, "lr/SGD, lr/loss"),
     "LRTrace, two parameter groups": Run(LRTrace, "lr/SGD/pg1, lr/SGD/pg2, lr/loss", model=two_groups),
@@ -149,7 +154,7 @@ RUNS = {
         RANGE_TEST_LOGS,
         RANGE_TEST_SAVES + SEARCH_SAVES,
         AT_EPOCH_0,
-        Interrupted,
+        ctrl_c,
         interrupted_at=400,
     ),
     "LRSearch": Run(
@@ -161,7 +166,7 @@ RUNS = {
         lambda: LRSearch(1e-3, 1.0, budget=800),
         "",
         SEARCH_SAVES + "has_momentum",
-        model=Interrupted,
+        model=ctrl_c,
         interrupted_at=220,
     ),
     "CyclicalLR": Run(
@@ -282,8 +287,10 @@ def train(callbacks: list[Callback], run: Run, folder: Path) -> tuple[list[str],
     STEPS["left"] = run.interrupted_at
     seed_everything(0, verbose=False)
     trainer = quiet_trainer(callbacks=[*callbacks, saving], logger=all_loggers.loggers, log_every_n_steps=1)
-    with suppress(ValueError) if run.interrupted_at else nullcontext():
+    handler = signal.getsignal(signal.SIGINT)
+    with suppress(KeyboardInterrupt, SystemExit) if run.interrupted_at else nullcontext():
         trainer.fit(run.model(), loader(), loader(4, seed=1))
+    signal.signal(signal.SIGINT, handler)  # Lightning ignores it after a first Ctrl-C
     states: dict[str, Any] = torch.load(file, weights_only=True)["callbacks"]
     return all_loggers.keys(leave_out=["epoch", "train_loss", "val_acc"]), states
 
