@@ -93,7 +93,7 @@ def _bytes_of_tensors() -> int:
 
 
 def _new_gradients(optimizer: torch.optim.Optimizer) -> None:
-    """As a backward pass behind ``zero_grad()`` gives them."""
+    """As a backward pass after ``zero_grad()`` gives them."""
     for parameter in optimizer.param_groups[0]["params"]:
         parameter.grad = torch.randn_like(parameter)
 

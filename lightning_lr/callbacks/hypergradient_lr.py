@@ -37,12 +37,13 @@ class HypergradientLR(Callback):
     keep their ratios. Return all schedulers from ``configure_optimizers``: a hidden one reads back the scaled value.
 
     The rule ``"long_horizon"`` (`lightning_lr.adaptation.LongHorizon`) measures, before a step, the cosine of the
-    gradient and the way back to the anchor, a mean of the iterates. While it is positive the steps were too short, and
-    the scale rises. The first step is shortened, so that any first learning rate is safe, from 1e-7 to 10. A schedule
-    raises the learning rate above its maximum so far only as fast as the rule may, unless it is a tensor on a device.
-    ``"multiplicative"`` and ``"additive"`` are the rules of Baydin et al., "Online Learning Rate Adaptation with
-    Hypergradient Descent", 2018, arXiv:1703.04782. They look back one step, so noise shrinks their learning rate.
-    With every rule a measurement takes effect from the second step after it on, so that no step waits for the device.
+    gradient and the way back to the anchor, a mean of the iterates, which takes one copy of the parameters. While it is
+    positive the steps were too short, and the scale rises. The first step is shortened, so that any first learning rate
+    is safe, from 1e-7 to 10; `LearningRateMonitor` shows the one before. A schedule raises the learning rate above its
+    maximum so far only as fast as the rule may, unless it is a tensor on a device. ``"multiplicative"`` and
+    ``"additive"`` are the rules of Baydin et al., "Online Learning Rate Adaptation with Hypergradient Descent", 2018,
+    arXiv:1703.04782. They look back one step, so noise shrinks their learning rate.
+    A measurement takes effect from the second step after it on, so that no step waits for the device.
 
     Args:
         rule: how the scale is adapted.
@@ -96,8 +97,8 @@ class HypergradientLR(Callback):
         self._make_controller = partial(
             LRController, make_rule=make_rule, adapts=adapt, per_group=per_group, every=every
         )
-        self._has_anchor, self._save_anchor = rule == "long_horizon", save_anchor
-        self._adapt, self._guard = adapt, guard
+        self._has_anchor = rule == "long_horizon"
+        self._adapt, self._guard, self._save_anchor = adapt, guard, save_anchor
         self._optimizers: list[AdaptedOptimizer] = []  # while training
         self._saved: list[dict[str, Any]] = []  # their states, of a run that has ended or is resumed
         self._to_restart: list[Optimizer] = []  # a range test before this callback has set their learning rates
@@ -199,8 +200,7 @@ class HypergradientLR(Callback):
         self._saved, self._is_resumed = state_dict["progress"], True
         if not self._is_same_rule:
             rank_zero_warn(
-                "HypergradientLR: with another rule or per_group the adaptation begins anew, with a scale of 1, at the"
-                " learning rate of the optimizer or its schedule."
+                "HypergradientLR: with another rule or per_group the adaptation begins anew, with a scale of 1."
             )
 
     def _adapted_optimizers(self, trainer: Trainer, pl_module: LightningModule) -> list[AdaptedOptimizer]:

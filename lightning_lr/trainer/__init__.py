@@ -6,6 +6,6 @@ that loop with a list of learning rates, for a `range_test` and for the `trials`
 callbacks, loggers and schedulers on entry; on exit it restores the Trainer and the snapshot. `strategies` holds what
 differs between distributed strategies.
 
-Training itself uses `step_loss`, `run_lengths`, `lr_tracer`, `cycle_losses` and `loggers`. `range_test_report`,
-`search_report` and, for both, `suggestion_report` log results.
+Training itself uses `step_loss`, `run_lengths`, `grad_scaler`, `lr_tracer`, `cycle_losses` and `loggers`.
+`range_test_report`, `search_report` and, for both, `suggestion_report` log results.
 """
