@@ -76,8 +76,6 @@ class Bracket:
         every: optimizer steps between two values.
         sign: 1 where less is better, else -1.
 
-    ``sign`` is 1 if less of a value is better, else -1.
-
     Raises:
         ValueError: unless ``0 < min_lr < max_lr``, both finite, or if the budget is too small for the range.
     """
