@@ -24,6 +24,11 @@ class LRTrace(Callback):
     | ``lr/<optimizer>`` | the learning rate, of an optimizer with one parameter group |
     | ``lr/<optimizer>/<group>`` | of each group if there are several, by its ``"name"`` or ``pg1``, ``pg2``, ... |
     | ``lr/loss`` | the loss of the step, a mean over its micro-batches |
+
+    Without a logger too, the learning rates stand in ``trainer.callback_metrics``: under these keys, and as
+    ``lr-<optimizer>[/<group>]``, the names of ``LearningRateMonitor``. So ``EarlyStopping("lr-Adam")`` and
+    ``ModelCheckpoint(filename="{lr-Adam}")`` work. They are set at the first step, at the steps that are logged and at
+    the last step of an epoch.
     """
 
     def __init__(self) -> None:

@@ -8,12 +8,14 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Protocol, runtime_checkable
 
+import torch
 from lightning.pytorch import Trainer
 from torch import Tensor
 from torch.optim import Optimizer
 
 from lightning_lr.optimizers.param_groups import group_names, optimizer_names
 from lightning_lr.trainer.loggers import log_metrics
+from lightning_lr.trainer.monitor_names import monitor_names, monitor_suffixes
 from lightning_lr.trainer.step_loss import StepLoss
 
 # Seconds for which points are collected before the loggers get them together. Short enough to watch a run live.
@@ -36,9 +38,13 @@ class TracesLR(Protocol):
 class LRTracer:
     """Logs the learning rate of every group and the loss of an optimizer step, every ``log_every_n_steps``.
 
+    The learning rates also stand in ``trainer.callback_metrics``, without a logger too, for ``EarlyStopping`` and
+    ``ModelCheckpoint``: under the logged keys, and under the names of Lightning's ``LearningRateMonitor``. There they
+    are set at the first step, at the steps that are logged, and at the last step of an epoch.
+
     Each of our callbacks has one. Only the tracer of the first of them in the Trainer logs; it adds the extra values of
-    the others. On the steps between, it costs one comparison of two integers. The loggers get points together, once a
-    second, so that no step waits for a logger or for the device.
+    the others. On the steps between, it costs a few comparisons. The loggers get points together, once a second, so
+    that no step waits for a logger or for the device.
 
     Args:
         extra_values: called after a step that is logged; gives what the callback adds to the point.
@@ -56,9 +62,8 @@ class LRTracer:
         """
         self.stop()
         tracing = [callback for callback in vars(trainer)["callbacks"] if isinstance(callback, TracesLR)]
-        log_every: int = vars(trainer)["log_every_n_steps"]
-        if trainer.loggers and log_every > 0 and tracing[0] is owner:
-            self._trace = _Trace(trainer, log_every, [callback.lr_tracer._extra_values for callback in tracing])
+        if tracing[0] is owner:
+            self._trace = _Trace(trainer, [callback.lr_tracer._extra_values for callback in tracing])
 
     def batch_end(self, outputs: Any) -> None:
         """To be called in ``on_train_batch_end``, with its outputs."""
@@ -75,20 +80,23 @@ class LRTracer:
 class _Trace:
     """The trace of one run."""
 
-    def __init__(self, trainer: Trainer, log_every: int, extra_values: list[ExtraValues]) -> None:
+    def __init__(self, trainer: Trainer, extra_values: list[ExtraValues]) -> None:
         self._trainer = trainer
         self._epoch_loop = trainer.fit_loop.epoch_loop
-        self._log_every = log_every
+        self._log_every: int = vars(trainer)["log_every_n_steps"]  # 0: never
+        self._has_loggers = bool(trainer.loggers)
         self._extra_values = extra_values
         self._loss = StepLoss()
         self._used_lrs: dict[str, float | Tensor] = {}  # of the current step
         self._points: list[tuple[int, dict[str, float | Tensor]]] = []  # that the loggers have not got yet
         self._oldest_time = 0.0  # of the first of these points
         self._names = dict(zip(trainer.optimizers, optimizer_names(trainer.optimizers), strict=True))
+        self._monitor_names = monitor_names(trainer)
+        self._unread = set(trainer.optimizers)  # that have made no step
         self._handles = [optimizer.register_step_post_hook(self._read_lrs) for optimizer in trainer.optimizers]
 
     def batch_end(self, outputs: Any) -> None:
-        if not self._is_due():
+        if not self._has_loggers or not self._is_due():
             return
         self._loss.add(outputs)
         if not self._used_lrs:  # a micro-batch without a step
@@ -120,12 +128,21 @@ class _Trace:
 
     def _is_due(self) -> bool:
         """The same as Lightning's ``should_update_logs``, with fewer attribute look-ups."""
-        return (self._epoch_loop._batches_that_stepped + 1) % self._log_every == 0
+        return self._log_every > 0 and (self._epoch_loop._batches_that_stepped + 1) % self._log_every == 0
 
     def _read_lrs(self, optimizer: Optimizer, args: object, kwargs: object) -> None:
-        if self._is_due():
-            name, groups = self._names[optimizer], optimizer.param_groups
-            keys = [f"lr/{name}"] if len(groups) == 1 else [f"lr/{name}/{group}" for group in group_names(optimizer)]
-            for key, group in zip(keys, groups, strict=True):
-                lr = group["lr"]
-                self._used_lrs[key] = lr.detach().clone() if isinstance(lr, Tensor) else lr
+        is_due = self._is_due()
+        if not is_due and not self._epoch_loop.batch_progress.is_last_batch and optimizer not in self._unread:
+            return
+        self._unread.discard(optimizer)
+        name, groups = self._names[optimizer], optimizer.param_groups
+        keys = [f"lr/{name}"] if len(groups) == 1 else [f"lr/{name}/{group}" for group in group_names(optimizer)]
+        lrs = [lr.detach().clone() if isinstance(lr := group["lr"], Tensor) else lr for group in groups]
+        if is_due and self._has_loggers:
+            self._used_lrs.update(zip(keys, lrs, strict=True))
+        # A float stays on the CPU: Lightning takes metrics of any device, and a copy to another one would wait for it.
+        tensors = [lr if isinstance(lr, Tensor) else torch.tensor(lr) for lr in lrs]
+        monitor_keys = [self._monitor_names[optimizer] + suffix for suffix in monitor_suffixes(optimizer)]
+        metrics = self._trainer.callback_metrics
+        metrics.update(zip(keys, tensors, strict=True))
+        metrics.update(zip(monitor_keys, tensors, strict=True))
