@@ -3,8 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 FLOOR_LIGHTNING := 2.5.0.post0
+BOTH_PACKAGES := $(addprefix tests/,trainer/test_rehearsal.py trainer/test_lr_tracer.py trainer/test_progress_bar.py \
+	callbacks/test_contracts.py callbacks/test_beside_other_callbacks.py callbacks/test_lr_range_test.py \
+	callbacks/test_lr_search.py callbacks/test_scheduled_lr.py)
 
-.PHONY: demo test test-floor
+.PHONY: demo test test-floor test-pytorch-lightning
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/demo.py
@@ -14,6 +17,11 @@ test: $(VENV)/.installed
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest -n 2 --dist worksteal
+	TEST_LIGHTNING=pytorch_lightning $(BIN)/pytest -n 2 --dist worksteal $(BOTH_PACKAGES)
+
+# All tests with the classes of pytorch_lightning; `make test` runs the files that use the most of Lightning.
+test-pytorch-lightning: $(VENV)/.installed
+	TEST_LIGHTNING=pytorch_lightning $(BIN)/pytest -n 2 --dist worksteal
 
 # The same tests with the oldest supported Lightning. It needs older versions of fsspec, packaging and rich than
 # constraints.txt pins.
@@ -33,3 +41,25 @@ $(VENV)/.installed: pyproject.toml constraints.txt
 	.venv-floor/bin/python -m pip install --quiet --constraint .venv-floor/constraints.txt torch
 	.venv-floor/bin/python -m pip install --quiet --constraint .venv-floor/constraints.txt lightning==$(FLOOR_LIGHTNING) "rich<14.1" --editable ".[dev]"
 	touch $@
+
+CLIENTS := darts neuralforecast pytorch_forecasting scvi chemprop pytorch_tabular
+
+.PHONY: clients $(CLIENTS:%=clients-%)
+
+# Trainings inside real projects, and docs/clients.md from them. `make clients-darts` runs one project.
+clients: $(CLIENTS:%=clients-%)
+	$(PYTHON) clients/table.py $(CLIENTS:%=clients/.rows/%.jsonl) > docs/clients.md
+
+$(CLIENTS:%=clients-%): clients-%: clients/.venvs/%/.installed
+	mkdir -p clients/.rows clients/.work/$*
+	cd clients/.work/$* && OMP_NUM_THREADS=1 ../../.venvs/$*/bin/python -m clients.project_$* > ../../.rows/$*.jsonl 2> log.txt || (tail -5 log.txt; exit 1)
+
+clients/.venvs/%/.installed: clients/requirements/%.txt
+	$(PYTHON) -m venv --clear clients/.venvs/$*
+	clients/.venvs/$*/bin/python -m pip install --quiet $$(grep "^torch==" $<)
+	clients/.venvs/$*/bin/python -m pip install --quiet --requirement $<
+	clients/.venvs/$*/bin/python -m pip install --quiet --no-deps --editable .
+	touch $@
+
+# make would delete these after use.
+.PRECIOUS: clients/.venvs/%/.installed

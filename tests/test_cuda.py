@@ -7,8 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor
 from torch.optim import Optimizer
 
@@ -16,6 +14,7 @@ from lightning_lr import CyclicalLR, HypergradientLR, LRRangeTest
 from lightning_lr.adaptation.async_reads import AsyncReads
 from lightning_lr.trainer import step_loss
 from tests.helpers.hypergradient_cases import RULES, first_group_state
+from tests.helpers.lightning_classes import Callback, CSVLogger, LightningModule, Trainer
 from tests.helpers.recorded_steps import RecordingClassifier, fit
 from tests.helpers.tiny_models import Classifier
 

@@ -36,8 +36,8 @@ if _imported:
 def either(path: str) -> tuple[type[Any], type[Any]]:
     """A class of both packages, for ``isinstance``.
 
-    >>> either("callbacks.StochasticWeightAveraging")[1].__module__
-    'pytorch_lightning.callbacks.weight_avg'
+    >>> [kind.__module__ for kind in either("Trainer")]
+    ['lightning.pytorch.trainer.trainer', 'pytorch_lightning.trainer.trainer']
     """
     return _attribute(_PACKAGES[0], path), _attribute(_PACKAGES[1], path)
 

@@ -1,4 +1,4 @@
-"""Where a metric that a module logs comes from."""
+"""The metrics that a module logs: their keys, and where each comes from."""
 
 from __future__ import annotations
 
@@ -26,3 +26,8 @@ def find_metric(trainer: Trainer, key: str | None) -> MetricSource:
     metas = [metric.meta for metric in (results or {}).values()]
     at_epoch_end = {meta.forked_name(on_step=False) for meta in metas if meta.on_epoch}
     return "epoch" if key in at_epoch_end else "validation"
+
+
+def logged_keys(trainer: Trainer) -> str:
+    """The keys that the module has logged so far, for a message."""
+    return ", ".join(sorted(trainer.callback_metrics)) or "nothing"

@@ -2,15 +2,37 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from textwrap import shorten
+from typing import Any, NamedTuple
 
-from lightning.pytorch import Trainer
+import torch
+from lightning.pytorch import LightningModule, Trainer
+from torch import Tensor
+from torch.optim import Optimizer
 
-from lightning_lr.trainer.lightning_packages import MisconfigurationException
+from lightning_lr.optimizers.param_groups import lr_ratios, set_lr
+from lightning_lr.trainer.lightning_packages import Callback, MisconfigurationException, either
+from lightning_lr.trainer.logged_metrics import MetricSource, find_metric, logged_keys
 from lightning_lr.trainer.rehearsal import Rehearsal
-from lightning_lr.trainer.sweep_recorder import SweepRecorder
+from lightning_lr.trainer.step_loss import StepLoss
+from lightning_lr.trainer.strategies import have_diverged
+
+# Batches without an optimizer step after which the sweep is an error. Far more than any accumulation window has: a
+# module that never steps must not be trained forever.
+_MAX_BATCHES_WITHOUT_STEP = 1000
+# Skipped optimizer steps in a row after which the sweep has diverged. Each halves AMP's loss scale, by 2^20 in all.
+_MAX_SKIPPED_STEPS = 20
+# Optimizer steps without a loss, in a row, after which the sweep is an error. A module may leave one out now and then.
+_MAX_STEPS_WITHOUT_LOSS = 10
+# Characters of an exception that are quoted: the first sentence of most.
+_ERROR_WIDTH = 120
+# How often the losses are read from the device in a full sweep. Each reading waits for the device.
+_READINGS = 20
+# Exceptions that say nothing about the learning rate.
+_NEVER_DIVERGENCE = (*either("utilities.exceptions.MisconfigurationException"), MemoryError, torch.OutOfMemoryError)
 
 
 class SweepResult(NamedTuple):
@@ -70,7 +92,7 @@ class Sweep:
         Raises:
             MisconfigurationException: if the data ended early, or there was no loss or no such metric to record.
         """
-        recorder = SweepRecorder(self, trainer)
+        recorder = _SweepRecorder(self, trainer)
         handles = [optimizer.register_step_post_hook(recorder.after_step) for optimizer in trainer.optimizers]
         try:
             rehearsal.train(
@@ -92,3 +114,185 @@ class Sweep:
                 f" ended after {len(recorder.values) * self.steps_per_lr}: lower num_steps."
             )
         return SweepResult(recorder.values, recorder.steps, recorder.error)
+
+
+class _SweepRecorder(Callback):
+    """One run of a sweep: sets the learning rates and records the values.
+
+    Attributes:
+        values: the values of the points that were read.
+        is_over: whether the last point is recorded.
+        steps: finished optimizer steps.
+        needs_validation: whether the next value waits for the validation loop.
+        error: the exception that counts as a divergence, as text.
+    """
+
+    def __init__(self, sweep: Sweep, trainer: Trainer) -> None:
+        self._sweep = sweep
+        self._ratios = lr_ratios(trainer.optimizers)
+        self._points_per_reading = max(1, len(sweep.lrs) // _READINGS)
+        self.values: list[float] = []
+        self.is_over = False
+        self.steps = 0
+        self.needs_validation = False
+        self.error: str | None = None
+        self._device_losses: list[Tensor] = []  # of points that were not read yet
+        self._loss = StepLoss()
+        self._has_stepped = False  # in the current batch
+        self._steps_since_point = 0
+        self._batches_since_step = 0
+        self._skipped_steps = 0  # in a row; a step counts as skipped until it has been made
+        self._steps_without_loss = 0  # in a row
+        self._metric_source: MetricSource | None = None  # known at the first point
+        self._awaits_epoch_end = False
+        self._module_runs = False  # so that an exception comes from the module, not from the data
+
+    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
+        if self.needs_validation:
+            raise MisconfigurationException(
+                f"{self._sweep.owner}(monitor={self._sweep.monitor!r}): the training step does not log it, and there is"
+                " no validation data to evaluate it on: log it, or give a validation loader."
+            )
+        self._batches_since_step += 1
+        if self._batches_since_step > _MAX_BATCHES_WITHOUT_STEP:
+            raise MisconfigurationException(
+                f"{self._sweep.owner}: in {_MAX_BATCHES_WITHOUT_STEP} batches there was no optimizer step with a loss"
+                " to record: return the loss from training_step and step the optimizer."
+            )
+        self._set_lrs()
+        self._module_runs = True
+
+    def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
+        if not loss.requires_grad:
+            # A module may replace a loss that is not finite by a constant: past the first point, that is a divergence.
+            kind = MisconfigurationException if self._count_points() == 0 else ValueError
+            raise kind(
+                f"{self._sweep.owner}: the loss of training_step has no gradient (requires_grad is False): return a"
+                " loss that depends on a trainable parameter and is not detached."
+            )
+
+    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
+        self._set_lrs()  # again: in manual optimization the training step may have stepped a scheduler
+        self._skipped_steps += 1
+
+    def after_step(self, optimizer: Optimizer, args: object, kwargs: object) -> None:
+        """A post-hook of the optimizers."""
+        # GradScaler calls a fused optimizer even if the step is skipped.
+        found_inf = getattr(optimizer, "found_inf", None)
+        if found_inf is None or not bool(found_inf):
+            self._has_stepped, self._skipped_steps = True, 0
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        self._module_runs = False
+        self._loss.add(outputs)
+        if self._skipped_steps > _MAX_SKIPPED_STEPS and self._count_points() > 0:
+            self.read_losses(trainer)
+            self._record(math.nan)
+        if not self._has_stepped:
+            return
+        self._has_stepped = False
+        self.steps += 1
+        loss = self._loss.pop_mean(trainer)
+        if self._sweep.monitor is not None:
+            self._batches_since_step = 0
+            self._steps_since_point += 1
+            if self._steps_since_point == self._sweep.steps_per_lr:
+                self._read_metric(trainer)
+        elif loss is None:
+            self._steps_without_loss += 1
+            if self._steps_without_loss == _MAX_STEPS_WITHOUT_LOSS:
+                raise MisconfigurationException(
+                    f"{self._sweep.owner}: in {_MAX_STEPS_WITHOUT_LOSS} optimizer steps training_step returned no loss"
+                    f" to record: return it, or name a key that is logged as monitor, for example one of"
+                    f" {logged_keys(trainer)}."
+                )
+        else:
+            self._steps_without_loss = 0
+            self._device_losses.append(loss)
+            self._batches_since_step = 0
+            self._report_point()
+            is_full = len(self._device_losses) == self._points_per_reading
+            if is_full or self._count_points() == len(self._sweep.lrs):
+                self.read_losses(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._awaits_epoch_end:
+            self._awaits_epoch_end = False
+            self._record_metric(trainer)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._module_runs = True
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.needs_validation = self._module_runs = False
+        if self._sweep.monitor not in trainer.callback_metrics:
+            raise MisconfigurationException(
+                f"{self._sweep.owner}(monitor={self._sweep.monitor!r}): the module does not log this key. It logs:"
+                f" {logged_keys(trainer)}."
+            )
+        self._record_metric(trainer)
+
+    def read_losses(self, trainer: Trainer) -> None:
+        """Read the losses from the device, averaged over ranks."""
+        if self._device_losses:
+            losses, self._device_losses = torch.stack(self._device_losses), []
+            for value in trainer.strategy.reduce(losses, reduce_op="mean").tolist():
+                self._record(value)
+
+    def count_as_divergence(self, trainer: Trainer, error: Exception) -> bool:
+        """Whether an exception that ended the training is a divergence. If so, it is recorded as NaN."""
+        needed = self._sweep.points_before_error
+        if needed is None or not self._module_runs or isinstance(error, _NEVER_DIVERGENCE):
+            return False
+        if trainer.world_size > 1 and not have_diverged(trainer):
+            return False
+        self.read_losses(trainer)
+        if self.is_over:  # a loss that was not read yet ended the sweep
+            return True
+        if len(self.values) < needed:
+            return False
+        self.error = shorten(f"{type(error).__name__}: {error}", _ERROR_WIDTH)
+        self._record(math.nan)
+        return True
+
+    def _count_points(self) -> int:
+        return len(self.values) + len(self._device_losses)
+
+    def _set_lrs(self) -> None:
+        lr = self._sweep.lrs[self._count_points()]
+        for group, ratio in self._ratios:
+            set_lr(group, lr * ratio)
+
+    def _report_point(self) -> None:
+        self._sweep.on_point(self._sweep.lrs[self._count_points() - 1], self.values[-1] if self.values else math.nan)
+
+    def _read_metric(self, trainer: Trainer) -> None:
+        if self._metric_source is None:
+            self._metric_source = find_metric(trainer, self._sweep.monitor)
+        if self._metric_source == "step":
+            self._record_metric(trainer)
+        elif self._metric_source == "validation":
+            self.needs_validation = True
+        elif trainer.is_last_batch:
+            self._awaits_epoch_end = True
+        else:
+            raise MisconfigurationException(
+                f"{self._sweep.owner}(monitor={self._sweep.monitor!r}): the training step logs this key at the end of"
+                " an epoch, so a point must end with an epoch: give the optimizer steps of an epoch as steps_per_lr"
+                " (steps_per_eval in LRSearch), or log the key with on_step=True."
+            )
+
+    def _record_metric(self, trainer: Trainer) -> None:
+        assert self._sweep.monitor is not None
+        value = trainer.callback_metrics[self._sweep.monitor].detach().float().to(trainer.strategy.root_device)
+        self._record(trainer.strategy.reduce(value, reduce_op="mean").item())
+        self._steps_since_point = 0
+        self._report_point()
+
+    def _record(self, value: float) -> None:
+        if not self.is_over:  # points after the end are dropped
+            self.values.append(value)
+            is_last = len(self.values) == len(self._sweep.lrs)
+            self.is_over = is_last or not math.isfinite(value) or self._sweep.should_stop(self.values)

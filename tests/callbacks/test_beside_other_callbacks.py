@@ -5,22 +5,22 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch.callbacks as callbacks
 import pytest
 import torch
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.callbacks import (
-    BackboneFinetuning,
-    EarlyStopping,
-    LearningRateMonitor,
-    ModelCheckpoint,
-    StochasticWeightAveraging,
-)
-from lightning.pytorch.loggers import CSVLogger
 
 from lightning_lr import CyclicalLR, OneCycleLR, WarmupStableDecayLR
 from lightning_lr.callbacks._scheduled_lr import ScheduledLR
 from tests.helpers.chosen_device import DEVICE
+from tests.helpers.lightning_classes import (
+    BackboneFinetuning,
+    CSVLogger,
+    EarlyStopping,
+    LearningRateMonitor,
+    MisconfigurationException,
+    ModelCheckpoint,
+    StochasticWeightAveraging,
+    callbacks,
+)
 from tests.helpers.recorded_steps import RecordingClassifier, first_group_lrs, fit
 from tests.helpers.schedule_cases import SaveAt
 

@@ -11,14 +11,19 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.cli import LightningCLI
-from lightning.pytorch.demos.boring_classes import BoringModel
-from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
 
 import lightning_lr
 from tests.helpers.chosen_device import ACCELERATOR
+from tests.helpers.lightning_classes import (
+    BoringModel,
+    Callback,
+    CSVLogger,
+    LightningCLI,
+    LightningModule,
+    Logger,
+    TensorBoardLogger,
+    Trainer,
+)
 from tests.helpers.tiny_models import Classifier, loader, quiet_trainer
 
 pytestmark = [

@@ -9,16 +9,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import BackboneFinetuning, Callback, LearningRateMonitor, StochasticWeightAveraging
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
-from lightning.pytorch.plugins import MixedPrecision
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
 from lightning_lr import CyclicalLR, LRRangeTest, OneCycleLR
 from tests.helpers.chosen_device import DEVICE
+from tests.helpers.lightning_classes import (
+    BackboneFinetuning,
+    Callback,
+    CSVLogger,
+    LearningRateMonitor,
+    MisconfigurationException,
+    MixedPrecision,
+    StochasticWeightAveraging,
+    TensorBoardLogger,
+    Trainer,
+)
 from tests.helpers.recorded_steps import RecordingClassifier, first_group_lrs, fit
 from tests.helpers.tiny_models import Classifier, loader, quiet_trainer
 

@@ -5,15 +5,13 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-import lightning.pytorch.callbacks as callbacks
 import pytest
 import torch
-from lightning.pytorch import Callback
-from lightning.pytorch.callbacks import BackboneFinetuning, StochasticWeightAveraging
 
 from lightning_lr import CyclicalLR, HypergradientLR, LRRangeTest
 from tests.helpers.chosen_device import DEVICE
 from tests.helpers.hypergradient_cases import first_group_state, without_dropout
+from tests.helpers.lightning_classes import BackboneFinetuning, Callback, StochasticWeightAveraging, callbacks
 from tests.helpers.recorded_steps import RecordingClassifier, first_group_lrs, fit
 
 pytestmark = [

@@ -7,12 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch.plugins import MixedPrecision
 from torch import Tensor
 
 from lightning_lr import HypergradientLR
 from tests.helpers.chosen_device import DEVICE
 from tests.helpers.hypergradient_cases import RULES, FaultyLoss, first_group_state, mean_loss
+from tests.helpers.lightning_classes import MixedPrecision
 from tests.helpers.recorded_steps import RecordingClassifier, first_group_lrs, fit
 from tests.helpers.tiny_models import loader
 

@@ -8,14 +8,12 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import Callback
-from lightning.pytorch.callbacks import LearningRateMonitor
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
 from lightning_lr import CyclicalLR, HypergradientLR
 from tests.helpers.hypergradient_cases import RULES, first_group_state, mean_loss
+from tests.helpers.lightning_classes import Callback, CSVLogger, LearningRateMonitor, TensorBoardLogger
 from tests.helpers.recorded_steps import RecordingClassifier, first_group_lrs, fit
 from tests.helpers.tiny_models import Classifier, loader
 

@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.loggers import TensorBoardLogger
 
 from lightning_lr import HypergradientLR
 from tests.helpers.hypergradient_cases import FaultyLoss
+from tests.helpers.lightning_classes import PACKAGE, MisconfigurationException, TensorBoardLogger
 from tests.helpers.recorded_steps import RecordingClassifier, first_group_lrs, fit
 from tests.helpers.tiny_models import Classifier, loader
 
@@ -27,7 +26,7 @@ def test_says_how_the_rate_is(caplog: pytest.LogCaptureFixture, tmp_path: Path) 
     for lr, word in ((1e-6, "too low"), (3.0, "too high")):
         model, watches = RecordingClassifier(lr=lr, momentum=0.0), HypergradientLR(adapt=False)
         caplog.clear()
-        with caplog.at_level("INFO", logger="lightning.pytorch"):
+        with caplog.at_level("INFO", logger=PACKAGE):
             fit(model, watches, logger=TensorBoardLogger(tmp_path / word), data=loader(100), max_epochs=1)
         assert f"the learning rate of SGD was {word} in this epoch" in caplog.text
         assert "has come to" not in caplog.text
@@ -35,7 +34,7 @@ def test_says_how_the_rate_is(caplog: pytest.LogCaptureFixture, tmp_path: Path) 
 
 
 def test_says_when_no_gradient_is_finite(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level("INFO", logger="lightning.pytorch"):
+    with caplog.at_level("INFO", logger=PACKAGE):
         fit(FaultyLoss(lambda _: math.nan), HypergradientLR(adapt=False), max_epochs=1)
     assert "no gradient of SGD was finite in this epoch" in caplog.text
 
@@ -50,7 +49,7 @@ def test_says_where_the_rate_has_come_to(caplog: pytest.LogCaptureFixture) -> No
             return [optimizer], [{"scheduler": scheduler, "interval": "step"}]
 
     model = Ends()
-    with caplog.at_level("INFO", logger="lightning.pytorch"):
+    with caplog.at_level("INFO", logger=PACKAGE):
         fit(model, HypergradientLR())
     assert f"the learning rate has come to {first_group_lrs(model)[-1]:.3g} for SGD (scale " in caplog.text
 

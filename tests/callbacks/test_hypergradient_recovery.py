@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import Callback
 from torch import Tensor
 
 from lightning_lr import CyclicalLR, HypergradientLR
 from lightning_lr.adaptation.async_reads import AsyncReads
 from lightning_lr.adaptation.rules import LongHorizon
 from tests.helpers.hypergradient_cases import FaultyLoss, first_group_state, mean_loss
+from tests.helpers.lightning_classes import Callback
 from tests.helpers.recorded_steps import RecordingClassifier, first_group_lrs, fit
 from tests.helpers.tiny_models import Classifier, loader
 

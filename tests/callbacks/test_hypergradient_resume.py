@@ -6,13 +6,12 @@ import math
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch.callbacks as callbacks
 import pytest
 import torch
-from lightning.pytorch import Callback
 
 from lightning_lr import CyclicalLR, HypergradientLR
 from tests.helpers.hypergradient_cases import RULES, FaultyLoss, first_group_state, without_dropout
+from tests.helpers.lightning_classes import Callback, callbacks
 from tests.helpers.recorded_steps import RecordingClassifier, first_group_lrs, fit
 from tests.helpers.tiny_models import loader, quiet_trainer
 

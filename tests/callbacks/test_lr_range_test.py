@@ -8,12 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch import Trainer, seed_everything
-from lightning.pytorch.callbacks import Callback, LearningRateMonitor
-from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor
 
 from lightning_lr import CyclicalLR, LRRangeTest
+from tests.helpers.lightning_classes import Callback, CSVLogger, LearningRateMonitor, Trainer, seed_everything
 from tests.helpers.lr_finder_runs import fit, lrs
 from tests.helpers.tiny_models import Classifier
 

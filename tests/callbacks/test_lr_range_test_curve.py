@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch import seed_everything
 from torch import Tensor, nn
 
 from lightning_lr import LRRangeTest
+from tests.helpers.lightning_classes import seed_everything
 from tests.helpers.lr_finder_runs import LossIsBatchNumber, fit
 from tests.helpers.tiny_models import Classifier, loader, quiet_trainer
 

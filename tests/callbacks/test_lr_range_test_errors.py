@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
 from lightning_lr import LRRangeTest
+from tests.helpers.lightning_classes import MisconfigurationException
 from tests.helpers.lr_finder_runs import fit, stream
 from tests.helpers.tiny_models import Classifier, loader, quiet_trainer
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lightning_lr import LRRangeTest
 from lightning_lr.range_test.curve import LRCurve
 from lightning_lr.range_test.suggestion import suggest
+from tests.helpers.lightning_classes import CSVLogger, TensorBoardLogger
 from tests.helpers.lr_finder_runs import LossIsBatchNumber, fit
 from tests.helpers.tiny_models import Classifier
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import seed_everything
 
 from lightning_lr import LRRangeTest
 from tests.helpers.interrupted_training import STEPS, Interrupted, OnException
+from tests.helpers.lightning_classes import MisconfigurationException, seed_everything
 from tests.helpers.lr_finder_runs import fit, found, stream
 from tests.helpers.tiny_models import Classifier
 
@@ -78,7 +78,7 @@ def test_a_search_of_a_range_test_goes_on_too(epoch: int, tmp_path: Path) -> Non
     STEPS["left"] = 400
     seed_everything(0)
     cut = LRRangeTest(**arguments)
-    with pytest.raises(ValueError, match="the user's own"):
+    with pytest.raises(MisconfigurationException, match="the user's own"):
         fit(Interrupted(lr=1e-3), cut, OnException(tmp_path), max_epochs=3)
     assert len(cut.state_dict()["search"]["bracket"]["told"]) > 2
     STEPS["left"] = 0

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import seed_everything
 from torch import Tensor
 
 from lightning_lr import CyclicalLR, LRSearch, OneCycleLR
+from tests.helpers.lightning_classes import seed_everything
 from tests.helpers.lr_finder_runs import SHORT_SEARCH, UsedLRs, fit, found, lrs
 from tests.helpers.tiny_models import Classifier
 

@@ -6,9 +6,9 @@ import warnings
 from typing import Any
 
 import pytest
-from lightning.fabric.utilities.exceptions import MisconfigurationException
 
 from lightning_lr import LRRangeTest, LRSearch
+from tests.helpers.lightning_classes import MisconfigurationException
 from tests.helpers.lr_finder_runs import SHORT_SEARCH, fit
 from tests.helpers.tiny_models import Classifier
 

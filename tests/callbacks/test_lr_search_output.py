@@ -8,10 +8,10 @@ import math
 from pathlib import Path
 
 import pytest
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lightning_lr import LRSearch
+from tests.helpers.lightning_classes import CSVLogger, TensorBoardLogger
 from tests.helpers.lr_finder_runs import SHORT_SEARCH, fit, found
 from tests.helpers.tiny_models import Classifier
 

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from lightning.pytorch import seed_everything
 
 from lightning_lr import LRSearch
 from tests.helpers.interrupted_training import ERRORS, STEPS, Interrupted, OnException
+from tests.helpers.lightning_classes import MisconfigurationException, seed_everything
 from tests.helpers.lr_finder_runs import SHORT_SEARCH, fit, found, lrs
 from tests.helpers.tiny_models import Classifier
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:LRSearch is not confident")
 
 @pytest.mark.parametrize(
     ("error", "steps"),
-    [*(("KeyboardInterrupt", steps) for steps in (20, 220, 480)), ("ValueError", 220), ("SIGTERM", 220)],
+    [*(("KeyboardInterrupt", steps) for steps in (20, 220, 480)), ("MisconfigurationException", 220), ("SIGTERM", 220)],
 )
 def test_an_interrupted_search_goes_on_where_it_was(error: str, steps: int, tmp_path: Path) -> None:
     interrupt = signal.getsignal(signal.SIGINT)
@@ -50,7 +50,7 @@ def test_an_interrupted_search_goes_on_where_it_was(error: str, steps: int, tmp_
 
 def test_changed_arguments_start_another_search(tmp_path: Path) -> None:
     STEPS["left"] = 220
-    with pytest.raises(ValueError, match="the user's own"):
+    with pytest.raises(MisconfigurationException, match="the user's own"):
         fit(Interrupted(), LRSearch(1e-3, 1.0), OnException(tmp_path))
     STEPS["left"] = 0
     search = LRSearch(1e-4, 0.1, budget=800)

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import pytest
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import seed_everything
 from torch import Tensor
 
 from lightning_lr import LRSearch
+from tests.helpers.lightning_classes import MisconfigurationException, seed_everything
 from tests.helpers.lr_finder_runs import SHORT_SEARCH, fit, found, stream
 from tests.helpers.tiny_models import Classifier
 

@@ -7,10 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import LightningModule, Trainer
 
 from lightning_lr import CyclicalLR, LRRangeTest, OneCycleLR, WarmupStableDecayLR
+from tests.helpers.lightning_classes import LightningModule, MisconfigurationException, Trainer
 from tests.helpers.recorded_steps import RecordingClassifier, first_group_lrs, fit
 from tests.helpers.schedule_cases import SCHEDULES
 from tests.helpers.tiny_models import loader

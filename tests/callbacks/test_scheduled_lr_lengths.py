@@ -6,15 +6,13 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import Callback, GradientAccumulationScheduler
 from torch import Tensor
 
 from lightning_lr import CyclicalLR, OneCycleLR
 from lightning_lr.callbacks._scheduled_lr import ScheduledLR
 from lightning_lr.schedules.base import lr_at
 from lightning_lr.schedules.cyclical import Cyclical
+from tests.helpers.lightning_classes import Callback, GradientAccumulationScheduler, MisconfigurationException, Trainer
 from tests.helpers.recorded_steps import RecordingClassifier, TwoOptimizers, first_group_lrs, fit
 from tests.helpers.tiny_models import loader
 

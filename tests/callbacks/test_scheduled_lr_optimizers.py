@@ -6,11 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.loggers import TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lightning_lr import CyclicalLR, LRRangeTest, OneCycleLR
+from tests.helpers.lightning_classes import MisconfigurationException, TensorBoardLogger
 from tests.helpers.recorded_steps import RecordingClassifier, TwoOptimizers, fit
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*lr_scheduler.step.*")

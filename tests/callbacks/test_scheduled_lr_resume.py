@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import Trainer, seed_everything
-from lightning.pytorch.callbacks import Callback
 
 from lightning_lr import CyclicalLR, OneCycleLR, WarmupStableDecayLR
 from lightning_lr.callbacks._scheduled_lr import ScheduledLR
+from tests.helpers.lightning_classes import Callback, Trainer, seed_everything
 from tests.helpers.recorded_steps import RecordingClassifier, first_group_lrs, fit
 from tests.helpers.schedule_cases import SCHEDULES, SaveAt
 

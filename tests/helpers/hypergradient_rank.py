@@ -10,11 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Trainer, seed_everything
-from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy, Strategy
 from torch.distributed.fsdp import fully_shard
 
 from lightning_lr import HypergradientLR
+from tests.helpers.lightning_classes import (
+    PACKAGE,
+    DDPStrategy,
+    ModelParallelStrategy,
+    Strategy,
+    Trainer,
+    seed_everything,
+)
 from tests.helpers.recorded_steps import RecordingClassifier
 from tests.helpers.tiny_models import loader
 
@@ -133,6 +139,6 @@ def main(folder: Path) -> None:
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    logging.getLogger(PACKAGE).setLevel(logging.ERROR)
     main(Path(sys.argv[1]))
     torch.distributed.destroy_process_group()

@@ -7,16 +7,20 @@ import signal
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 
+from tests.helpers.lightning_classes import (
+    Callback,
+    LightningModule,
+    MisconfigurationException,
+    SIGTERMException,
+    Trainer,
+)
 from tests.helpers.tiny_models import Classifier
 
 STEPS = {"left": 0}  # until the interruption; 0 or below: never. A global, since a rehearsal restores the model.
 ERRORS: dict[str, type[BaseException]] = {
-    "ValueError": ValueError,
+    "MisconfigurationException": MisconfigurationException,
     "KeyboardInterrupt": KeyboardInterrupt,
     "SIGTERM": SIGTERMException,
 }
@@ -25,7 +29,7 @@ ERRORS: dict[str, type[BaseException]] = {
 class Interrupted(Classifier):
     """Ends with an error, Ctrl-C or a signal after ``STEPS["left"]`` training steps, steps of trials included."""
 
-    def __init__(self, error: str = "ValueError", **kwargs: Any) -> None:
+    def __init__(self, error: str = "MisconfigurationException", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.error = error
 

@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningModule, Trainer, seed_everything
-from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 from lightning_lr import LRRangeTest, LRSearch, SearchResult
+from tests.helpers.lightning_classes import Callback, LightningModule, Trainer, seed_everything
 from tests.helpers.tiny_models import Classifier, loader, quiet_trainer
 
 SHORT_SEARCH: dict[str, Any] = {"min_lr": 1e-3, "max_lr": 1.0, "budget": 800}

@@ -10,13 +10,12 @@ from types import ModuleType
 
 import numpy as np
 import torch
-from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.loggers import Logger
-from lightning.pytorch.strategies import Strategy
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 from torch.optim import Optimizer
 from torch.utils.data.dataloader import _BaseDataLoaderIter
+
+from tests.helpers.lightning_classes import Callback, Logger, Strategy, Trainer
 
 _NOT_ENTERED = (Trainer, Strategy, Logger, Callback, _BaseDataLoaderIter, str, bytes, type, ModuleType)
 

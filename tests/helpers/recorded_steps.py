@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from lightning.pytorch import Trainer, seed_everything
-from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
+from tests.helpers.lightning_classes import Callback, Trainer, seed_everything
 from tests.helpers.tiny_models import Classifier, loader, quiet_trainer
 
 

@@ -10,13 +10,20 @@ from typing import Any, Literal
 
 import pytest
 import torch
-from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer, seed_everything
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lightning_lr.trainer.rehearsal import Rehearsal
 from lightning_lr.trainer.sweep import Sweep
 from tests.helpers.chosen_device import ACCELERATOR
+from tests.helpers.lightning_classes import (
+    Callback,
+    CSVLogger,
+    LightningDataModule,
+    LightningModule,
+    TensorBoardLogger,
+    Trainer,
+    seed_everything,
+)
 from tests.helpers.reachable_state import assert_equal, contents, flatten, is_function, random_states
 from tests.helpers.stateful_model import StatefulClassifier, loader
 

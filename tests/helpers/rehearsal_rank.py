@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Trainer
-from lightning.pytorch.strategies import DDPStrategy, ModelParallelStrategy
 from torch import Tensor
 from torch.distributed.fsdp import FSDPModule, fully_shard
 
 from lightning_lr import LRSearch
+from tests.helpers.lightning_classes import PACKAGE, DDPStrategy, ModelParallelStrategy, Trainer
 from tests.helpers.rehearsal_check import Rehearse, Run, assert_no_trace
 from tests.helpers.stateful_model import StatefulClassifier, val_loader
 
@@ -102,7 +101,7 @@ def main(case: str, folder: Path, ranks: int) -> None:
 
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    logging.getLogger(PACKAGE).setLevel(logging.ERROR)
     try:
         main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))
     except ValueError:  # the user's own

@@ -7,11 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import Trainer
-from lightning.pytorch.callbacks import Callback
-
 from lightning_lr import CyclicalLR, OneCycleLR, WarmupStableDecayLR
 from lightning_lr.callbacks._scheduled_lr import ScheduledLR
+from tests.helpers.lightning_classes import Callback, Trainer
 
 SCHEDULES: dict[str, Callable[[], ScheduledLR]] = {
     "triangular": lambda: CyclicalLR(0.01, 0.1, 7),

@@ -6,11 +6,11 @@ from typing import Any
 
 import torch
 import torchmetrics
-from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from tests.helpers.chosen_device import ACCELERATOR
+from tests.helpers.lightning_classes import LightningModule, Trainer
 
 CLASSES = 3
 

@@ -7,12 +7,10 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.loggers import CSVLogger
 from torch import Tensor
 
 from lightning_lr import CyclicalLR, ensemble
+from tests.helpers.lightning_classes import Callback, CSVLogger, LightningModule, Trainer
 from tests.helpers.recorded_steps import RecordingClassifier, fit
 from tests.helpers.tiny_models import Classifier, loader
 

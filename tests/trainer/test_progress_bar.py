@@ -8,10 +8,9 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch.callbacks import ProgressBar, RichProgressBar, TQDMProgressBar
-from lightning.pytorch.callbacks.progress import tqdm_progress
 
 from lightning_lr import LRRangeTest, LRSearch
+from tests.helpers.lightning_classes import ProgressBar, RichProgressBar, TQDMProgressBar, tqdm_progress
 from tests.helpers.tiny_models import Classifier, loader, quiet_trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore:LRRangeTest is not confident")

@@ -5,20 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, cast
 
-import lightning.pytorch.callbacks
 import pytest
 import torch
-from lightning.pytorch.callbacks import (
-    EarlyStopping,
-    GradientAccumulationScheduler,
-    LearningRateMonitor,
-    StochasticWeightAveraging,
-)
-from lightning.pytorch.plugins import MixedPrecision
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, lr_scheduler
 
 from tests.helpers.chosen_device import DEVICE
+from tests.helpers.lightning_classes import (
+    EarlyStopping,
+    GradientAccumulationScheduler,
+    LearningRateMonitor,
+    MixedPrecision,
+    StochasticWeightAveraging,
+    callbacks,
+)
 from tests.helpers.rehearsal_check import EXPECTED_WARNINGS, WILD_LRS, Run, assert_no_trace
 from tests.helpers.stateful_model import StatefulClassifier, val_loader
 
@@ -207,10 +207,10 @@ SETTINGS: dict[str, Run] = {
 }
 
 
-if hasattr(lightning.pytorch.callbacks, "WeightAveraging"):  # from Lightning 2.6 on
+if hasattr(callbacks, "WeightAveraging"):  # from Lightning 2.6 on
     SETTINGS["weight averaging"] = Run(
         val=val_loader,
-        trainer=lambda: {"callbacks": [lightning.pytorch.callbacks.WeightAveraging(avg_fn=average)]},
+        trainer=lambda: {"callbacks": [callbacks.WeightAveraging(avg_fn=average)]},
         rehearse=LATER,
     )
 

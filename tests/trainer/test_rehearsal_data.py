@@ -11,12 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch import LightningDataModule
-from lightning.pytorch.utilities import CombinedLoader
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, RandomSampler, Sampler, WeightedRandomSampler
 from torchmetrics import MeanMetric
 
+from tests.helpers.lightning_classes import CombinedLoader, LightningDataModule
 from tests.helpers.rehearsal_check import EXPECTED_WARNINGS, Run, assert_no_trace
 from tests.helpers.stateful_model import StatefulClassifier, dataset, loader, val_loader
 

@@ -12,13 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from lightning_lr.trainer.rehearsal import Rehearsal
 from lightning_lr.trainer.sweep import Sweep
+from tests.helpers.lightning_classes import Callback, LightningModule, SIGTERMException, Trainer
 from tests.helpers.reachable_state import assert_equal
 from tests.helpers.rehearsal_check import EXPECTED_WARNINGS, WILD_LRS, Rehearse, Run, TrainingRecorder
 from tests.helpers.stateful_model import StatefulClassifier, dataset, loader, val_loader

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lightning.pytorch import Callback, LightningModule, Trainer
 
+from tests.helpers.lightning_classes import Callback, LightningModule, Trainer
 from tests.helpers.rehearsal_check import EXPECTED_WARNINGS, Run, assert_no_trace
 from tests.helpers.stateful_model import StatefulClassifier, loader, val_loader
 from tests.trainer.test_rehearsal_data import batches

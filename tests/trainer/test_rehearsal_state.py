@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 
 from lightning_lr.trainer.rehearsal import Rehearsal
 from lightning_lr.trainer.sweep import Sweep
+from tests.helpers.lightning_classes import LightningModule, Trainer
 from tests.helpers.reachable_state import assert_equal, contents, flatten, random_states
 from tests.helpers.rehearsal_check import EXPECTED_WARNINGS, Rehearse, Run, assert_no_trace
 from tests.helpers.stateful_model import StatefulClassifier, loader, val_loader
