@@ -1,7 +1,7 @@
 """Learning rates for PyTorch Lightning: range test, cycles and traces as callbacks."""
 
 # First: it imports both packages of Lightning and leaves the logger of Lightning's messages as the user has it.
-import lightning_lr.trainer.lightning_packages  # isort: skip
+import lightning_lr.trainer.lightning_packages  # noqa: F401  # isort: skip
 
 # Eager imports: a YAML file can name a callback without its package only once the class is imported.
 from lightning_lr._moved import register_moved_modules

@@ -24,6 +24,7 @@ from lightning_lr.optimizers.param_groups import lr_ratios, optimizer_names
 from lightning_lr.schedules.durations import Duration
 from lightning_lr.trainer import loggers
 from lightning_lr.trainer.grad_scaler import has_grad_scaler, loss_scale
+from lightning_lr.trainer.lazy_parameters import check_no_lazy_parameters
 from lightning_lr.trainer.lightning_packages import Callback, MisconfigurationException, either
 from lightning_lr.trainer.lr_tracer import LRTracer
 from lightning_lr.trainer.run_lengths import steps_per_epoch, steps_per_run
@@ -117,13 +118,13 @@ class HypergradientLR(Callback):
         self._to_restart = []  # of a fit that was interrupted
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        check_no_lazy_parameters("HypergradientLR", pl_module)
         self.lr_tracer.start(trainer, self)
         self._loss = StepLoss()
         # finetuning computes from the scaled learning rates of groups; a schedule of ours does not, and writes last
         callbacks = vars(trainer)["callbacks"]
-        has_schedule = any(isinstance(callback, ScheduledLR) for callback in callbacks)
         finetunes = any(isinstance(callback, either("callbacks.BaseFinetuning")) for callback in callbacks)
-        self._lrs_are_scaled = finetunes and not has_schedule
+        self._lrs_are_scaled = finetunes and not any(isinstance(callback, ScheduledLR) for callback in callbacks)
         if trainer.global_step == 0 or len(self._saved) != len(trainer.optimizers):
             self._saved = []  # a new run
         self._optimizers = self._adapted_optimizers(trainer, pl_module)
@@ -156,8 +157,7 @@ class HypergradientLR(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         self._loss.add(outputs)
-        stepped = [adapted for adapted in self._optimizers if adapted.has_stepped()]
-        if stepped:
+        if stepped := [adapted for adapted in self._optimizers if adapted.has_stepped()]:
             loss = self._loss.pop_mean(trainer)
             for adapted in stepped:
                 adapted.batch_end(loss)

@@ -15,6 +15,7 @@ import torch
 from lightning.pytorch import Trainer
 
 from lightning_lr.trainer.fit_loop import FitLoop, StopRehearsal, prepare_validation, rehearsal_fit_loop
+from lightning_lr.trainer.lazy_parameters import check_no_lazy_parameters
 from lightning_lr.trainer.lightning_packages import Callback, either, from_package_of
 from lightning_lr.trainer.loaders import ReplayableStream, is_one_shot, read_batches
 from lightning_lr.trainer.snapshot import Snapshot
@@ -59,6 +60,7 @@ class Rehearsal:
 
     def __enter__(self) -> Rehearsal:
         trainer = self._trainer
+        check_no_lazy_parameters("A range test or a search", trainer.lightning_module)
         assert trainer.state.stage is not None
         self._stage = trainer.state.stage
         # In every hook callbacks come before the module, so the module's own on_train_start has not run yet.
