@@ -14,7 +14,7 @@ class Applied(NamedTuple):
     Attributes:
         name: for the user: ``"Adam"``, ``"StepLR"``, ``"model.lr"``, ``"CyclicalLR"``.
         call: call of a constructor that gives the same bounds: ``"OneCycleLR(max_lr=0.1)"``.
-        option: option of the command line that sets the learning rate: ``"model.lr"``.
+        option: attribute of the module that holds the learning rate: ``"model.lr"``.
     """
 
     name: str
@@ -22,23 +22,22 @@ class Applied(NamedTuple):
     option: str | None = None
 
 
-def summary(owner: str, suggestion: Suggestion, applied: Sequence[Applied]) -> str:
+def summary(owner: str, suggestion: Suggestion, applied: Sequence[Applied], to_keep: str = "") -> str:
     """One line: the suggestion, whether it is confident, what was set, and how to keep it.
 
     >>> suggestion = Suggestion(0.1, 0.02, 0.2, 0.3, True, ())
-    >>> summary("LRSearch", suggestion, [Applied("SGD"), Applied("model.lr", option="model.lr")]).split(". ")[1:]
-    ['Set: SGD, model.lr', 'To keep it for good: --model.lr=0.1']
+    >>> summary("LRSearch", suggestion, [Applied("SGD"), Applied("model.lr")], "lr=0.1").split(". ")[1:]
+    ['Set: SGD, model.lr', 'To keep it for good: lr=0.1']
 
     Args:
         owner: name of the callback that found it.
         suggestion: as found.
         applied: what was set.
+        to_keep: what to write for a later run, or nothing.
     """
     certainty = "confident" if suggestion.confident else "not confident"
     found = f"lr={suggestion.lr:.3g} ({certainty}), cycle bounds {suggestion.base_lr:.3g} to {suggestion.max_lr:.3g}"
     if not applied:
         return f"{owner} found {found}. Nothing was set."
-    option = next((each.option for each in applied if each.option is not None), "optimizer.lr")
-    calls = ", ".join(each.call for each in applied if each.call is not None)
     names = ", ".join(dict.fromkeys(each.name for each in applied))
-    return f"{owner} found {found}. Set: {names}. To keep it for good: {calls or f'--{option}={suggestion.lr:.3g}'}"
+    return f"{owner} found {found}. Set: {names}." + (f" To keep it for good: {to_keep}" if to_keep else "")

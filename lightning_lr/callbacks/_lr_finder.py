@@ -7,6 +7,7 @@ from typing import Any, Literal
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
+from lightning_lr.callbacks._advice import how_to_keep
 from lightning_lr.callbacks._applied import summary
 from lightning_lr.callbacks._apply_suggestion import apply_suggestion
 from lightning_lr.callbacks._arguments import check_choice, check_flags, check_folder, check_int, check_number
@@ -15,6 +16,7 @@ from lightning_lr.optimizers.param_groups import has_momentum, lr_ratios
 from lightning_lr.range_test.suggestion import Suggestion
 from lightning_lr.search.bracket import Bracket
 from lightning_lr.search.result import SearchResult, search_result
+from lightning_lr.trainer.hyperparameters import log_found_lr
 from lightning_lr.trainer.lightning_packages import Callback
 from lightning_lr.trainer.lr_tracer import LRTracer
 from lightning_lr.trainer.search_report import report_search
@@ -54,10 +56,12 @@ class LRFinder(Callback):
         self._search: Search | None = None  # once it has begun
         self._has_momentum = True  # of the optimizers, known when a test or a search begins
         self._is_resumed = False
+        self._has_logged_found_lr = False  # in this fit
         self.applies: bool = arguments["apply"]
         self.lr_tracer = LRTracer()
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._has_logged_found_lr = False
         if vars(trainer)["fast_dev_run"]:
             rank_zero_warn(f"{self._name} is skipped: Trainer(fast_dev_run=...) is set.")
         else:
@@ -123,8 +127,11 @@ class LRFinder(Callback):
         return result
 
     def _apply_result(self, trainer: Trainer, pl_module: LightningModule, suggestion: Suggestion) -> None:
-        """Set a suggestion if ``apply`` asks for it, and tell the user."""
+        """Set a suggestion if ``apply`` asks for it, and tell the user and the loggers."""
         applied = apply_suggestion(trainer, pl_module, suggestion, self._name) if self.applies else []
-        rank_zero_info(summary(self._name, suggestion, applied))
+        rank_zero_info(summary(self._name, suggestion, applied, how_to_keep(trainer, suggestion, applied)))
+        if applied:
+            log_found_lr(trainer, pl_module, suggestion, is_first=not self._has_logged_found_lr)
+            self._has_logged_found_lr = True
         if not suggestion.confident:
             rank_zero_warn(f"{self._name} is not confident of its result: {'; '.join(suggestion.reasons)}.")

@@ -1,0 +1,44 @@
+"""A learning rate that was found, to the hyperparameters of the loggers."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+
+from lightning_lr.range_test.suggestion import Suggestion
+from lightning_lr.trainer.lightning_packages import either, from_package_of
+
+_TENSORBOARD_LOGGERS = either("loggers.TensorBoardLogger")
+_LOGGERS_THAT_REPLACE = (*either("loggers.CSVLogger"), *either("loggers.WandbLogger"))
+
+
+def log_found_lr(trainer: Trainer, pl_module: LightningModule, suggestion: Suggestion, is_first: bool) -> None:
+    """Log ``found_lr``, ``found_base_lr`` and ``found_max_lr``, and the module's ``lr`` or ``learning_rate`` anew.
+
+    TensorBoard shows the first record of hyperparameters only, so it gets no second one: ``hparams.yaml`` is written
+    again. Some loggers (MLflow) raise an error if a value changes, so a logger that is not known to replace values gets
+    the new keys only, and those once.
+
+    Args:
+        trainer: in ``fit``, after its own log of the hyperparameters.
+        pl_module: its module, whose hyperparameters hold the new learning rate.
+        suggestion: as applied.
+        is_first: whether nothing was logged here in this fit before.
+    """
+    if not trainer.is_global_zero:
+        return
+    found = {"found_lr": suggestion.lr, "found_base_lr": suggestion.base_lr, "found_max_lr": suggestion.max_lr}
+    own = {name: value for name in ("lr", "learning_rate") if isinstance(value := pl_module.hparams.get(name), float)}
+    loggers: list[Any] = trainer.loggers
+    for logger in loggers:
+        if isinstance(logger, _TENSORBOARD_LOGGERS):
+            logger.hparams.update({**own, **found})
+            path = os.path.join(logger.log_dir, logger.NAME_HPARAMS_FILE)  # may be a URL
+            logger._fs.makedirs(logger.log_dir, exist_ok=True)
+            from_package_of(trainer, "core.saving.save_hparams_to_yaml")(path, logger.hparams)
+        elif isinstance(logger, _LOGGERS_THAT_REPLACE):
+            logger.log_hyperparams({**own, **found})
+        elif is_first:
+            logger.log_hyperparams(found)
