@@ -12,7 +12,7 @@ from lightning_lr.callbacks._applied import summary
 from lightning_lr.callbacks._apply_suggestion import apply_suggestion
 from lightning_lr.callbacks._arguments import check_choice, check_flags, check_folder, check_int, check_number
 from lightning_lr.callbacks._saved_arguments import warn_if_changed
-from lightning_lr.optimizers.param_groups import has_momentum, lr_ratios
+from lightning_lr.optimizers.param_groups import effective_lr, has_momentum, lr_ratios, optimizer_names
 from lightning_lr.range_test.suggestion import Suggestion
 from lightning_lr.search.bracket import Bracket
 from lightning_lr.search.result import SearchResult, search_result
@@ -66,6 +66,7 @@ class LRFinder(Callback):
             rank_zero_warn(f"{self._name} is skipped: Trainer(fast_dev_run=...) is set.")
         else:
             lr_ratios(trainer.optimizers)  # raises if there is no learning rate
+            self._warn_if_self_adapting(trainer)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -98,6 +99,15 @@ class LRFinder(Callback):
     @property
     def _name(self) -> str:
         return type(self).__name__
+
+    def _warn_if_self_adapting(self, trainer: Trainer) -> None:
+        for name, optimizer in zip(optimizer_names(trainer.optimizers), trainer.optimizers, strict=True):
+            if any(effective_lr(group) is not None for group in optimizer.param_groups):
+                advice = "; its authors advise 1.0" if any("d" in group for group in optimizer.param_groups) else ""
+                rank_zero_warn(
+                    f"{self._name} tests {name}, whose learning rate is a factor on a rate that it adapts"
+                    f" itself{advice}."
+                )
 
     def _new_bracket(self, min_lr: float, max_lr: float, steps_per_eval: int, budget: int | None = None) -> Bracket:
         """A bracket that compares the loss of every step, or the monitored key every ``steps_per_eval`` steps."""

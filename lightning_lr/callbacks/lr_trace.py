@@ -23,10 +23,12 @@ class LRTrace(Callback):
     |---|---|
     | ``lr/<optimizer>`` | the learning rate, of an optimizer with one parameter group |
     | ``lr/<optimizer>/<group>`` | of each group if there are several, by its ``"name"`` or ``pg1``, ``pg2``, ... |
+    | ``lr/<optimizer>[/<group>]/effective`` | d · lr of Prodigy and D-Adaptation, ``scheduled_lr`` if schedule-free |
     | ``lr/loss`` | the loss of the step, a mean over its micro-batches |
 
     Without a logger too, the learning rates stand in ``trainer.callback_metrics``: under these keys, and as
-    ``lr-<optimizer>[/<group>]``, the names of ``LearningRateMonitor``. So ``EarlyStopping("lr-Adam")`` and
+    ``lr-<optimizer>[/<group>]``, the names of ``LearningRateMonitor`` (and ``effective_lr-...``).
+    So ``EarlyStopping("lr-Adam")`` and
     ``ModelCheckpoint(filename="{lr-Adam}")`` work. They are set at the first step, at the steps that are logged and at
     the last step of an epoch.
     """

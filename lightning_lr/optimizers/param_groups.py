@@ -20,6 +20,21 @@ def get_lr(group: ParamGroup) -> float:
     return float(group["lr"])
 
 
+def effective_lr(group: ParamGroup) -> float | torch.Tensor | None:
+    """The learning rate in effect of an optimizer that adapts it itself; None for any other.
+
+    Prodigy and D-Adaptation use d · lr, with an estimate d that they keep in the group. Schedule-free optimizers keep
+    their warmed-up learning rate as ``scheduled_lr``.
+
+    >>> effective_lr({"lr": 1.0, "d": 0.25}), effective_lr({"lr": 0.5, "scheduled_lr": 0.125})
+    (0.25, 0.125)
+    """
+    if "d" in group:
+        lr: float | torch.Tensor = group["d"] * group["lr"]
+        return lr
+    return group.get("scheduled_lr")
+
+
 def set_lr(group: ParamGroup, lr: float) -> None:
     """Set the learning rate of a group; a tensor is filled in place."""
     set_value(group, "lr", lr)

@@ -13,7 +13,7 @@ from lightning.pytorch import Trainer
 from torch import Tensor
 from torch.optim import Optimizer
 
-from lightning_lr.optimizers.param_groups import group_names, optimizer_names
+from lightning_lr.optimizers.param_groups import effective_lr, group_names, optimizer_names
 from lightning_lr.trainer.loggers import log_metrics
 from lightning_lr.trainer.monitor_names import monitor_names, monitor_suffixes
 from lightning_lr.trainer.step_loss import StepLoss
@@ -137,12 +137,16 @@ class _Trace:
         self._unread.discard(optimizer)
         name, groups = self._names[optimizer], optimizer.param_groups
         keys = [f"lr/{name}"] if len(groups) == 1 else [f"lr/{name}/{group}" for group in group_names(optimizer)]
-        lrs = [lr.detach().clone() if isinstance(lr := group["lr"], Tensor) else lr for group in groups]
-        if is_due and self._has_loggers:
-            self._used_lrs.update(zip(keys, lrs, strict=True))
-        # A float stays on the CPU: Lightning takes metrics of any device, and a copy to another one would wait for it.
-        tensors = [lr if isinstance(lr, Tensor) else torch.tensor(lr) for lr in lrs]
         monitor_keys = [self._monitor_names[optimizer] + suffix for suffix in monitor_suffixes(optimizer)]
-        metrics = self._trainer.callback_metrics
-        metrics.update(zip(keys, tensors, strict=True))
-        metrics.update(zip(monitor_keys, tensors, strict=True))
+        lrs = {key: group["lr"] for key, group in zip(keys, groups, strict=True)}
+        metrics = {key: group["lr"] for key, group in zip(monitor_keys, groups, strict=True)}
+        for key, monitor_key, group in zip(keys, monitor_keys, groups, strict=True):
+            if (effective := effective_lr(group)) is not None:
+                lrs[f"{key}/effective"] = metrics[f"effective_{monitor_key}"] = effective
+        lrs = {key: lr.detach().clone() if isinstance(lr, Tensor) else lr for key, lr in lrs.items()}
+        if is_due and self._has_loggers:
+            self._used_lrs.update(lrs)
+        # A float stays on the CPU: Lightning takes metrics of any device, and a copy to another one would wait for it.
+        callback_metrics = self._trainer.callback_metrics
+        for key, lr in [*lrs.items(), *metrics.items()]:
+            callback_metrics[key] = lr.detach().clone() if isinstance(lr, Tensor) else torch.tensor(lr)
