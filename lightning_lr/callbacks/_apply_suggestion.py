@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from lightning_lr.callbacks._applied import Applied
+from lightning_lr.callbacks._replaced_schedulers import is_replaced
 from lightning_lr.callbacks._scheduled_lr import ScheduledLR
 from lightning_lr.callbacks.hypergradient_lr import HypergradientLR
 from lightning_lr.optimizers.param_groups import lr_ratios, optimizer_names, set_lr
 from lightning_lr.optimizers.torch_schedulers import set_scheduler_lrs
 from lightning_lr.range_test.suggestion import Suggestion
+from lightning_lr.trainer.run_lengths import steps_per_epoch, steps_per_run
 
 _ATTRIBUTES = ("lr", "learning_rate")  # the names that Lightning's own learning rate finder looks for
 
@@ -22,7 +27,8 @@ def apply_suggestion(trainer: Trainer, pl_module: LightningModule, suggestion: S
     It sets torch's schedulers (in place) and their optimizers, the other optimizers, every callback that schedules
     (`CyclicalLR`, ...) and whose bounds were left open, and a number named ``lr`` or ``learning_rate`` of the module or
     its hyperparameters. A callback with bounds of its own keeps them. An optimizer that such a callback drives is not
-    set here, since the callback sets it. `HypergradientLR` begins again with a scale of 1.
+    set here, since the callback sets it. A scheduler that a callback replaces is not set. A `LambdaLR` that goes above
+    its base gets a base so that its peak is the suggestion. `HypergradientLR` begins again with a scale of 1.
 
     Args:
         trainer: in ``fit``.
@@ -35,10 +41,13 @@ def apply_suggestion(trainer: Trainer, pl_module: LightningModule, suggestion: S
     """
     schedules = [callback for callback in vars(trainer)["callbacks"] if isinstance(callback, ScheduledLR)]
     _restart_adaptation(trainer, schedules)
+    ratios = {id(group): ratio for group, ratio in lr_ratios(trainer.optimizers)}
+    applied, base_lr = _set_schedulers(trainer, suggestion, ratios, owner)
     return [
-        *_set_optimizers(trainer, suggestion, schedules, owner),
+        *applied,
+        *_set_optimizers(trainer, suggestion, ratios, schedules),
         *(callback.set_bounds_from(suggestion) for callback in schedules if callback.bounds_left_open),
-        *_set_attributes(pl_module, suggestion.lr),
+        *_set_attributes(pl_module, base_lr),
     ]
 
 
@@ -51,15 +60,16 @@ def _restart_adaptation(trainer: Trainer, schedules: list[ScheduledLR]) -> None:
                 callback.restart(optimizer)
 
 
-def _set_optimizers(
-    trainer: Trainer, suggestion: Suggestion, schedules: list[ScheduledLR], owner: str
-) -> list[Applied]:
-    """Set torch's schedulers with their optimizers, and then the optimizers that nothing drives."""
-    ratios = {id(group): ratio for group, ratio in lr_ratios(trainer.optimizers)}
+def _set_schedulers(
+    trainer: Trainer, suggestion: Suggestion, ratios: dict[int, float], owner: str
+) -> tuple[list[Applied], float]:
+    """Set torch's schedulers with their optimizers. Returns what was set, and the lowest base learning rate."""
     names = dict(zip(map(id, trainer.optimizers), optimizer_names(trainer.optimizers), strict=True))
     applied: list[Applied] = []
-    has_scheduler: set[int] = set()
+    lowest = suggestion.lr
     for config in trainer.lr_scheduler_configs:
+        if is_replaced(config):
+            continue
         scheduler = config.scheduler
         if not isinstance(scheduler, (LRScheduler, ReduceLROnPlateau)):
             rank_zero_warn(
@@ -67,21 +77,60 @@ def _set_optimizers(
                 f" changed: build it with lr={suggestion.lr:.3g}."
             )
             continue
-        set_scheduler_lrs(
+        base_lr, higher_peak = set_scheduler_lrs(
             scheduler,
             [ratios[id(group)] for group in scheduler.optimizer.param_groups],
             lr=suggestion.lr,
             base_lr=suggestion.base_lr,
             max_lr=suggestion.max_lr,
             one_cycle_max_lr=suggestion.one_cycle_max_lr,
+            num_steps=_num_scheduler_steps(trainer, config),
         )
-        has_scheduler.add(id(scheduler.optimizer))
-        applied += [Applied(names[id(scheduler.optimizer)]), Applied(type(scheduler).__name__)]
+        optimizer, call = scheduler.optimizer, None
+        if base_lr != suggestion.lr:
+            call, lowest = f"{type(optimizer).__name__}(lr={base_lr:.3g})", min(lowest, base_lr)
+        if higher_peak is not None:
+            rank_zero_warn(
+                f"{owner}: {higher_peak.scheduler} goes up to {higher_peak.factor:.3g} times this learning rate within"
+                f" {higher_peak.num_steps} steps: give its optimizer a lower learning rate, or build it to stay below."
+            )
+        applied += [Applied(names[id(optimizer)], call), Applied(type(scheduler).__name__)]
+    return applied, lowest
+
+
+def _num_scheduler_steps(trainer: Trainer, config: Any) -> int | None:
+    """How often Lightning steps a scheduler in the run; None if not known."""
+    epoch_steps, run_steps = steps_per_epoch(trainer), steps_per_run(trainer)
+    if not trainer.lightning_module.automatic_optimization or not math.isfinite(run_steps):
+        return None
+    if config.interval == "step" and config.frequency == 1:
+        return int(run_steps)
+    if not math.isfinite(epoch_steps):
+        return None
+    if config.interval == "epoch":
+        return math.ceil(run_steps / epoch_steps) // int(config.frequency)
+    if trainer.accumulate_grad_batches != 1:
+        return None  # the frequency counts batches, and the scheduler steps only where the optimizer does
+    whole_epochs, rest = divmod(int(run_steps), int(epoch_steps))
+    return whole_epochs * int(epoch_steps // config.frequency) + rest // int(config.frequency)
+
+
+def _set_optimizers(
+    trainer: Trainer, suggestion: Suggestion, ratios: dict[int, float], schedules: list[ScheduledLR]
+) -> list[Applied]:
+    """Set the optimizers that no scheduler and no callback drives."""
+    has_scheduler = {
+        id(config.scheduler.optimizer)
+        for config in trainer.lr_scheduler_configs
+        if isinstance(config.scheduler, (LRScheduler, ReduceLROnPlateau)) and not is_replaced(config)
+    }
+    applied = []
+    names = optimizer_names(trainer.optimizers)
     for i, optimizer in enumerate(trainer.optimizers):
         if id(optimizer) not in has_scheduler and not any(callback.drives_optimizer(i) for callback in schedules):
             for group in optimizer.param_groups:
                 set_lr(group, suggestion.lr * ratios[id(group)])
-            applied.append(Applied(names[id(optimizer)]))
+            applied.append(Applied(names[i]))
     return applied
 
 

@@ -1,13 +1,17 @@
-"""Checks at the start of ``fit``: of the optimizers that a schedule is to drive, and of what else would drive them."""
+"""Checks in ``fit``: of the optimizers that a schedule drives, and of what else would drive them."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Protocol, runtime_checkable
 
 from lightning.pytorch import Trainer
+from lightning.pytorch.utilities import rank_zero_warn
 from torch.optim import Optimizer
 
+from lightning_lr.callbacks._replaced_schedulers import is_replaced, sets_lr_of
+from lightning_lr.callbacks._schedule_run import ScheduleRun
 from lightning_lr.trainer.lightning_packages import MisconfigurationException, either
 
 _WEIGHT_AVERAGING = either("callbacks.StochasticWeightAveraging")
@@ -32,11 +36,15 @@ def check_optimizer_index(owner: str, index: int | None, trainer: Trainer) -> No
 
 def check_sole_driver(callback: DrivesOptimizers, trainer: Trainer) -> None:
     """Raise a MisconfigurationException if a scheduler or another callback would set the same learning rates."""
-    indices = [i for i in range(len(trainer.optimizers)) if callback.drives_optimizer(i)]
-    for other in _other_drivers(callback, trainer, indices):
+    name, indices = type(callback).__name__, [i for i in range(len(trainer.optimizers)) if callback.drives_optimizer(i)]
+    replacement = ""
+    if trainer.lightning_module.automatic_optimization:
+        replacement = f", or give {name}(replace_scheduler=True)"
+    others = [(scheduler, replacement) for scheduler in _schedulers(trainer, indices)]
+    others += [(other, "") for other in _other_callbacks(callback, trainer, indices)]
+    for other, way_out in others:
         raise MisconfigurationException(
-            f"{type(callback).__name__} and {type(other).__name__} would both set the learning rate: leave one of them"
-            f" out."
+            f"{name} and {type(other).__name__} would both set the learning rate: leave one of them out{way_out}."
         )
 
 
@@ -60,12 +68,30 @@ def check_hyperparameter(owner: str, key: str, limits: tuple[float, float] | Non
             )
 
 
-def _other_drivers(callback: DrivesOptimizers, trainer: Trainer, indices: list[int]) -> Iterable[object]:
+def check_steps_of_epoch(owner: str, expected: float, run: ScheduleRun) -> None:
+    """Warn if an optimizer made another number of steps in the first epoch than was expected.
+
+    Args:
+        owner: name of the callback.
+        expected: steps of an epoch, infinite if not known.
+        run: of the callback.
+    """
+    for optimizer, tracker in zip(run.optimizers, run.trackers, strict=True):
+        if math.isfinite(expected) and tracker.count != expected:
+            rank_zero_warn(
+                f"{owner} took an epoch for {expected:g} steps of {type(optimizer).__name__}, one a batch, but it made"
+                f" {tracker.count}: give lengths in steps."
+            )
+
+
+def _schedulers(trainer: Trainer, indices: list[int]) -> Iterable[object]:
     driven = [trainer.optimizers[i] for i in indices]
     for config in trainer.lr_scheduler_configs:
-        # A scheduler without this attribute may drive any optimizer.
-        if any(getattr(config.scheduler, "optimizer", optimizer) is optimizer for optimizer in driven):
+        if sets_lr_of(config.scheduler, driven) and not is_replaced(config):
             yield config.scheduler
+
+
+def _other_callbacks(callback: DrivesOptimizers, trainer: Trainer, indices: list[int]) -> Iterable[object]:
     for other in vars(trainer)["callbacks"]:
         drives_same = isinstance(other, DrivesOptimizers) and any(other.drives_optimizer(i) for i in indices)
         if isinstance(other, _WEIGHT_AVERAGING) or (drives_same and other is not callback):

@@ -12,12 +12,13 @@ from dataclasses import asdict
 from typing import Any, ClassVar
 
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info
 from torch.optim import Optimizer
 
+from lightning_lr.callbacks import _optimizer_checks as checks
 from lightning_lr.callbacks._applied import Applied
 from lightning_lr.callbacks._arguments import check_index
-from lightning_lr.callbacks._optimizer_checks import check_hyperparameter, check_optimizer_index, check_sole_driver
+from lightning_lr.callbacks._replaced_schedulers import ReplacedSchedulers
 from lightning_lr.callbacks._saved_arguments import warn_if_changed
 from lightning_lr.callbacks._schedule_run import FittedSchedule, ScheduleRun
 from lightning_lr.callbacks._skipped_hooks import EMPTY_HOOKS, SkippedHooks
@@ -45,6 +46,7 @@ class ScheduledLR(Callback, ABC):
         optimizer: position of the only optimizer to be driven; all if None.
         momentum: lowest and highest value, moved inversely to the learning rate.
         weight_decay: likewise.
+        replace_scheduler: whether torch's schedulers of the driven optimizers do not step.
 
     Attributes:
         bounds_left_open: whether the constructor left the bounds to `LRRangeTest`.
@@ -61,6 +63,7 @@ class ScheduledLR(Callback, ABC):
         optimizer: int | None = None,
         momentum: tuple[float, float] | None = None,
         weight_decay: tuple[float, float] | None = None,
+        replace_scheduler: bool = False,
     ) -> None:
         check_index("optimizer", optimizer)
         self._arguments = arguments
@@ -70,9 +73,9 @@ class ScheduledLR(Callback, ABC):
         self._optimizer_index = optimizer
         self.state_key = type(self).__qualname__ if optimizer is None else self._generate_state_key(optimizer=optimizer)
         self._momentum = None if momentum is None else InverseRange.checked("momentum", momentum, 1.0)
-        self._weight_decay: InverseRange | None = None
-        if weight_decay is not None:
-            self._weight_decay = InverseRange.checked("weight_decay", weight_decay, math.inf)
+        limits = weight_decay
+        self._weight_decay = None if limits is None else InverseRange.checked("weight_decay", limits, math.inf)
+        self._replaced_schedulers = ReplacedSchedulers(replace_scheduler)
         self._run: ScheduleRun | None = None  # while training
         self._saved_run: dict[str, Any] = {}  # state of the last run, or of the one that is resumed
         self._skipped_hooks = SkippedHooks(self, base=ScheduledLR)
@@ -127,12 +130,13 @@ class ScheduledLR(Callback, ABC):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         name = type(self).__name__
-        check_optimizer_index(name, self._optimizer_index, trainer)
-        check_sole_driver(self, trainer)
+        checks.check_optimizer_index(name, self._optimizer_index, trainer)
         driven = self._driven_optimizers(trainer)
+        self._replaced_schedulers.replace(name, driven, trainer)
+        checks.check_sole_driver(self, trainer)
         lr_ratios(driven)  # raises if there is no learning rate
-        check_hyperparameter(name, "momentum", self._momentum, driven)
-        check_hyperparameter(name, "weight_decay", self._weight_decay, driven)
+        for key, limits in (("momentum", self._momentum), ("weight_decay", self._weight_decay)):
+            checks.check_hyperparameter(name, key, limits, driven)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # the first hook in which counts, bounds and learning rates are restored under every strategy
@@ -161,22 +165,19 @@ class ScheduledLR(Callback, ABC):
         self.lr_tracer.batch_end(outputs)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        depends_on_epoch = self.length_units & {"ep", "run"}
-        if trainer.current_epoch > 0 or pl_module.automatic_optimization or not depends_on_epoch or self._run is None:
-            return
-        expected = steps_per_epoch(trainer)
-        for optimizer, tracker in zip(self._run.optimizers, self._run.trackers, strict=True):
-            if math.isfinite(expected) and tracker.count != expected:
-                rank_zero_warn(
-                    f"{type(self).__name__} took an epoch for {expected:g} steps of {type(optimizer).__name__},"
-                    f" one a batch, but it made {tracker.count}: give lengths in steps."
-                )
+        assumes_epoch = not pl_module.automatic_optimization and bool(self.length_units & {"ep", "run"})
+        if trainer.current_epoch == 0 and assumes_epoch and self._run is not None:
+            checks.check_steps_of_epoch(type(self).__name__, steps_per_epoch(trainer), self._run)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._end_run()
 
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._replaced_schedulers.restore(trainer)
+
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         self._end_run()
+        self.on_fit_end(trainer, pl_module)
 
     def state_dict(self) -> dict[str, Any]:
         return {

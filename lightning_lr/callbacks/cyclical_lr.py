@@ -68,6 +68,9 @@ class CyclicalLR(ScheduledLR):
             optimizer can have a callback of its own.
         snapshot_cycles: save a checkpoint at the end of each cycle, where the learning rate is lowest, in the folder
             ``snapshots`` of the run. `ensemble` makes one model of them.
+        replace_scheduler: whether this callback takes the place of a scheduler that ``configure_optimizers`` returns,
+            which then does not step in ``fit``. For libraries that do not let their users leave it out. Not in manual
+            optimization. Values that the scheduler set when it was made stay, such as the momentum of ``OneCycleLR``.
 
     Attributes:
         snapshots: paths of these checkpoints, in the order of their cycles.
@@ -113,6 +116,7 @@ class CyclicalLR(ScheduledLR):
         weight_decay: tuple[float, float] | None = None,
         optimizer: int | None = None,
         snapshot_cycles: bool = False,
+        replace_scheduler: bool = False,
     ) -> None:
         arguments = plain_arguments(locals())
         check_choice("mode", mode, get_args(Mode))
@@ -128,7 +132,7 @@ class CyclicalLR(ScheduledLR):
             raise ValueError(f"cycle_mult={cycle_mult} shrinks cycles without end: give num_cycles too.")
         bounds = None if base_lr is None and max_lr is None else Bounds.checked(base_lr, max_lr)
         lengths = {"step_size": step_size, "step_size_down": step_size_down, "warmup": warmup}
-        super().__init__(arguments, bounds, lengths, optimizer, momentum, weight_decay)
+        super().__init__(arguments, bounds, lengths, optimizer, momentum, weight_decay, replace_scheduler)
         self._shape: dict[str, Any] = {
             "mode": mode,
             "gamma": float(_DEFAULT_GAMMA[mode] if gamma is None else gamma),

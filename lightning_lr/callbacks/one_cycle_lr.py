@@ -41,6 +41,8 @@ class OneCycleLR(ScheduledLR):
             and 0.95.
         weight_decay: likewise.
         optimizer: position of the only optimizer to be driven; all if None.
+        replace_scheduler: whether this callback takes the place of a scheduler that ``configure_optimizers`` returns,
+            as in `CyclicalLR`.
 
     Logged keys are those of `CyclicalLR`, without the figure.
 
@@ -67,6 +69,7 @@ class OneCycleLR(ScheduledLR):
         momentum: tuple[float, float] | None = None,
         weight_decay: tuple[float, float] | None = None,
         optimizer: int | None = None,
+        replace_scheduler: bool = False,
     ) -> None:
         arguments = plain_arguments(locals())
         check_number("pct_start", pct_start)
@@ -81,7 +84,8 @@ class OneCycleLR(ScheduledLR):
         check_choice("wave", wave, get_args(Wave))
         self._div_factor = div_factor
         bounds = None if max_lr is None else self._bounds_of(max_lr)
-        super().__init__(arguments, bounds, {"total_steps": total_steps}, optimizer, momentum, weight_decay)
+        lengths = {"total_steps": total_steps}
+        super().__init__(arguments, bounds, lengths, optimizer, momentum, weight_decay, replace_scheduler)
         self._shape: dict[str, Any] = {
             "pct_start": float(pct_start),
             "three_phase": three_phase,

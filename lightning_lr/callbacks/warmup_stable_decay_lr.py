@@ -34,6 +34,8 @@ class WarmupStableDecayLR(ScheduledLR):
         decay: d, likewise.
         total_steps: T, likewise, or None.
         optimizer: position of the only optimizer to be driven; all if None.
+        replace_scheduler: whether this callback takes the place of a scheduler that ``configure_optimizers`` returns,
+            as in `CyclicalLR`.
 
     Logged keys are those of `CyclicalLR`, without the figure. The cycle is always 1.
 
@@ -56,10 +58,12 @@ class WarmupStableDecayLR(ScheduledLR):
         decay: int | str = "0.2run",
         total_steps: int | str | None = "1run",
         optimizer: int | None = None,
+        replace_scheduler: bool = False,
     ) -> None:
         arguments = plain_arguments(locals())
         lengths = {"warmup": warmup, "decay": None if total_steps is None else decay, "total_steps": total_steps}
-        super().__init__(arguments, None if max_lr is None else Bounds.checked(0.0, max_lr), lengths, optimizer)
+        bounds = None if max_lr is None else Bounds.checked(0.0, max_lr)
+        super().__init__(arguments, bounds, lengths, optimizer, replace_scheduler=replace_scheduler)
         Duration.parse("decay", decay)  # also with an open end, for which it is not used yet
 
     def set_max_lr(self, max_lr: float | Sequence[float] | Mapping[str, float]) -> None:

@@ -11,6 +11,9 @@ the user chose as absolute limits (``eta_min``, ``min_lr`` of ``ReduceLROnPlatea
 | `ReduceLROnPlateau` | nothing in the scheduler: it reads the group's ``lr`` |
 | every other | ``base_lrs``: the learning rate |
 
+A `LambdaLR` that goes above its base, as in a warm-up to 10 times the base, gets a lower base, so that its peak is the
+new learning rate.
+
 In each group, ``initial_lr`` and the ``lr`` of the coming step are set. One function for each scheduler class
 registers with `_set_base`; a class without one is treated as "every other".
 """
@@ -33,6 +36,7 @@ from torch.optim.lr_scheduler import (
 )
 
 from lightning_lr.optimizers.param_groups import get_lr, initial_lr, set_lr, set_value
+from lightning_lr.optimizers.scheduler_peaks import Peak, peaks
 
 
 class _NewLRs(NamedTuple):
@@ -44,6 +48,18 @@ class _NewLRs(NamedTuple):
     one_cycle_max_lr: float
 
 
+class ScheduledBase(NamedTuple):
+    """What `set_scheduler_lrs` has set.
+
+    Attributes:
+        lr: the base learning rate of a group with ratio 1: ``lr``, or less if the peak of the schedule is ``lr``.
+        higher_peak: the peak of the schedule, if it lies above ``lr`` nevertheless.
+    """
+
+    lr: float
+    higher_peak: Peak | None
+
+
 def set_scheduler_lrs(
     scheduler: LRScheduler | ReduceLROnPlateau,
     ratios: Sequence[float],
@@ -52,23 +68,29 @@ def set_scheduler_lrs(
     base_lr: float,
     max_lr: float,
     one_cycle_max_lr: float,
-) -> None:
+    num_steps: int | None = None,
+) -> ScheduledBase:
     """Give a scheduler and the groups of its optimizer new learning rates.
 
     Args:
         scheduler: any of torch's schedulers, or another one that computes learning rates from its ``base_lrs``.
         ratios: each group's learning rate divided by the values below.
-        lr: the constant or initial learning rate.
+        lr: the constant or initial learning rate, or the peak of a `LambdaLR` that goes above its base.
         base_lr: lower bound of a cycle.
         max_lr: upper bound of a cycle.
         one_cycle_max_lr: peak of a one-cycle schedule.
+        num_steps: how often the scheduler is stepped in the run. None if not known; then no base is lowered.
     """
+    of_parts = peaks(scheduler, num_steps)
+    # One factor for all groups, so that they keep their ratios.
+    lowered = max([1.0, *(peak.factor for peak in of_parts if peak.can_be_set)])
+    base = lr / lowered
     groups = scheduler.optimizer.param_groups
     # the factor that the schedule now applies to each group's initial learning rate: 1, or less during a warm-up
     factors = [get_lr(group) / initial if (initial := initial_lr(group)) > 0 else 0.0 for group in groups]
     leaves = _leaves(scheduler)
     for leaf in leaves:
-        _set_base(leaf, ratios, _NewLRs(lr, base_lr, max_lr, one_cycle_max_lr))
+        _set_base(leaf, ratios, _NewLRs(base, base_lr, max_lr, one_cycle_max_lr))
     proportional = [
         (initial_lr(group) if "initial_lr" in group else lr * ratio) * factor
         for group, ratio, factor in zip(groups, ratios, factors, strict=True)
@@ -77,6 +99,10 @@ def set_scheduler_lrs(
         set_lr(group, coming_lr)
     for part in (scheduler, *leaves):
         part._last_lr = [get_lr(group) for group in groups]
+    highest = max(of_parts, key=lambda peak: peak.factor, default=None)
+    if highest is None or highest.factor <= lowered:
+        return ScheduledBase(base, higher_peak=None)
+    return ScheduledBase(base, higher_peak=highest._replace(factor=highest.factor / lowered))
 
 
 @singledispatch

@@ -37,7 +37,7 @@ from typing import Any, Literal
 import numpy as np
 
 from lightning_lr.range_test.smoothing import Array
-from lightning_lr.search.trial import Outcome, Trial
+from lightning_lr.search.trial import Outcome, Trial, quoted_error
 from lightning_lr.search.verdicts import End, diverges, is_behind, score
 
 # Learning rates of the grid in a factor of 10.
@@ -176,7 +176,8 @@ class Bracket:
             raise ValueError(
                 f"All {len(lrs)} learning rates from {min(lrs):.3g} to {max(lrs):.3g} diverge or fail within"
                 f" {self._rungs[-1][0].steps} steps: lower the range, for example to min_lr={min(lrs) / 1e3:.3g},"
-                f" max_lr={min(lrs):.3g}, or look for what makes the loss overflow if that diverges too."
+                f" max_lr={min(lrs):.3g}. If those diverge too, look for what makes the loss overflow."
+                f"{quoted_error(self._outcomes.values())}"
             )
         return waiting
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,12 +42,18 @@ class Outcome:
     end: End
     error: str | None = None
 
+    @property
+    def lr(self) -> float:
+        """The learning rate of the trial."""
+        return self.trial.lr
+
     def plain(self, spent: int) -> dict[str, Any]:
         """What a checkpoint keeps, with the optimizer steps that were spent."""
         told: dict[str, Any] = {"lr": self.lr, "values": list(self.values), "spent": spent}
         return told if self.error is None else {**told, "error": self.error}
 
-    @property
-    def lr(self) -> float:
-        """The learning rate of the trial."""
-        return self.trial.lr
+
+def quoted_error(outcomes: Iterable[Outcome]) -> str:
+    """The first exception by which a trial ended, as a sentence; empty if there was none."""
+    error = next((outcome.error for outcome in outcomes if outcome.error is not None), None)
+    return "" if error is None else f" The first exception was {error}."

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 from lightning.pytorch import Trainer
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_warn
 from numpy.typing import NDArray
 
 from lightning_lr.range_test.curve import LRCurve
@@ -71,7 +71,7 @@ class RangeTest:
             result = sweep.run(trainer, rehearsal)
         values = result.values
         if result.error is not None:
-            rank_zero_info(
+            rank_zero_warn(
                 f"{self.owner}: the sweep ended at lr={self.lrs[len(values) - 1]:.2g}, since training raised"
                 f" {result.error}. This counts as a divergence."
             )

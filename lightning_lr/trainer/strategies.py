@@ -1,7 +1,7 @@
 """What a rehearsal does differently under some strategies. To support another strategy, begin here.
 
 Supported are the strategies of one device, DDP and FSDP2 (``ModelParallelStrategy``). Sharded parameters need nothing
-here: `snapshot` copies the local shard of a tensor.
+here: `snapshot` copies the local shard of a tensor, and `lightning_lr.adaptation.flat_params` sums over shards.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ NOT_SNAPSHOTTED = (
     *either("Callback"),
 )
 _FSDP2 = either("strategies.ModelParallelStrategy")
-_SHARDED = (*_FSDP2, *either("strategies.FSDPStrategy"), *either("strategies.DeepSpeedStrategy"))
 _DDP = either("strategies.DDPStrategy")
 
 
@@ -32,12 +31,6 @@ def reshard(trainer: Trainer) -> None:
         for module in trainer.lightning_module.modules():
             if hasattr(module, "reshard"):
                 module.reshard()  # type: ignore[operator]
-
-
-def have_diverged(trainer: Trainer) -> bool:
-    """Whether the parameters are not finite on every rank. False if a rank knows only its own shard of them."""
-    parameters = trainer.lightning_module.parameters()
-    return not isinstance(trainer.strategy, _SHARDED) and not all(bool(each.isfinite().all()) for each in parameters)
 
 
 def wrap_model_anew(trainer: Trainer) -> None:

@@ -18,21 +18,24 @@ from lightning_lr.trainer.lightning_packages import Callback, MisconfigurationEx
 from lightning_lr.trainer.logged_metrics import MetricSource, find_metric, logged_keys
 from lightning_lr.trainer.rehearsal import Rehearsal
 from lightning_lr.trainer.step_loss import StepLoss
-from lightning_lr.trainer.strategies import have_diverged
 
 # Batches without an optimizer step after which the sweep is an error. Far more than any accumulation window has: a
 # module that never steps must not be trained forever.
 _MAX_BATCHES_WITHOUT_STEP = 1000
 # Skipped optimizer steps in a row after which the sweep has diverged. Each halves AMP's loss scale, by 2^20 in all.
 _MAX_SKIPPED_STEPS = 20
-# Optimizer steps without a loss, in a row, after which the sweep is an error. A module may leave one out now and then.
+# Optimizer steps without a loss at the start of a sweep after which it is an error. A module may leave some out.
 _MAX_STEPS_WITHOUT_LOSS = 10
 # Characters of an exception that are quoted: the first sentence of most.
 _ERROR_WIDTH = 120
 # How often the losses are read from the device in a full sweep. Each reading waits for the device.
 _READINGS = 20
-# Exceptions that say nothing about the learning rate.
-_NEVER_DIVERGENCE = (*either("utilities.exceptions.MisconfigurationException"), MemoryError, torch.OutOfMemoryError)
+# Exceptions that say nothing about the learning rate: of the configuration, of a device, of the program.
+_NEVER_DIVERGENCE = (
+    *either("utilities.exceptions.MisconfigurationException"),
+    *(MemoryError, torch.OutOfMemoryError, getattr(torch, "AcceleratorError", MemoryError), OSError),
+    *(LookupError, TypeError, AttributeError, NameError, ImportError, NotImplementedError),
+)
 
 
 class SweepResult(NamedTuple):
@@ -59,10 +62,9 @@ class Sweep:
     loop. A step that AMP skipped is not a point: its learning rate is tried again. After the first point, many skipped
     steps in a row are a divergence, recorded as NaN.
 
-    So is an exception of the module, if ``points_before_error`` are given and there are at least as many points before
-    it: a module may refuse NaN, as ``torch.distributions`` does. Errors of the configuration and of memory stay errors.
-    With several processes the parameters must also have become NaN or infinite, which all ranks see in the same step:
-    an exception that only one rank meets fails the job, as in plain training.
+    An exception of the module is also a divergence, from ``points_before_error`` points on: a module may refuse NaN, as
+    ``torch.distributions`` does. Errors of the program, the configuration and the memory stay errors. With several
+    processes every exception stays an error, since the other ranks may not meet it.
 
     Args:
         lrs: one learning rate per point, for the parameter group with the highest learning rate. The other groups, of
@@ -73,7 +75,7 @@ class Sweep:
         eval_batches: maximum number of batches of each validation loader.
         should_stop: given the values so far, whether the sweep ends here. It is asked for every point in order. Losses
             are read in blocks, so the training may be some steps ahead; the points of those steps are dropped.
-        points_before_error: see above; None if every exception stays an error.
+        points_before_error: points from which an exception counts as a divergence; None: it never does.
         on_point: called at each point with its learning rate and the latest value that was read, NaN before the first.
     """
 
@@ -165,7 +167,8 @@ class _SweepRecorder(Callback):
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
         if not loss.requires_grad:
             # A module may replace a loss that is not finite by a constant: past the first point, that is a divergence.
-            kind = MisconfigurationException if self._count_points() == 0 else ValueError
+            is_first = self._count_points() == 0 or self._sweep.points_before_error is None
+            kind = MisconfigurationException if is_first else ValueError
             raise kind(
                 f"{self._sweep.owner}: the loss of training_step has no gradient (requires_grad is False): return a"
                 " loss that depends on a trainable parameter and is not detached."
@@ -202,7 +205,7 @@ class _SweepRecorder(Callback):
                 self._read_metric(trainer)
         elif loss is None:
             self._steps_without_loss += 1
-            if self._steps_without_loss == _MAX_STEPS_WITHOUT_LOSS:
+            if self._steps_without_loss == self.steps == _MAX_STEPS_WITHOUT_LOSS:
                 raise MisconfigurationException(
                     f"{self._sweep.owner}: in {_MAX_STEPS_WITHOUT_LOSS} optimizer steps training_step returned no loss"
                     f" to record: return it, or name a key that is logged as monitor, for example one of"
@@ -244,9 +247,7 @@ class _SweepRecorder(Callback):
     def count_as_divergence(self, trainer: Trainer, error: Exception) -> bool:
         """Whether an exception that ended the training is a divergence. If so, it is recorded as NaN."""
         needed = self._sweep.points_before_error
-        if needed is None or not self._module_runs or isinstance(error, _NEVER_DIVERGENCE):
-            return False
-        if trainer.world_size > 1 and not have_diverged(trainer):
+        if needed is None or trainer.world_size > 1 or not self._module_runs or isinstance(error, _NEVER_DIVERGENCE):
             return False
         self.read_losses(trainer)
         if self.is_over:  # a loss that was not read yet ended the sweep

@@ -92,8 +92,9 @@ class Lazy(Classifier):
         self.head = nn.LazyLinear(3)
 
 
+@pytest.mark.filterwarnings("ignore:LRRangeTest. the sweep ended at .* since training raised ValueError")
 @pytest.mark.parametrize("error", ["warn", "search"])
-def test_a_range_test_of_a_model_that_refuses_nan(error: Any, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_range_test_of_a_model_that_refuses_nan(error: Any) -> None:
     torch.manual_seed(0)
     test = LRRangeTest(if_unsure=error)
     quiet_trainer(callbacks=[test], max_epochs=1).fit(RefusesNaN())
@@ -122,7 +123,9 @@ def test_a_constant_for_a_bad_loss_is_a_divergence() -> None:
     assert any(candidate.why.startswith("raised ValueError") for candidate in search.result.candidates)
 
 
-@pytest.mark.parametrize(("step", "error"), [(1, ValueError), (30, MemoryError), (30, MisconfigurationException)])
+@pytest.mark.parametrize(
+    ("step", "error"), [(1, ValueError), (30, MemoryError), (30, KeyError), (30, MisconfigurationException)]
+)
 @pytest.mark.parametrize("callback", [LRRangeTest(num_steps=60), LRSearch(1e-3, 0.1)], ids=["range test", "search"])
 def test_other_errors_end_the_run(callback: Any, step: int, error: type[Exception]) -> None:
     with pytest.raises(error, match="of this step"):

@@ -15,7 +15,8 @@ ARGUMENTS = {
     "CyclicalLR": """
         base_lr=None, max_lr=None, step_size='2ep', step_size_down=None, mode='triangular', gamma=None, decay=None,
         scale_fn=None, scale_mode='cycle', wave='triangle', cycle_mult=1.0, num_cycles=None, fit_cycles=False,
-        warmup=None, momentum=None, weight_decay=None, optimizer=None, snapshot_cycles=False
+        warmup=None, momentum=None, weight_decay=None, optimizer=None, snapshot_cycles=False,
+        replace_scheduler=False
     """,
     "CyclicalLR.drives_optimizer": "index",
     "CyclicalLR.preview": "steps, steps_per_epoch=None",
@@ -49,7 +50,7 @@ ARGUMENTS = {
     "LRTrace": "",
     "OneCycleLR": """
         max_lr=None, total_steps='1run', pct_start=0.3, three_phase=False, div_factor=25.0, final_div_factor=10000.0,
-        wave='cosine', momentum=None, weight_decay=None, optimizer=None
+        wave='cosine', momentum=None, weight_decay=None, optimizer=None, replace_scheduler=False
     """,
     "OneCycleLR.drives_optimizer": "index",
     "OneCycleLR.preview": "steps, steps_per_epoch=None",
@@ -59,7 +60,9 @@ ARGUMENTS = {
     "RangeTestResult": "lr, base_lr, max_lr, one_cycle_max_lr, confident, reasons, curve, epoch, search=None",
     "SearchResult": "lr, base_lr, max_lr, one_cycle_max_lr, confident, reasons, candidates, steps",
     "Suggestion": "lr, base_lr, max_lr, one_cycle_max_lr, confident, reasons",
-    "WarmupStableDecayLR": "max_lr=None, warmup='0.05run', decay='0.2run', total_steps='1run', optimizer=None",
+    "WarmupStableDecayLR": """
+        max_lr=None, warmup='0.05run', decay='0.2run', total_steps='1run', optimizer=None, replace_scheduler=False
+    """,
     "WarmupStableDecayLR.drives_optimizer": "index",
     "WarmupStableDecayLR.preview": "steps, steps_per_epoch=None",
     "WarmupStableDecayLR.set_max_lr": "max_lr",
