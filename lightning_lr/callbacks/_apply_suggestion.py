@@ -26,7 +26,7 @@ def apply_suggestion(trainer: Trainer, pl_module: LightningModule, suggestion: S
 
     It sets torch's schedulers (in place) and their optimizers, the other optimizers, every callback that schedules
     (`CyclicalLR`, ...) and whose bounds were left open, and a number named ``lr`` or ``learning_rate`` of the module or
-    its hyperparameters. A callback with bounds of its own keeps them. An optimizer that such a callback drives is not
+    its hyperparameters. A callback whose bounds were given keeps them. An optimizer that such a callback drives is not
     set here, since the callback sets it. A scheduler that a callback replaces is not set. A `LambdaLR` that goes above
     its base gets a base so that its peak is the suggestion. `HypergradientLR` begins again with a scale of 1.
 

@@ -49,7 +49,7 @@ class RuleInput:
     k: float
 
     def lr_at(self, index: float) -> float:
-        """The learning rate at an index: between two points by log λ, beyond the ends that of the end."""
+        """The learning rate at an index, interpolated in log λ. Outside the curve it is that of the nearest end."""
         return float(np.exp(np.interp(index, np.arange(len(self.lrs)), np.log(self.lrs))))
 
     def slope(self) -> Array:

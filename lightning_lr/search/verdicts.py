@@ -79,8 +79,8 @@ def is_behind(costs: Array, rival: Array) -> bool:
 
     This is asked after a third of the steps or more. Two forecasts of the mean over the last third must both say so:
 
-    * that of the cost is above the rival's score;
-    * that of the gap to the rival, cost by cost, is above twice its noise.
+    * the forecast cost is above the rival's score;
+    * the forecast gap (cost - rival, step by step) is above twice its noise.
 
     Each alone is wrong in some cases: the first where both are noisy, the second where the rival starts fast and ends
     badly. A forecast continues the change from the first half to the second half of the costs so far if that was a

@@ -15,7 +15,7 @@ _LOGGERS_THAT_REPLACE = (*either("loggers.CSVLogger"), *either("loggers.WandbLog
 
 
 def log_found_lr(trainer: Trainer, pl_module: LightningModule, suggestion: Suggestion, is_first: bool) -> None:
-    """Log ``found_lr``, ``found_base_lr`` and ``found_max_lr``, and the module's ``lr`` or ``learning_rate`` anew.
+    """Log ``found_lr``, ``found_base_lr`` and ``found_max_lr``, and the new ``lr`` or ``learning_rate``.
 
     TensorBoard shows the first record of hyperparameters only, so it gets no second one: ``hparams.yaml`` is written
     again. Some loggers (MLflow) raise an error if a value changes, so a logger that is not known to replace values gets
@@ -30,15 +30,17 @@ def log_found_lr(trainer: Trainer, pl_module: LightningModule, suggestion: Sugge
     if not trainer.is_global_zero:
         return
     found = {"found_lr": suggestion.lr, "found_base_lr": suggestion.base_lr, "found_max_lr": suggestion.max_lr}
-    own = {name: value for name in ("lr", "learning_rate") if isinstance(value := pl_module.hparams.get(name), float)}
+    hparams = pl_module.hparams
+    names = [name for name in ("lr", "learning_rate") if isinstance(hparams.get(name), float)]
+    module_lrs = {name: hparams[name] for name in names}
     loggers: list[Any] = trainer.loggers
     for logger in loggers:
         if isinstance(logger, _TENSORBOARD_LOGGERS):
-            logger.hparams.update({**own, **found})
+            logger.hparams.update({**module_lrs, **found})
             path = os.path.join(logger.log_dir, logger.NAME_HPARAMS_FILE)  # may be a URL
             logger._fs.makedirs(logger.log_dir, exist_ok=True)
             from_package_of(trainer, "core.saving.save_hparams_to_yaml")(path, logger.hparams)
         elif isinstance(logger, _LOGGERS_THAT_REPLACE):
-            logger.log_hyperparams({**own, **found})
+            logger.log_hyperparams({**module_lrs, **found})
         elif is_first:
             logger.log_hyperparams(found)

@@ -19,7 +19,7 @@ from lightning_utilities.core import rank_zero
 
 _PACKAGES = ("lightning.pytorch", "pytorch_lightning")
 
-# On import, each package directs Lightning's messages to a logger of its own. A user sets the level of the logger of
+# On import, each package directs Lightning's messages to its logger. A user sets the level of the logger of
 # the package that they import, so the import of the other one here must leave the direction as it is.
 _settings = {name: getattr(rank_zero, name) for name in ("log", "rank_zero_deprecation_category")}
 _imported = [package for package in _PACKAGES if package in sys.modules]

@@ -19,7 +19,7 @@ from lightning_lr.trainer.lazy_parameters import check_no_lazy_parameters
 from lightning_lr.trainer.lightning_packages import Callback, either, from_package_of
 from lightning_lr.trainer.loaders import ReplayableStream, is_one_shot, read_batches
 from lightning_lr.trainer.snapshot import Snapshot
-from lightning_lr.trainer.strategies import NOT_SNAPSHOTTED, reshard, wrap_model_anew
+from lightning_lr.trainer.strategies import NOT_SNAPSHOTTED, reshard, rewrap_model
 
 _ACCUMULATION_SCHEDULERS = either("callbacks.GradientAccumulationScheduler")
 
@@ -238,7 +238,7 @@ class Rehearsal:
             trainer.strategy.lr_scheduler_configs = [
                 dataclasses.replace(config, interval="never") for config in self._scheduler_configs
             ]
-        wrap_model_anew(trainer)
+        rewrap_model(trainer)
         for optimizer in trainer.optimizers:
             for hooks in (optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks):
                 for handle, hook in list(hooks.items()):

@@ -48,8 +48,8 @@ Child = tuple[object, bool]  # an object that another one holds, and whether it 
 class Snapshot:
     """The contents of everything that ``roots`` reference, and the global random states.
 
-    The samples of a ``torch.utils.data.Dataset`` are not copied: large or multi-dimensional tensors and arrays, and the
-    contents of long containers. The order of its containers, its other attributes and its random generators are.
+    Of a ``torch.utils.data.Dataset`` the samples are not copied: large or multi-dimensional tensors and arrays, and the
+    contents of long containers. Copied are its attributes, its random generators and the order of its containers.
 
     Args:
         roots: objects to keep.

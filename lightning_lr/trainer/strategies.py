@@ -33,7 +33,7 @@ def reshard(trainer: Trainer) -> None:
                 module.reshard()  # type: ignore[operator]
 
 
-def wrap_model_anew(trainer: Trainer) -> None:
+def rewrap_model(trainer: Trainer) -> None:
     """Give the strategy a fresh wrapper around the module; the caller restores ``trainer.strategy.model``.
 
     DDP changes the order of its gradient buckets after the first step, and then sums them in another order. A fresh

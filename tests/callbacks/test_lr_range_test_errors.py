@@ -106,11 +106,11 @@ def test_same_trainer_can_fit_again_after_an_error() -> None:
     class Fails(Classifier):
         def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
             if len(self.losses) == 12:
-                raise RuntimeError("the user's own")
+                raise KeyError("the user's own")
             return super().training_step(batch, batch_idx)
 
     trainer = quiet_trainer(callbacks=[test])
-    with pytest.raises(RuntimeError, match="the user's own"):
+    with pytest.raises(KeyError, match="the user's own"):
         trainer.fit(Fails(), loader())
     trainer.fit(model, loader(), loader(4, seed=1))
     assert test.result is not None
