@@ -57,10 +57,9 @@ _SUGGESTION_FIELDS = [field.name for field in fields(Suggestion)]
 class LRRangeTest(LRFinder):
     """Sweeps the learning rate once, aside from the run, and starts the run with the learning rate it finds.
 
-    At the start of the epochs in ``at_epochs`` the model is trained for ``num_steps`` optimizer steps while the
-    learning rate rises. Then everything is restored. The run that follows is bit for bit the run without a test, but
-    with the learning rate that was read off the curve. It also gives bounds to a `CyclicalLR`, or another schedule of
-    this package, whose bounds were left open.
+    At the start of each epoch in ``at_epochs`` the model is trained for ``num_steps`` optimizer steps while the
+    learning rate rises. Then everything is restored. The run equals, bit for bit, one without a test that starts with
+    the learning rate found. Schedules of this package, such as `CyclicalLR`, get bounds if theirs were left open.
 
     Args:
         min_lr: first learning rate, for the parameter group with the highest one. Other groups keep their ratio to it.
@@ -74,12 +73,12 @@ class LRRangeTest(LRFinder):
         monitor_mode: whether less (``"min"``) or more (``"max"``) of it is better.
         eval_batches: maximum number of batches of each validation loader for one value.
         rule: how the learning rate is read off the curve, see `suggest`.
-        apply: whether to set what was found. If not, it is only reported.
+        apply: whether to set what was found, in the hyperparameters ``lr`` and ``learning_rate`` of the module too, so
+            that checkpoints hold it. If not, it is only reported.
         at_epochs: epochs at whose start a sweep is run, from 0.
-        if_unsure: what to do if the result is not confident. ``"search"`` gives the reasons, and then finds the
-            learning rate by short trainings, as `LRSearch` does, within one and a half decades of the suggestion and
-            within the range of the sweep (in all some 1000 optimizer steps, on 100 batches that are kept in host
-            memory). ``"warn"`` gives the reasons and uses the result.
+        if_unsure: what to do if the result is not confident. The reasons are always given. ``"warn"`` uses the result.
+            ``"search"`` tries learning rates within 1.5 decades of it, inside the sweep's range, as `LRSearch` does
+            (about 1000 optimizer steps in all, on 100 batches that are kept in host memory).
         output_dir: folder for the curve (CSV), the result (JSON) and the figure (PNG); None to write nothing.
         snapshot: where the copy of the model and the optimizers is kept during the sweep.
 
@@ -95,7 +94,8 @@ class LRRangeTest(LRFinder):
     | ``lr_range_test/loss_vs_log10_lr_x1000`` | chart in TensorBoard: the curve, with 1000 log10 lr as the step |
     | ``lr_range_test/curve`` | figure in TensorBoard |
     | ``lr_search/...`` | of a search, see `LRSearch` |
-    | ``lr/<optimizer>[/<group>]``, ``lr/loss`` | of the training; logged by the first callback of this package only |
+    | ``found_lr``, ``found_base_lr``, ``found_max_lr`` | hyperparameters of loggers (``hparams.yaml``), if ``apply`` |
+    | ``lr/<optimizer>[/<group>]``, ``lr/loss``, metric ``lr-<optimizer>`` | of the training, see `LRTrace` |
 
     Example:
         >>> from lightning.pytorch import Trainer

@@ -40,7 +40,8 @@ class LRSearch(LRFinder):
         limit_batches: training batches that the trials use, over and over: a number (``100``) or a share of an epoch
             (``0.1``). They are read once, at most as many as the longest trial uses, and kept in host memory. With
             fewer than 100 the trials memorize them, which makes high learning rates look better than they are.
-        apply: whether to set what was found. If not, it is only reported.
+        apply: whether to set what was found, in the hyperparameters ``lr`` and ``learning_rate`` of the module too, so
+            that checkpoints hold it. If not, it is only reported.
         output_dir: folder for the leaderboard (CSV), the result with all curves (JSON) and the figure (PNG); None to
             write nothing.
         snapshot: where copies of the model and the optimizers are kept during the search. The best trials are continued
@@ -58,7 +59,8 @@ class LRSearch(LRFinder):
     | ``lr_search/suggested_lr``, ``/base_lr``, ``/max_lr`` | once |
     | ``lr_search/leaderboard`` | text in TensorBoard: every learning rate, its verdict, and why it was dropped |
     | ``lr_search/trials`` | figure in TensorBoard: the curves of all trials |
-    | ``lr/<optimizer>[/<group>]``, ``lr/loss`` | of the training; logged by the first callback of this package only |
+    | ``found_lr``, ``found_base_lr``, ``found_max_lr`` | hyperparameters of loggers (``hparams.yaml``), if ``apply`` |
+    | ``lr/<optimizer>[/<group>]``, ``lr/loss``, metric ``lr-<optimizer>`` | of the training, see `LRTrace` |
 
     Example:
         >>> from lightning.pytorch import Trainer

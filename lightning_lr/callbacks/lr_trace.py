@@ -17,20 +17,26 @@ class LRTrace(Callback):
     values without it. Lightning's ``LearningRateMonitor`` logs no loss; here learning rate and loss have the same step,
     so one can be drawn against the other.
 
-    Logged keys, every ``Trainer(log_every_n_steps)``:
+    Logged keys, every ``Trainer(log_every_n_steps)``, by the first callback of this package in the Trainer:
 
     | key | value |
     |---|---|
     | ``lr/<optimizer>`` | the learning rate, of an optimizer with one parameter group |
     | ``lr/<optimizer>/<group>`` | of each group if there are several, by its ``"name"`` or ``pg1``, ``pg2``, ... |
-    | ``lr/<optimizer>[/<group>]/effective`` | d · lr of Prodigy and D-Adaptation, ``scheduled_lr`` if schedule-free |
+    | ``lr/<optimizer>[/<group>]/effective`` | the learning rate in effect, if the optimizer adapts it itself |
     | ``lr/loss`` | the loss of the step, a mean over its micro-batches |
 
-    Without a logger too, the learning rates stand in ``trainer.callback_metrics``: under these keys, and as
-    ``lr-<optimizer>[/<group>]``, the names of ``LearningRateMonitor`` (and ``effective_lr-...``).
-    So ``EarlyStopping("lr-Adam")`` and
-    ``ModelCheckpoint(filename="{lr-Adam}")`` work. They are set at the first step, at the steps that are logged and at
-    the last step of an epoch.
+    The learning rate in effect is d · lr of Prodigy and D-Adaptation, and ``scheduled_lr`` of schedule-free optimizers.
+
+    Metrics in ``trainer.callback_metrics``, with or without a logger. They are set at the first step, at the steps that
+    are logged and at the last step of an epoch. ``EarlyStopping("lr-Adam")`` and
+    ``ModelCheckpoint(filename="{lr-Adam}")`` read them:
+
+    | key | value |
+    |---|---|
+    | ``lr-<optimizer>[/<group>]`` | the learning rate, under the name that ``LearningRateMonitor`` gives it |
+    | ``effective_lr-<optimizer>[/<group>]`` | the learning rate in effect, if the optimizer adapts it itself |
+    | ``lr/...`` | the learning rates under the keys above |
     """
 
     def __init__(self) -> None:
