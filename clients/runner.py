@@ -68,7 +68,7 @@ FEATURES = {
     "plain": Feature(list),
     "LRTrace": Feature(lambda: [LRTrace()], same_training=True),
     "LRRangeTest": Feature(lambda: [LRRangeTest()], same_training=True),
-    "CyclicalLR": Feature(lambda: [LRRangeTest(), CyclicalLR(step_size="0.125run")]),
+    "CyclicalLR": Feature(lambda: [LRRangeTest(), CyclicalLR(step_size="0.125run", replace_scheduler=True)]),
     "HypergradientLR": Feature(lambda: [HypergradientLR()]),
     "LRSearch": Feature(lambda: [LRSearch()], same_training=True),
 }

@@ -30,9 +30,11 @@ with each feature and without. All runs are on the CPU, with one thread and one 
   the same learning rate. Only for features that must not change the training.
 - **figures** and **scalars**: what this package logged to TensorBoard.
 - **rates used**: lowest and highest learning rate of the training. The schedulers of neuralforecast (decay), chemprop
-  (warm-up to 10 times the first rate, then decay) and pytorch-forecasting (on a plateau) change it.
+  (warm-up to 10 times the first rate, then decay) and pytorch-forecasting (on a plateau) change it. The warm-up of
+  chemprop peaks at the rate that was found.
 - **copied**: the project copies its callbacks, so `result` of the callback that was passed stays None.
-- `CyclicalLR` follows an `LRRangeTest`, which sets its bounds.
+- `CyclicalLR(replace_scheduler=True)` follows an `LRRangeTest`, which sets its bounds. It replaces the scheduler of a
+  project that has one.
 
 | project | feature | runs | rate | metric | bit-identical | figures | scalars | rates used |
 |---|---|---|---|---|---|---|---|---|
