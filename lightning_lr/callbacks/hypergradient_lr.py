@@ -105,7 +105,7 @@ class HypergradientLR(Callback):
         self._to_restart: list[Optimizer] = []  # a range test before this callback has set their learning rates
         self._is_resumed, self._is_same_rule = False, True  # the saved states are from a checkpoint, and fit
         self._resets: list[OptimizerReset] = []
-        self._loss, self._lrs_are_scaled = StepLoss(), False
+        self._loss, self._lrs_are_scaled, self._is_first_batch = StepLoss(), False, True
         self.lr_tracer = LRTracer(self._logged_values)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -120,7 +120,7 @@ class HypergradientLR(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         check_no_lazy_parameters("HypergradientLR", pl_module)
         self.lr_tracer.start(trainer, self)
-        self._loss = StepLoss()
+        self._loss, self._is_first_batch = StepLoss(), True
         # finetuning computes from the scaled learning rates of groups; a schedule of ours does not, and writes last
         callbacks = vars(trainer)["callbacks"]
         finetunes = any(isinstance(callback, either("callbacks.BaseFinetuning")) for callback in callbacks)
@@ -145,8 +145,9 @@ class HypergradientLR(Callback):
         self._take_lrs(trainer)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        if batch_idx == 0:
+        if batch_idx == 0 or self._is_first_batch:  # a resumed run may begin at any batch
             self._take_lrs(trainer)  # of callbacks that come after this one
+        self._is_first_batch = False
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         for adapted in self._optimizers:

@@ -8,11 +8,13 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
 from lightning_lr import CyclicalLR, HypergradientLR
 from tests.helpers.hypergradient_cases import RULES, FaultyLoss, first_group_state, without_dropout
-from tests.helpers.lightning_classes import Callback, callbacks
+from tests.helpers.lightning_classes import Callback, CSVLogger, LearningRateMonitor, callbacks
 from tests.helpers.recorded_steps import RecordingClassifier, first_group_lrs, fit
+from tests.helpers.schedule_cases import SaveAt
 from tests.helpers.tiny_models import loader, quiet_trainer
 
 pytestmark = [
@@ -47,6 +49,53 @@ def test_resume_is_exact(rule: str, optimizer: str, tmp_path: Path) -> None:
         assert ends[0]["watch"] == ends[1]["watch"]
         assert ends[0]["losses"] == ends[1]["losses"]
         assert ends[0]["adaptation"]["units"] == ends[1]["adaptation"]["units"]
+
+
+class ResumableLoader(DataLoader[Any]):
+    """In a fixed order; goes on after the batch at which a checkpoint was saved."""
+
+    def __init__(self, dataset: Any) -> None:
+        super().__init__(dataset, batch_size=8)
+        self.position = self.start = 0
+
+    def __iter__(self) -> Any:
+        start, self.start = self.start, 0
+        for self.position, batch in enumerate(super().__iter__(), start=1):
+            if self.position > start:
+                yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        return {"position": self.position}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.start = state["position"]
+
+
+@pytest.mark.parametrize("scheduled", [False, True])
+@pytest.mark.parametrize("adapts_first", [False, True])
+def test_resume_within_an_epoch_is_exact(adapts_first: bool, scheduled: bool, tmp_path: Path) -> None:
+    """With a scheduler that is replaced, and without one; the learning rate is right before the first step already."""
+
+    def run(*others: Callback, ckpt_path: Path | None = None) -> tuple[RecordingClassifier, LearningRateMonitor]:
+        model = _scheduled("SGD") if scheduled else without_dropout()
+        model.backbone[3] = torch.nn.Identity()
+        cycle, adapts = CyclicalLR(0.001, 0.01, 7, replace_scheduler=scheduled), HypergradientLR(horizon=20)
+        monitor = LearningRateMonitor("step")
+        made = [adapts, cycle, monitor] if adapts_first else [cycle, adapts, monitor]
+        logger = CSVLogger(tmp_path / f"{ckpt_path is None}")
+        data = ResumableLoader(loader().dataset)
+        fit(model, *made, *others, data=data, ckpt_path=ckpt_path, logger=logger, log_every_n_steps=1)
+        return model, monitor
+
+    path = tmp_path / "run.ckpt"
+    whole, _ = run(SaveAt(27, path))
+    resumed, monitor = run(ckpt_path=path)
+    assert len(resumed.used) == 13
+    assert resumed.used == whole.used[27:]
+    assert [rate for (rate,) in resumed.used] == monitor.lrs["lr-SGD"]
+    assert resumed.losses == whole.losses[27:]
+    for theirs, ours in zip(whole.parameters(), resumed.parameters(), strict=True):
+        assert torch.equal(theirs, ours)
 
 
 def test_resume_without_the_anchor_goes_on_with_scale_and_turns(tmp_path: Path) -> None:
