@@ -12,7 +12,7 @@ from lightning_lr.callbacks._applied import summary
 from lightning_lr.callbacks._apply_suggestion import apply_suggestion
 from lightning_lr.callbacks._arguments import check_choice, check_flags, check_folder, check_int, check_number
 from lightning_lr.callbacks._saved_arguments import warn_if_changed
-from lightning_lr.optimizers.param_groups import effective_lr, has_momentum, lr_ratios, optimizer_names
+from lightning_lr.optimizers.param_groups import has_momentum, lr_ratios, optimizer_names
 from lightning_lr.range_test.suggestion import Suggestion
 from lightning_lr.search.bracket import Bracket
 from lightning_lr.search.result import SearchResult, search_result
@@ -102,11 +102,17 @@ class LRFinder(Callback):
 
     def _warn_if_self_adapting(self, trainer: Trainer) -> None:
         for name, optimizer in zip(optimizer_names(trainer.optimizers), trainer.optimizers, strict=True):
-            if any(effective_lr(group) is not None for group in optimizer.param_groups):
-                advice = "; its authors advise 1.0" if any("d" in group for group in optimizer.param_groups) else ""
+            groups = optimizer.param_groups
+            if any("d" in group for group in groups):
                 rank_zero_warn(
                     f"{self._name} tests {name}, whose learning rate is a factor on a rate that it adapts"
-                    f" itself{advice}."
+                    " itself; its authors advise 1.0."
+                )
+            warmup = max((group.get("warmup_steps", 0) for group in groups if "scheduled_lr" in group), default=0)
+            if warmup > 0:
+                rank_zero_warn(
+                    f"{self._name} tests {name}, which lowers the learning rates of its first {warmup} steps: set"
+                    " warmup_steps=0 for the test."
                 )
 
     def _new_bracket(self, min_lr: float, max_lr: float, steps_per_eval: int, budget: int | None = None) -> Bracket:

@@ -23,8 +23,9 @@ def get_lr(group: ParamGroup) -> float:
 def effective_lr(group: ParamGroup) -> float | torch.Tensor | None:
     """The learning rate in effect of an optimizer that adapts it itself; None for any other.
 
-    Prodigy and D-Adaptation use d · lr, with an estimate d that they keep in the group. Schedule-free optimizers keep
-    their warmed-up learning rate as ``scheduled_lr``.
+    Prodigy and D-Adaptation use d · lr, with an estimate d that they keep in the group. A step uses d and then updates
+    it, so after a step this is the rate of the next one. Schedule-free optimizers keep their warmed-up learning rate as
+    ``scheduled_lr``.
 
     >>> effective_lr({"lr": 1.0, "d": 0.25}), effective_lr({"lr": 0.5, "scheduled_lr": 0.125})
     (0.25, 0.125)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import pytest
@@ -18,6 +19,15 @@ class Prodigy(torch.optim.SGD):
         super().__init__(params, lr)
         for group in self.param_groups:
             group["d"] = 0.25
+
+
+class ScheduleFree(torch.optim.SGD):
+    """Warms its learning rate up itself and keeps it as ``scheduled_lr``, as the optimizers of schedulefree do."""
+
+    def __init__(self, params: Any, lr: float, warmup_steps: int) -> None:
+        super().__init__(params, lr)
+        for group in self.param_groups:
+            group.update(scheduled_lr=0.025, warmup_steps=warmup_steps)
 
 
 class SelfAdapting(Classifier):
@@ -43,3 +53,26 @@ def test_rate_in_effect_is_a_metric() -> None:
 def test_finder_says_what_it_tests() -> None:
     with pytest.warns(UserWarning, match="LRRangeTest tests Prodigy, .*; its authors advise 1.0"):
         quiet_trainer(callbacks=[LRRangeTest(num_steps=20, if_unsure="warn")]).fit(SelfAdapting(), loader())
+
+
+class WarmsUp(Classifier):
+    def __init__(self, warmup_steps: int) -> None:
+        super().__init__()
+        self.warmup_steps = warmup_steps
+
+    def configure_optimizers(self) -> Any:
+        return ScheduleFree(self.parameters(), 0.1, self.warmup_steps)
+
+
+@pytest.mark.filterwarnings("ignore:LRRangeTest is not confident")
+def test_finder_asks_for_a_test_without_the_warm_up_of_the_optimizer() -> None:
+    message = r"LRRangeTest tests ScheduleFree, which lowers the .* first 500 steps: set warmup_steps=0 for the test\."
+    with pytest.warns(UserWarning, match=message):
+        quiet_trainer(callbacks=[LRRangeTest(num_steps=20, if_unsure="warn")]).fit(WarmsUp(500), loader())
+
+
+def test_finder_tests_other_schedule_free_optimizers_without_a_word() -> None:
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        quiet_trainer(callbacks=[LRRangeTest(num_steps=20, if_unsure="warn")]).fit(WarmsUp(0), loader())
+    assert not [str(each.message) for each in caught if "tests ScheduleFree" in str(each.message)]
