@@ -33,17 +33,10 @@ import numpy as np
 import optuna
 import torch
 
-from benchmarks.tasks import OPTIMIZERS, Batch, Task, autoencoder, characters, digits, least_squares, residual, train
+from benchmarks.tasks import OPTIMIZERS, TASKS, Batch, train
 from lightning_lr import LRRangeTest, LRSearch
 from lightning_lr.search.verdicts import score
 
-TASKS: dict[str, Callable[[], Task]] = {
-    "digits": digits,
-    "characters": characters,
-    "least_squares": least_squares,
-    "autoencoder": autoencoder,
-    "residual": residual,
-}
 LOW, HIGH = 1e-7, 10.0  # range of all searches
 DENSE = np.geomspace(1e-5, HIGH, 37).tolist()  # rates that all searches are compared with
 STEPS = 500  # of a training with the rate that was found

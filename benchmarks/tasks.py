@@ -215,3 +215,12 @@ def residual() -> Task:
 
 def _entropy(outputs: Tensor, targets: Tensor) -> Tensor:
     return nn.functional.cross_entropy(outputs, targets)
+
+
+TASKS: dict[str, Callable[[], Task]] = {
+    "digits": digits,
+    "characters": characters,
+    "least_squares": least_squares,
+    "autoencoder": autoencoder,
+    "residual": residual,
+}

@@ -1,0 +1,195 @@
+"""How good the suggested learning rates are on small settings of today, for this package and for others.
+
+    python -m benchmarks.suggestions [--settings NAME ...] [--seeds 0 1 2] [--contestants NAME ...] [--csv FILE]
+
+Each contestant suggests a learning rate at the start of a run of 600 steps (`benchmarks.suite.contestants`). Its
+constant rate, its peak for triangular2 and its peak for one cycle are then looked up in trainings with a grid of rates
+that were recorded once (`benchmarks.suite.truth`, which defines the gaps: 0 is the best, 1 no better than untrained).
+
+Random search, grid and TPE spend the median of the steps of LRRangeTest, or ``--budget``.
+Some rules and constants of the package were chosen on some of the settings, which the table marks with "*". Totals are
+given for these and for the others apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import sys
+from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
+from itertools import groupby
+from pathlib import Path
+from statistics import fmean, median
+from typing import NamedTuple
+
+import torch
+
+from benchmarks.suite import SETTINGS
+from benchmarks.suite.contestants import CONTESTANTS, RANGE_TEST, SEARCHES, Cell, Contestant, Found, Search
+from benchmarks.suite.truth import SCHEDULES, Gap, ScheduleName, truth_of
+
+_ALL = {**CONTESTANTS, **SEARCHES}
+_BAD_GAPS = (0.25, 0.3)  # the share of suggestions with a log gap above these is given
+_NOTHING_FOUND = Gap(1.0, 1.0)
+
+
+class Row(NamedTuple):
+    """A suggestion, and how good it is.
+
+    Attributes:
+        setting: name of the setting.
+        optimizer: name of its optimizer.
+        chosen_on: whether something of the package was chosen on it.
+        seed: of the weights and of the batches.
+        contestant: who suggests it.
+        found: what is suggested.
+        gaps: of the suggestion for each schedule.
+    """
+
+    setting: str
+    optimizer: str
+    chosen_on: bool
+    seed: int
+    contestant: str
+    found: Found | None
+    gaps: dict[ScheduleName, Gap]
+
+    @property
+    def steps(self) -> int:
+        return 0 if self.found is None else self.found.steps
+
+
+def _rows(names: Iterable[str], seeds: Sequence[int], contestants: dict[str, Contestant]) -> list[Row]:
+    rows = []
+    for name in names:
+        setting = SETTINGS[name]()
+        for cell in (Cell(setting, seed) for seed in seeds):
+            for contestant, suggest in contestants.items():
+                print(f"{name}, seed {cell.seed}: {contestant}", file=sys.stderr, flush=True)
+                found = suggest(cell)
+                gaps = _gaps(name, found)
+                rows.append(Row(name, setting.optimizer, setting.chosen_on, cell.seed, contestant, found, gaps))
+    return rows
+
+
+def _with_budget(search: Search, budget: int) -> Contestant:
+    return lambda cell: search(cell, budget)
+
+
+def _gaps(setting: str, found: Found | None) -> dict[ScheduleName, Gap]:
+    if found is None:
+        return dict.fromkeys(SCHEDULES, _NOTHING_FOUND)
+    lrs = (found.lr, found.max_lr, found.one_cycle_max_lr)
+    return {schedule: truth_of(setting)[schedule].gap(lr) for schedule, lr in zip(SCHEDULES, lrs, strict=True)}
+
+
+def _print_settings(rows: list[Row], contestants: Iterable[str]) -> None:
+    """A line for each setting: the log gaps of each contestant under the three schedules, mean over seeds."""
+    print(
+        "Log gaps: constant / triangular2 / one cycle. Best constant rate. Rate of the first contestant for each seed"
+    )
+    print("(? where it is not confident), and the median of its steps.\n")
+    names = list(contestants)
+    print(f"| setting | optimizer | best lr | {names[0]} | steps | " + " | ".join(names) + " |")
+    print("|---|---|---|---|---|" + "---|" * len(names))
+    for setting, group in groupby(rows, key=lambda row: row.setting):
+        of_setting = list(group)
+        first = [row for row in of_setting if row.contestant == names[0]]
+        lrs = ", ".join(_lr_text(row.found) for row in first)
+        cells = []
+        for name in names:
+            of_name = [row for row in of_setting if row.contestant == name]
+            cells.append(" / ".join(f"{fmean(row.gaps[each].log for row in of_name):.2f}" for each in SCHEDULES))
+        star, best = "*" if first[0].chosen_on else "", truth_of(setting)["constant"].best_lr
+        steps = median(row.steps for row in first)
+        print(
+            f"| {setting}{star} | {first[0].optimizer} | {best:.1e} | {lrs} | {steps:.0f} | " + " | ".join(cells) + " |"
+        )
+
+
+def _lr_text(found: Found | None) -> str:
+    return "none" if found is None else f"{found.lr:.1e}" + ("?" if found.confident is False else "")
+
+
+def _print_totals(title: str, rows: list[Row], contestants: Iterable[str]) -> None:
+    """A line for each contestant, and one for its confident suggestions."""
+    print(f"\n{title}. Log gap: mean (worst). Linear gap and shares: of the constant rate.\n")
+    shares = " | ".join(f"above {gap}" for gap in _BAD_GAPS)
+    print(f"| | runs | {' | '.join(SCHEDULES)} | linear | {shares} | steps, median | most |")
+    print("|---|" + "---:|" * (7 + len(_BAD_GAPS)))
+    for name in contestants:
+        of_name = [row for row in rows if row.contestant == name]
+        _print_total(name, of_name)
+        confident = [row for row in of_name if row.found is not None and row.found.confident]
+        if any(row.found is not None and row.found.confident is not None for row in of_name):
+            _print_total(f"{name}, confident", confident)
+
+
+def _print_total(name: str, rows: list[Row]) -> None:
+    if not rows:
+        print(f"| {name} | 0 |" + " |" * (6 + len(_BAD_GAPS)))
+        return
+    cells = [name, str(len(rows))]
+    for schedule in SCHEDULES:
+        gaps = [row.gaps[schedule].log for row in rows]
+        cells.append(f"{fmean(gaps):.3f} ({max(gaps):.2f})")
+    constant = [row.gaps["constant"] for row in rows]
+    cells.append(f"{fmean(gap.linear for gap in constant):.3f}")
+    cells += [f"{fmean(gap.log > bad for gap in constant):.0%}" for bad in _BAD_GAPS]
+    steps = [row.steps for row in rows]
+    print(f"| {' | '.join([*cells, f'{median(steps):.0f}', str(max(steps))])} |")
+
+
+def _write_csv(path: Path, rows: list[Row]) -> None:
+    """One line for each suggestion."""
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        gaps = [f"{measure}_gap_{schedule}" for schedule in SCHEDULES for measure in Gap._fields]
+        writer.writerow(["setting", "optimizer", "chosen_on", "seed", "contestant", *Found._fields, *gaps])
+        for row in rows:
+            found = [None] * len(Found._fields) if row.found is None else row.found
+            values = [value for schedule in SCHEDULES for value in row.gaps[schedule]]
+            writer.writerow([row.setting, row.optimizer, row.chosen_on, row.seed, row.contestant, *found, *values])
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS), metavar="NAME")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--contestants", nargs="+", choices=_ALL, default=list(_ALL), metavar="NAME")
+    parser.add_argument("--budget", type=int, help="steps of random, grid and TPE; default: the median of LRRangeTest")
+    parser.add_argument("--csv", type=Path, help="file for all suggestions")
+    arguments = parser.parse_args()
+    if "TPE" in arguments.contestants and find_spec("optuna") is None:
+        print("TPE is left out: optuna is not installed.", file=sys.stderr)
+        arguments.contestants.remove("TPE")
+    is_searched = any(name in SEARCHES for name in arguments.contestants)
+    if is_searched and arguments.budget is None and RANGE_TEST not in arguments.contestants:
+        parser.error(f"--budget is needed for {', '.join(SEARCHES)} if {RANGE_TEST} is not among --contestants.")
+    return arguments
+
+
+def main() -> None:
+    arguments = _arguments()
+    torch.set_num_threads(1)  # the models are so small that a second thread only costs
+    names, seeds = arguments.settings, arguments.seeds
+    rows = _rows(names, seeds, {each: CONTESTANTS[each] for each in arguments.contestants if each in CONTESTANTS})
+    budget = arguments.budget
+    if budget is None:
+        budget = int(median([row.steps for row in rows if row.contestant == RANGE_TEST] or [0]))
+    searches = {each: _with_budget(SEARCHES[each], budget) for each in arguments.contestants if each in SEARCHES}
+    rows += _rows(names, seeds, searches)
+    rows.sort(key=lambda row: names.index(row.setting))
+    if arguments.csv is not None:
+        _write_csv(arguments.csv, rows)
+    _print_settings(rows, arguments.contestants)
+    _print_totals("All settings", rows, arguments.contestants)
+    for title, chosen_on in (("Settings that something was chosen on", True), ("The other settings", False)):
+        part = [row for row in rows if row.chosen_on == chosen_on]
+        if part:
+            _print_totals(title, part, arguments.contestants)
+
+
+if __name__ == "__main__":
+    main()
