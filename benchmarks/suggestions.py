@@ -1,6 +1,6 @@
 """How good the suggested learning rates are on small settings of today, for this package and for others.
 
-    python -m benchmarks.suggestions [--settings NAME ...] [--seeds 0 1 2] [--contestants NAME ...] [--csv FILE]
+    python -m benchmarks.suggestions [--settings NAME ...] [--seeds 0 1 2] [--contestants NAME ...] [--workers 2]
 
 Each contestant suggests a learning rate at the start of a run of 600 steps (`benchmarks.suite.contestants`). Its
 constant rate, its peak for triangular2 and its peak for one cycle are then looked up in trainings with a grid of rates
@@ -16,9 +16,11 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
 from importlib.util import find_spec
-from itertools import groupby
+from itertools import groupby, product, repeat
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import fmean, median
 from typing import NamedTuple
@@ -26,7 +28,7 @@ from typing import NamedTuple
 import torch
 
 from benchmarks.suite import SETTINGS
-from benchmarks.suite.contestants import CONTESTANTS, RANGE_TEST, SEARCHES, Cell, Contestant, Found, Search
+from benchmarks.suite.contestants import CONTESTANTS, RANGE_TEST, SEARCHES, Cell, Found
 from benchmarks.suite.truth import SCHEDULES, Gap, ScheduleName, truth_of
 
 _ALL = {**CONTESTANTS, **SEARCHES}
@@ -60,21 +62,36 @@ class Row(NamedTuple):
         return 0 if self.found is None else self.found.steps
 
 
-def _rows(names: Iterable[str], seeds: Sequence[int], contestants: dict[str, Contestant]) -> list[Row]:
+def _rows(setting_name: str, seed: int, contestants: list[str], budget: int) -> list[Row]:
+    """The suggestions of these contestants for one setting and seed."""
+    torch.set_num_threads(1)  # the models are so small that a second thread only costs
+    setting = SETTINGS[setting_name]()
+    cell = Cell(setting, seed)
     rows = []
-    for name in names:
-        setting = SETTINGS[name]()
-        for cell in (Cell(setting, seed) for seed in seeds):
-            for contestant, suggest in contestants.items():
-                print(f"{name}, seed {cell.seed}: {contestant}", file=sys.stderr, flush=True)
-                found = suggest(cell)
-                gaps = _gaps(name, found)
-                rows.append(Row(name, setting.optimizer, setting.chosen_on, cell.seed, contestant, found, gaps))
+    for name in contestants:
+        found = CONTESTANTS[name](cell) if name in CONTESTANTS else SEARCHES[name](cell, budget)
+        gaps = _gaps(setting_name, found)
+        rows.append(Row(setting_name, setting.optimizer, setting.chosen_on, seed, name, found, gaps))
     return rows
 
 
-def _with_budget(search: Search, budget: int) -> Contestant:
-    return lambda cell: search(cell, budget)
+def _all_rows(arguments: argparse.Namespace) -> list[Row]:
+    """The suggestions of all contestants, those for one setting after each other."""
+    cells = list(product(arguments.settings, arguments.seeds))
+    rows: list[Row] = []
+
+    def add(contestants: list[str], budget: int) -> None:
+        results = pool.map(_rows, *zip(*cells, strict=True), repeat(contestants), repeat(budget))
+        for (name, seed), of_cell in zip(cells, results, strict=True):
+            rows.extend(of_cell)
+            print(f"{name}, seed {seed}: {', '.join(contestants)}", file=sys.stderr, flush=True)
+
+    with ProcessPoolExecutor(arguments.workers, mp_context=get_context("spawn")) as pool:
+        add([name for name in arguments.contestants if name in CONTESTANTS], 0)
+        if searches := [name for name in arguments.contestants if name in SEARCHES]:
+            steps = [row.steps for row in rows if row.contestant == RANGE_TEST]
+            add(searches, int(median(steps)) if arguments.budget is None else arguments.budget)
+    return sorted(rows, key=lambda row: arguments.settings.index(row.setting))
 
 
 def _gaps(setting: str, found: Found | None) -> dict[ScheduleName, Gap]:
@@ -87,9 +104,9 @@ def _gaps(setting: str, found: Found | None) -> dict[ScheduleName, Gap]:
 def _print_settings(rows: list[Row], contestants: Iterable[str]) -> None:
     """A line for each setting: the log gaps of each contestant under the three schedules, mean over seeds."""
     print(
-        "Log gaps: constant / triangular2 / one cycle. Best constant rate. Rate of the first contestant for each seed"
+        "Log gaps: constant / triangular2 / one cycle. Before them, the best constant rate, and of the first contestant"
     )
-    print("(? where it is not confident), and the median of its steps.\n")
+    print("the rate for each seed (? where it is not confident) and the median of its steps.\n")
     names = list(contestants)
     print(f"| setting | optimizer | best lr | {names[0]} | steps | " + " | ".join(names) + " |")
     print("|---|---|---|---|---|" + "---|" * len(names))
@@ -103,9 +120,8 @@ def _print_settings(rows: list[Row], contestants: Iterable[str]) -> None:
             cells.append(" / ".join(f"{fmean(row.gaps[each].log for row in of_name):.2f}" for each in SCHEDULES))
         star, best = "*" if first[0].chosen_on else "", truth_of(setting)["constant"].best_lr
         steps = median(row.steps for row in first)
-        print(
-            f"| {setting}{star} | {first[0].optimizer} | {best:.1e} | {lrs} | {steps:.0f} | " + " | ".join(cells) + " |"
-        )
+        columns = [f"{setting}{star}", first[0].optimizer, f"{best:.1e}", lrs, f"{steps:.0f}", *cells]
+        print(f"| {' | '.join(columns)} |")
 
 
 def _lr_text(found: Found | None) -> str:
@@ -160,6 +176,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--contestants", nargs="+", choices=_ALL, default=list(_ALL), metavar="NAME")
     parser.add_argument("--budget", type=int, help="steps of random, grid and TPE; default: the median of LRRangeTest")
     parser.add_argument("--csv", type=Path, help="file for all suggestions")
+    parser.add_argument("--workers", type=int, default=1)
     arguments = parser.parse_args()
     if "TPE" in arguments.contestants and find_spec("optuna") is None:
         print("TPE is left out: optuna is not installed.", file=sys.stderr)
@@ -172,15 +189,7 @@ def _arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = _arguments()
-    torch.set_num_threads(1)  # the models are so small that a second thread only costs
-    names, seeds = arguments.settings, arguments.seeds
-    rows = _rows(names, seeds, {each: CONTESTANTS[each] for each in arguments.contestants if each in CONTESTANTS})
-    budget = arguments.budget
-    if budget is None:
-        budget = int(median([row.steps for row in rows if row.contestant == RANGE_TEST] or [0]))
-    searches = {each: _with_budget(SEARCHES[each], budget) for each in arguments.contestants if each in SEARCHES}
-    rows += _rows(names, seeds, searches)
-    rows.sort(key=lambda row: names.index(row.setting))
+    rows = _all_rows(arguments)
     if arguments.csv is not None:
         _write_csv(arguments.csv, rows)
     _print_settings(rows, arguments.contestants)
