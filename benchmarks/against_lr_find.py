@@ -52,7 +52,7 @@ def main() -> None:
         print(f"SGD, momentum {momentum}, {seeds} seeds{'':21} lr found (range)        val loss  val accuracy")
         for name, build in (
             ("LearningRateFinder", lambda: LearningRateFinder(num_training_steps=200)),
-            ("LRRangeTest", lambda: LRRangeTest(num_steps=200, if_unsure="warn")),
+            ("LRRangeTest", lambda: LRRangeTest(num_steps=200, verify=False)),
         ):
             lrs, losses, accuracies = zip(*(_train(seed, momentum, build()) for seed in range(seeds)), strict=True)
             print(

@@ -40,7 +40,7 @@ SCHEDULES: dict[str, Any] = {
 
 def _scheduled(task: Task, optimizer: str, name: str, seed: int) -> tuple[float, float]:
     """Validation loss and accuracy with a schedule whose bounds the range test finds."""
-    callbacks = [LRRangeTest(num_steps=RANGE_TEST_STEPS, if_unsure="warn"), SCHEDULES[name]()]
+    callbacks = [LRRangeTest(num_steps=RANGE_TEST_STEPS, verify=False), SCHEDULES[name]()]
     return measure(task, train(task, optimizer, INITIAL_LR, STEPS, seed, callbacks))
 
 
@@ -54,7 +54,7 @@ def _snapshots(task: Task, optimizer: str, seed: int) -> dict[str, tuple[float, 
             INITIAL_LR,
             STEPS,
             seed,
-            [LRRangeTest(num_steps=RANGE_TEST_STEPS, if_unsure="warn"), cycle],
+            [LRRangeTest(num_steps=RANGE_TEST_STEPS, verify=False), cycle],
             default_root_dir=folder,
         )
         arguments: dict[str, Any] = {"task": task, "make_optimizer": OPTIMIZERS[optimizer], "lr": INITIAL_LR}

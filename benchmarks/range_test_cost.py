@@ -87,7 +87,7 @@ def main() -> None:
         runs: dict[str, Callable[[], None]] = {
             f"{STEPS + 1} plain steps": lambda build=build: _run(build, [], STEPS + 1),  # type: ignore[misc]
             f"LRRangeTest({STEPS}) + 1 step": lambda build=build: _run(  # type: ignore[misc]
-                build, [LRRangeTest(1e-7, 1e-2, STEPS, if_unsure="warn")], 1
+                build, [LRRangeTest(1e-7, 1e-2, STEPS, verify=False)], 1
             ),
             f"LearningRateFinder({STEPS}) + 1 step": lambda build=build: _run(  # type: ignore[misc]
                 build, [LearningRateFinder(1e-7, 1e-2, STEPS, early_stop_threshold=None)], 1

@@ -159,7 +159,7 @@ RUNS: dict[str, Callable[[], Numbers]] = {
         LRRangeTest(lrs=[1e-5 * 2**i for i in range(18)], monitor="val_acc", monitor_mode="max", steps_per_lr=4),
     ),
     "range test twice, accumulation": lambda: train(
-        Net(), LRRangeTest(num_steps=30, at_epochs=[0, 2], if_unsure="warn"), GradientAccumulationScheduler({0: 2})
+        Net(), LRRangeTest(num_steps=30, at_epochs=[0, 2], verify=False), GradientAccumulationScheduler({0: 2})
     ),
     "range test, triangular2": lambda: train(
         Net(momentum=0.9), LRRangeTest(), CyclicalLR(step_size="0.5ep", mode="triangular2")

@@ -58,7 +58,7 @@ class Cell:
     @cached_property
     def sweep(self) -> tuple[Suggestion, LRCurve, int]:
         """The suggestion of a sweep alone, its curve and its steps."""
-        finder, steps = find(self.setting, self.seed, LRRangeTest(if_unsure="warn"))
+        finder, steps = find(self.setting, self.seed, LRRangeTest(verify=False))
         assert finder.result is not None
         return finder.result, finder.result.curve, steps
 

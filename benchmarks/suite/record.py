@@ -27,12 +27,11 @@ import torch
 from benchmarks.suite import SETTINGS
 from benchmarks.suite.engine import train_copies
 from benchmarks.suite.setting import Setting
-from benchmarks.suite.small_tasks import small_tasks
 from benchmarks.suite.truth import PATH, SCHEDULES, STEPS, ScheduleName, final_losses
 from lightning_lr.range_test.smoothing import Array
 
 PEAKS = 10 ** np.arange(-5, 1.76, 0.25)  # quarter decades
-CONSTANT_LRS = 10 ** np.arange(-6, 1.76, 0.125)  # eighths of a decade; the small tasks have PEAKS instead
+CONSTANT_LRS = 10 ** np.arange(-6, 1.76, 0.125)  # eighths of a decade
 _INITIAL_STEPS = 3
 _SIZE = 75  # steps of half a cycle of triangular2
 _BASE_PER_PEAK = 1 / 4  # of triangular2
@@ -74,10 +73,9 @@ LRS: dict[ScheduleName, Callable[[float], Array]] = {
 
 def record(setting: Setting, seeds: list[int]) -> dict[str, Array]:
     """The arrays of one setting."""
-    is_small = setting.name in small_tasks()
     arrays: dict[str, Array] = {}
     for schedule in SCHEDULES:
-        peaks = CONSTANT_LRS if schedule == "constant" and not is_small else PEAKS
+        peaks = CONSTANT_LRS if schedule == "constant" else PEAKS
         lrs = np.array([LRS[schedule](peak) for peak in peaks])
         # All seeds at once would be as fast and take more memory.
         losses = [train_copies(setting, lrs, [seed] * len(lrs)) for seed in seeds]

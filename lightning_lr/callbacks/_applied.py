@@ -36,7 +36,10 @@ def summary(owner: str, suggestion: Suggestion, applied: Sequence[Applied], to_k
         to_keep: what to write for a later run, or nothing.
     """
     certainty = "confident" if suggestion.confident else "not confident"
-    found = f"lr={suggestion.lr:.3g} ({certainty}), cycle bounds {suggestion.base_lr:.3g} to {suggestion.max_lr:.3g}"
+    found = (
+        f"lr={suggestion.lr:.3g} ({certainty}); {suggestion.max_lr:.3g} with a decay to 0; cycle bounds"
+        f" {suggestion.base_lr:.3g} to {suggestion.max_lr:.3g}"
+    )
     if not applied:
         return f"{owner} found {found}. Nothing was set."
     names = ", ".join(dict.fromkeys(each.name for each in applied))

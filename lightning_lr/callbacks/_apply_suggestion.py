@@ -66,7 +66,7 @@ def _set_schedulers(
     """Set torch's schedulers with their optimizers. Returns what was set, and the lowest base learning rate."""
     names = dict(zip(map(id, trainer.optimizers), optimizer_names(trainer.optimizers), strict=True))
     applied: list[Applied] = []
-    lowest = suggestion.lr
+    base_lrs = []
     for config in trainer.lr_scheduler_configs:
         if is_replaced(config):
             continue
@@ -86,16 +86,17 @@ def _set_schedulers(
             one_cycle_max_lr=suggestion.one_cycle_max_lr,
             num_steps=_num_scheduler_steps(trainer, config),
         )
+        base_lrs.append(base_lr)
         optimizer, call = scheduler.optimizer, None
         if base_lr != suggestion.lr:
-            call, lowest = f"{type(optimizer).__name__}(lr={base_lr:.3g})", min(lowest, base_lr)
+            call = f"{type(optimizer).__name__}(lr={base_lr:.3g})"
         if higher_peak is not None:
             rank_zero_warn(
                 f"{owner}: {higher_peak.scheduler} goes up to {higher_peak.factor:.3g} times this learning rate within"
                 f" {higher_peak.num_steps} steps: give its optimizer a lower learning rate, or build it to stay below."
             )
         applied += [Applied(names[id(optimizer)], call), Applied(type(scheduler).__name__)]
-    return applied, lowest
+    return applied, min(base_lrs, default=suggestion.lr)
 
 
 def _num_scheduler_steps(trainer: Trainer, config: Any) -> int | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from lightning.pytorch import LightningModule, Trainer
@@ -12,13 +14,14 @@ from lightning_lr.callbacks._applied import summary
 from lightning_lr.callbacks._apply_suggestion import apply_suggestion
 from lightning_lr.callbacks._arguments import check_choice, check_flags, check_folder, check_int, check_number
 from lightning_lr.callbacks._saved_arguments import warn_if_changed
-from lightning_lr.optimizers.param_groups import has_momentum, lr_ratios, optimizer_names
+from lightning_lr.optimizers.param_groups import lr_ratios, optimizer_names
 from lightning_lr.range_test.suggestion import Suggestion
 from lightning_lr.search.bracket import Bracket
 from lightning_lr.search.result import SearchResult, search_result
 from lightning_lr.trainer.hyperparameters import log_found_lr
 from lightning_lr.trainer.lightning_packages import Callback
 from lightning_lr.trainer.lr_tracer import LRTracer
+from lightning_lr.trainer.run_lengths import steps_per_epoch, steps_per_run
 from lightning_lr.trainer.search_report import report_search
 from lightning_lr.trainer.trials import Search
 
@@ -54,7 +57,7 @@ class LRFinder(Callback):
         self._output_dir = check_folder("output_dir", arguments["output_dir"])
         self._snapshot_device: Literal["device", "cpu"] = arguments["snapshot"]
         self._search: Search | None = None  # once it has begun
-        self._has_momentum = True  # of the optimizers, known when a test or a search begins
+        self._run_steps = math.inf  # optimizer steps of the run from the search on; infinite if not known
         self._is_resumed = False
         self._has_logged_found_lr = False  # in this fit
         self.applies: bool = arguments["apply"]
@@ -83,18 +86,21 @@ class LRFinder(Callback):
         return {
             "arguments": self._arguments,
             "search": None if self._search is None else self._search.state(),
-            "has_momentum": self._has_momentum,
+            "run_steps": self._run_steps,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         changed = warn_if_changed(self._name, state_dict["arguments"], self._arguments)
         self._is_resumed = True
-        self._has_momentum = state_dict["has_momentum"]
+        self._run_steps = state_dict.get("run_steps", math.inf)
         if (saved := state_dict["search"]) is None:
+            return
+        if "extends" not in saved["bracket"]["arguments"]:
+            rank_zero_info(f"{self._name}: the checkpoint has a search of an older version, which is not continued.")
             return
         bracket = Bracket.from_state(saved["bracket"])
         if bracket.is_done or changed <= _NOT_OF_TRIALS:  # else the arguments ask for another search
-            self._search = self._new_search(bracket, saved["seed"])
+            self._search = self._new_search(bracket, saved["seed"], saved["bad_steps"])
 
     @property
     def _name(self) -> str:
@@ -117,11 +123,12 @@ class LRFinder(Callback):
 
     def _new_bracket(self, min_lr: float, max_lr: float, steps_per_eval: int, budget: int | None = None) -> Bracket:
         """A bracket that compares the loss of every step, or the monitored key every ``steps_per_eval`` steps."""
+        max_steps = int(self._run_steps) if math.isfinite(self._run_steps) else None
         if self._monitor is None:
-            return Bracket(min_lr, max_lr, budget)
-        return Bracket(min_lr, max_lr, budget, every=steps_per_eval, mode=self._monitor_mode)
+            return Bracket(min_lr, max_lr, budget, max_steps=max_steps)
+        return Bracket(min_lr, max_lr, budget, every=steps_per_eval, mode=self._monitor_mode, max_steps=max_steps)
 
-    def _new_search(self, bracket: Bracket, seed: int | None = None) -> Search:
+    def _new_search(self, bracket: Bracket, seed: int | None = None, bad_steps: Sequence[int] = ()) -> Search:
         return Search(
             bracket,
             self._name,
@@ -130,15 +137,19 @@ class LRFinder(Callback):
             self._limit_batches,
             self._snapshot_device,
             seed=seed,
+            bad_steps=bad_steps,
         )
 
-    def _read_momentum(self, trainer: Trainer) -> None:
-        self._has_momentum = any(has_momentum(optimizer) for optimizer in trainer.optimizers)
+    def _read_run_steps(self, trainer: Trainer) -> None:
+        """Note how many optimizer steps the run has from this epoch on, at least 1."""
+        done = trainer.current_epoch * steps_per_epoch(trainer) if trainer.current_epoch else 0
+        left = steps_per_run(trainer) - done
+        self._run_steps = max(1.0, left) if math.isfinite(left) else math.inf
 
     def _run_search(self, trainer: Trainer, search: Search) -> SearchResult:
         """Run the trials that are left, and report all of them."""
         search.run(trainer)
-        result = search_result(search.bracket, self._has_momentum)
+        result = search_result(search.bracket, self._run_steps)
         report_search(trainer, search.bracket, result, self._monitor or "loss", self._output_dir)
         return result
 

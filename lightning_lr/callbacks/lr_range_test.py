@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,12 +12,13 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from numpy.typing import NDArray
 
-from lightning_lr.callbacks._arguments import check_choice, check_int
+from lightning_lr.callbacks._arguments import check_choice, check_flags, check_int
 from lightning_lr.callbacks._lr_finder import LRFinder
 from lightning_lr.callbacks._saved_arguments import plain_arguments
+from lightning_lr.optimizers.param_groups import has_momentum
 from lightning_lr.range_test.curve import LRCurve
 from lightning_lr.range_test.rules import RULES, Rule
-from lightning_lr.range_test.suggestion import Suggestion, suggest
+from lightning_lr.range_test.suggestion import SUGGESTION_FIELDS, Suggestion, suggest
 from lightning_lr.range_test.sweep_lrs import sweep_lrs
 from lightning_lr.search.result import SearchResult, search_result
 from lightning_lr.trainer.range_test import RangeTest
@@ -26,14 +27,12 @@ from lightning_lr.trainer.trials import Search
 
 _MIN_LRS = 10  # learning rates of a sweep: fewer make no curve that could be smoothed
 
-# The search after a sweep that is not clear:
-# Its range: the suggestion divided and multiplied by this. On the recorded sweeps the best constant learning rate
-# lay at most 1.05 decades below a suggestion that is not confident, and 0.77 above it.
-_SEARCH_SPREAD = 10**1.5
-# Optimizer steps between two values of a metric, at least. The same as the default of `LRSearch`.
-_MIN_STEPS_PER_EVAL = 10
-# Training batches. On the tasks tried 100 were as good as all data; 50 lost 0.03 of the possible fall of the loss.
-_LIMIT_BATCHES = 100
+# The trials after a sweep start with learning rates between the suggestion divided by these. On the settings of
+# benchmarks/suite the best learning rate of a run lies mostly below the suggestion, and trials that start higher can
+# end in a second, worse valley.
+_TRIALS_FROM, _TRIALS_TO = 30, 3
+_MIN_STEPS_PER_EVAL = 10  # optimizer steps between two values of a metric, at least: the default of `LRSearch`
+_LIMIT_BATCHES = 400  # training batches that the trials read, as many as the longest trial has steps
 
 
 @dataclass(frozen=True)
@@ -43,7 +42,7 @@ class RangeTestResult(Suggestion):
     Attributes:
         curve: the losses or metrics of the sweep.
         epoch: the epoch at whose start the test was run.
-        search: None if the curve was clear enough. If not, the suggestion is that of this search.
+        search: the trials, whose suggestion this is; None with ``verify=False``.
     """
 
     curve: LRCurve
@@ -51,19 +50,18 @@ class RangeTestResult(Suggestion):
     search: SearchResult | None = None
 
 
-_SUGGESTION_FIELDS = [field.name for field in fields(Suggestion)]
-
-
 class LRRangeTest(LRFinder):
     """Sweeps the learning rate once, aside from the run, and starts the run with the learning rate it finds.
 
     At the start of each epoch in ``at_epochs`` the model is trained for ``num_steps`` optimizer steps while the
-    learning rate rises. Then everything is restored. The run equals, bit for bit, one without a test that starts with
-    the learning rate found. Schedules of this package, such as `CyclicalLR`, get bounds if theirs were left open.
+    learning rate rises. What is read off the curve is then tried in short trainings. Then everything is restored. The
+    run equals, bit for bit, one without a test that starts with the learning rate found. Schedules of this package,
+    such as `CyclicalLR`, get bounds if theirs were left open. A longer run gets a lower one, see `SearchResult`.
 
     Args:
         min_lr: first learning rate, for the parameter group with the highest one. Other groups keep their ratio to it.
-        max_lr: last learning rate.
+            If the loss changes from there on, the sweep is run once more from four decades below.
+        max_lr: last learning rate. If the loss still falls there, the sweep goes on, by up to four decades.
         num_steps: optimizer steps of the sweep, at least 10.
         mode: how the learning rate rises from step to step.
         steps_per_lr: optimizer steps with the same learning rate (a staircase).
@@ -76,9 +74,9 @@ class LRRangeTest(LRFinder):
         apply: whether to set what was found, in the hyperparameters ``lr`` and ``learning_rate`` of the module too, so
             that checkpoints hold it. If not, it is only reported.
         at_epochs: epochs at whose start a sweep is run, from 0.
-        if_unsure: what to do if the result is not confident. The reasons are always given. ``"warn"`` uses the result.
-            ``"search"`` tries learning rates within 1.5 decades of it, inside the sweep's range, as `LRSearch` does
-            (about 1000 optimizer steps in all, on 100 batches that are kept in host memory).
+        verify: whether short trainings from the same state try what the sweep suggests, and lower or higher ones, as in
+            `LRSearch` (about 600 optimizer steps, at most 1400, on up to 400 batches that are kept in host memory). If
+            not, the sweep alone decides.
         output_dir: folder for the curve (CSV), the result (JSON) and the figure (PNG); None to write nothing.
         snapshot: where the copy of the model and the optimizers is kept during the sweep.
 
@@ -109,7 +107,7 @@ class LRRangeTest(LRFinder):
         self,
         min_lr: float = 1e-7,
         max_lr: float = 10.0,
-        num_steps: int = 200,
+        num_steps: int = 100,
         mode: Literal["exponential", "linear"] = "exponential",
         steps_per_lr: int = 1,
         lrs: Sequence[float] | None = None,
@@ -119,13 +117,13 @@ class LRRangeTest(LRFinder):
         rule: Rule = "dual",
         apply: bool = True,
         at_epochs: Sequence[int] = (0,),
-        if_unsure: Literal["search", "warn"] = "search",
+        verify: bool = True,
         output_dir: str | Path | None = None,
         snapshot: Literal["device", "cpu"] = "device",
     ) -> None:
         arguments = plain_arguments(locals())
         check_choice("rule", rule, RULES)
-        check_choice("if_unsure", if_unsure, ("search", "warn"))
+        check_flags(verify=verify)
         steps_per_lr = check_int("steps_per_lr", steps_per_lr, at_least=1)
         if not at_epochs or any(epoch < 0 for epoch in at_epochs):
             raise ValueError(f"at_epochs must name at least one epoch, counted from 0, got {list(at_epochs)}.")
@@ -145,9 +143,10 @@ class LRRangeTest(LRFinder):
             steps_per_lr=1 if is_loss else steps_per_lr,
             eval_batches=self._eval_batches,
             snapshot_device=snapshot,
+            extends=lrs is None and mode == "exponential" and steps_per_lr == 1,
         )
         self._rule: Rule = rule
-        self._searches_if_unsure = if_unsure == "search"
+        self._verifies = verify
         self._at_epochs = set(at_epochs)
         self._done_epochs: list[int] = []
         self.result: RangeTestResult | None = None
@@ -158,7 +157,6 @@ class LRRangeTest(LRFinder):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.lr_tracer.start(trainer, self)
-        # Everything is restored here, under every strategy, and no other callback has read a learning rate yet.
         if trainer.global_step == 0 and not self._is_resumed:  # perhaps another run with the same callback
             self._done_epochs, self._search, self.result = [], None, None
         self._is_resumed = False
@@ -177,7 +175,7 @@ class LRRangeTest(LRFinder):
         result = None
         if self.result is not None:
             result = {
-                **{name: getattr(self.result, name) for name in _SUGGESTION_FIELDS},
+                **{name: getattr(self.result, name) for name in SUGGESTION_FIELDS},
                 "epoch": self.result.epoch,
                 "reasons": list(self.result.reasons),
                 "curve": self.result.curve.to_dict(),
@@ -192,7 +190,7 @@ class LRRangeTest(LRFinder):
                 **{**saved, "reasons": tuple(saved["reasons"]), "curve": LRCurve.from_dict(saved["curve"])}
             )
             if self._search is not None and self._search.bracket.is_done:
-                result = replace(result, search=search_result(self._search.bracket, self._has_momentum))
+                result = replace(result, search=search_result(self._search.bracket, self._run_steps))
             self.result = result
 
     def _run_if_due(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -200,35 +198,34 @@ class LRRangeTest(LRFinder):
         if epoch not in self._at_epochs or epoch in self._done_epochs or vars(trainer)["fast_dev_run"]:
             return
         if self._search is None or self._search.bracket.is_done:  # else the search was interrupted
-            self._read_momentum(trainer)
-            self.result = self._run_test(trainer)
-            is_unsure = not self.result.confident
-            self._search = self._plan_search(self.result) if is_unsure and self._searches_if_unsure else None
+            self._read_run_steps(trainer)
+            curve = self._range_test.run(trainer)
+            suggestion = suggest(curve, self._rule, _has_momentum(trainer))
+            self.result = RangeTestResult(**asdict(suggestion), curve=curve, epoch=epoch)
+            self._search = self._plan_search(self.result) if self._verifies else None
         assert self.result is not None
         if self._search is not None:
             found = self._run_search(trainer, self._search)
-            suggested = {name: getattr(found, name) for name in _SUGGESTION_FIELDS}
+            suggested = {name: getattr(found, name) for name in SUGGESTION_FIELDS}
             self.result = replace(self.result, **suggested, search=found)
+        report_range_test(trainer, self.result, self.result.curve, self._rule, _has_momentum(trainer), self._output_dir)
         self._done_epochs.append(epoch)
         self._apply_result(trainer, pl_module, self.result)
 
-    def _run_test(self, trainer: Trainer) -> RangeTestResult:
-        curve = self._range_test.run(trainer)
-        suggestion = suggest(curve, self._rule, self._has_momentum)
-        report_range_test(trainer, curve, suggestion, self._rule, self._has_momentum, self._output_dir)
-        return RangeTestResult(**asdict(suggestion), curve=curve, epoch=trainer.current_epoch)
-
-    def _plan_search(self, unsure: Suggestion) -> Search:
-        """A search around a suggestion, within the range of the sweep."""
-        lrs = self._range_test.lrs
-        low = max(float(lrs[0]), unsure.lr / _SEARCH_SPREAD)
-        high = min(float(lrs[-1]), max(unsure.lr, low) * _SEARCH_SPREAD)
+    def _plan_search(self, sweep: RangeTestResult) -> Search:
+        """A search that starts below the suggestion of a sweep."""
+        overshoot = max(1.0, float(sweep.curve.lrs[-1] / self._range_test.lrs[-1]))
+        low, high = sweep.lr / _TRIALS_FROM / overshoot, sweep.lr / _TRIALS_TO
         rank_zero_info(
-            f"LRRangeTest is not confident: {'; '.join(unsure.reasons)}. So learning rates from {low:.2g} to"
-            f" {high:.2g}, around its lr={unsure.lr:.2g}, are tried one by one."
+            f"LRRangeTest: the sweep suggests lr={sweep.lr:.2g}. Short trainings now try learning rates from {low:.2g}"
+            f" to {high:.2g}, and further ones if the best lies at an end."
         )
         steps_per_eval = max(self._range_test.steps_per_lr, _MIN_STEPS_PER_EVAL)
         return self._new_search(self._new_bracket(low, high, steps_per_eval))
+
+
+def _has_momentum(trainer: Trainer) -> bool:
+    return any(has_momentum(optimizer) for optimizer in trainer.optimizers)
 
 
 def _num_lrs(num_steps: int, steps_per_lr: int) -> int:

@@ -111,9 +111,11 @@ class LRSearch(LRFinder):
                 )
                 return
         self._is_resumed = False
+        if self._search is None and trainer.global_step > 0:
+            return  # an older version has searched before the checkpoint was saved
         if self.result is None and not vars(trainer)["fast_dev_run"]:
             if self._search is None:
-                self._read_momentum(trainer)
+                self._read_run_steps(trainer)
                 self._search = self._new_search(self._new_bracket(*self._bracket_arguments))
             self.result = self._run_search(trainer, self._search)
             self._apply_result(trainer, pl_module, self.result)
@@ -121,7 +123,7 @@ class LRSearch(LRFinder):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)
         if self._search is not None and self._search.bracket.is_done:
-            self.result = search_result(self._search.bracket, self._has_momentum)
+            self.result = search_result(self._search.bracket, self._run_steps)
 
 
 def _check_limit_batches(limit_batches: int | float) -> None:

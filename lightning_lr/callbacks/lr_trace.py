@@ -28,8 +28,7 @@ class LRTrace(Callback):
 
     The learning rate in effect is d · lr of Prodigy and D-Adaptation, and ``scheduled_lr`` of schedule-free optimizers.
 
-    Metrics in ``trainer.callback_metrics``, with or without a logger. They are set at the first step, at the steps that
-    are logged and at the last step of an epoch. ``EarlyStopping("lr-Adam")`` and
+    Metrics in ``trainer.callback_metrics`` of every step, with or without a logger. ``EarlyStopping("lr-Adam")`` and
     ``ModelCheckpoint(filename="{lr-Adam}")`` read them:
 
     | key | value |

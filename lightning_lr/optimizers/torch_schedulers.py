@@ -12,7 +12,8 @@ the user chose as absolute limits (``eta_min``, ``min_lr`` of ``ReduceLROnPlatea
 | every other | ``base_lrs``: the learning rate |
 
 A `LambdaLR` that goes above its base, as in a warm-up to 10 times the base, gets a lower base, so that its peak is the
-new learning rate.
+new learning rate. A schedule that ends at almost nothing within the run gets ``max_lr`` for it: the noise that a high
+learning rate leaves is gone at its end.
 
 In each group, ``initial_lr`` and the ``lr`` of the coming step are set. One function for each scheduler class
 registers with `_set_base`; a class without one is treated as "every other".
@@ -36,6 +37,7 @@ from torch.optim.lr_scheduler import (
 )
 
 from lightning_lr.optimizers.param_groups import get_lr, initial_lr, set_lr, set_value
+from lightning_lr.optimizers.scheduler_decay import decays
 from lightning_lr.optimizers.scheduler_peaks import Peak, peaks
 
 
@@ -52,8 +54,8 @@ class ScheduledBase(NamedTuple):
     """What `set_scheduler_lrs` has set.
 
     Attributes:
-        lr: the base learning rate of a group with ratio 1: ``lr``, or less if the peak of the schedule is ``lr``.
-        higher_peak: the peak of the schedule, if it lies above ``lr`` nevertheless.
+        lr: the base learning rate of a group with ratio 1: ``lr``, ``max_lr`` for a decay, or less if that is the peak.
+        higher_peak: the peak of the schedule, if it lies higher nevertheless.
     """
 
     lr: float
@@ -77,11 +79,12 @@ def set_scheduler_lrs(
         ratios: each group's learning rate divided by the values below.
         lr: the constant or initial learning rate, or the peak of a `LambdaLR` that goes above its base.
         base_lr: lower bound of a cycle.
-        max_lr: upper bound of a cycle.
+        max_lr: upper bound of a cycle, and peak of a schedule that decays to almost nothing.
         one_cycle_max_lr: peak of a one-cycle schedule.
         num_steps: how often the scheduler is stepped in the run. None if not known; then no base is lowered.
     """
     of_parts = peaks(scheduler, num_steps)
+    lr = max_lr if decays(scheduler, num_steps) else lr
     # One factor for all groups, so that they keep their ratios.
     lowered = max([1.0, *(peak.factor for peak in of_parts if peak.can_be_set)])
     base = lr / lowered

@@ -22,7 +22,9 @@ MIN_FALL_SHARE = 1 / 4
 
 
 def has_diverged(lrs: ArrayLike, losses: Sequence[float]) -> bool:
-    """Whether a sweep should end: the last loss is not finite, or the loss is far above its initial level.
+    """Whether a sweep should end, since the loss is far above its initial level.
+
+    Losses that are not finite are left out.
 
     With L0 the mean of the first losses, r the mean of the last max(3, n/40) losses, and D the largest value that
     ``L0 - r`` had so far, a sweep ends if ``r > L0 + 2 max(D, |L0|/4)``. The rule has no ratio to the best loss, since
@@ -32,8 +34,7 @@ def has_diverged(lrs: ArrayLike, losses: Sequence[float]) -> bool:
         lrs: learning rates of the whole sweep, shape [n].
         losses: losses of the steps so far, at least one.
     """
-    if not math.isfinite(losses[-1]):
-        return True
+    losses = _without_non_finite(losses)
     rates = np.asarray(lrs, dtype=np.float64)
     window, initial = max(MIN_WINDOW, int(WINDOW_SHARE * len(rates))), num_initial(rates)
     if len(losses) < initial + window:
@@ -46,3 +47,14 @@ def has_diverged(lrs: ArrayLike, losses: Sequence[float]) -> bool:
     means = np.convolve(losses, np.full(window, 1 / window), "valid")
     fall = max(start - float(np.min(means)), min_fall)
     return latest > start + RISE_PER_FALL * fall
+
+
+def _without_non_finite(losses: Sequence[float]) -> Sequence[float]:
+    """The losses, each that is not finite replaced by the one before it, or left out at the start."""
+    if all(map(math.isfinite, losses)):
+        return losses
+    kept: list[float] = []
+    for loss in losses:
+        if math.isfinite(loss) or kept:
+            kept.append(loss if math.isfinite(loss) else kept[-1])
+    return kept

@@ -26,35 +26,36 @@ SHOWN_QUANTILE = 0.95
 MARGIN_BELOW, MARGIN_ABOVE = 0.18, 0.12
 
 
-def range_test_figure(curve: LRCurve, suggestions: Mapping[Rule, Suggestion], rule: Rule) -> Figure:
-    """The recorded values against the learning rate, raw and smoothed, with the choice of each rule.
+def range_test_figure(curve: LRCurve, chosen: Suggestion, lrs: Mapping[Rule, float], rule: Rule) -> Figure:
+    """The recorded values against the learning rate, raw and smoothed, with what was chosen and what each rule reads.
 
     Args:
         curve: the sweep.
-        suggestions: what each rule reads off it.
-        rule: the one that was used. The bounds of its cycle are shaded.
+        chosen: what will be used. The bounds of its cycle are shaded.
+        lrs: what each rule reads off the curve.
+        rule: the one that was used. It has no marker of its own if its learning rate was chosen.
     """
     figure = new_figure()
     axes = figure.add_subplot()
-    chosen, smoothed = suggestions[rule], curve.smoothed()
+    smoothed = curve.smoothed()
     ran = np.isfinite(smoothed)
     axes.plot(curve.lrs[ran], curve.losses[ran], color=CURVE, alpha=0.25, linewidth=THIN)
     axes.plot(curve.lrs[ran], smoothed[ran], color=CURVE, linewidth=THICK)
-    axes.axvspan(chosen.base_lr, chosen.max_lr, color=CHOSEN, alpha=0.12, linewidth=0)
-    axes.axvline(chosen.lr, color=CHOSEN, linewidth=THICK, label=f"{rule} {chosen.lr:.2g}")
-    axes.set_ylim(*_loss_limits(smoothed[ran]))
+    axes.axvline(chosen.lr, color=CHOSEN, linewidth=THICK, label=f"chosen {chosen.lr:.2g}")
+    axes.axvspan(chosen.base_lr, chosen.max_lr, color=CHOSEN, alpha=0.12, linewidth=0, label="cycle bounds")
+    axes.set_ylim(*_loss_limits(smoothed[ran], curve.mode))
     axes.set_xlim(curve.lrs[0], curve.lrs[-1])
     if _is_exponential(curve):
         axes.set_xscale("log")
-    _mark_others(axes, curve, {name: found.lr for name, found in suggestions.items() if name != rule})
+    _mark_rules(axes, curve, {name: lr for name, lr in lrs.items() if name != rule or lr != chosen.lr})
     axes.legend(fontsize=TEXT_SIZE, loc="best", framealpha=0.9)
     certainty = "" if chosen.confident else " (not confident)"
     finish_axes(axes, "learning rate", curve.monitor, f"lr = {chosen.lr:.2g}{certainty}")
     return figure
 
 
-def _mark_others(axes: Axes, curve: LRCurve, lrs: Mapping[Rule, float]) -> None:
-    """A marker on the smoothed curve for each rule that was not chosen."""
+def _mark_rules(axes: Axes, curve: LRCurve, lrs: Mapping[Rule, float]) -> None:
+    """A marker on the smoothed curve for each rule."""
     smoothed = curve.smoothed()
     ran = np.isfinite(smoothed)
     scale = np.log if _is_exponential(curve) else np.asarray
@@ -64,8 +65,11 @@ def _mark_others(axes: Axes, curve: LRCurve, lrs: Mapping[Rule, float]) -> None:
         axes.plot(lr, height, marker, color=OTHER, label=f"{name} {lr:.2g}", **style)
 
 
-def _loss_limits(smoothed: Array) -> tuple[float, float]:
+def _loss_limits(smoothed: Array, mode: str) -> tuple[float, float]:
     """The limits of the loss axis: all but a diverged tail, which would flatten the rest."""
+    if mode == "max":
+        low, high = _loss_limits(-smoothed, "min")
+        return -high, -low
     low, start = float(np.min(smoothed)), float(smoothed[0])
     if start > low:
         high = min(float(np.max(smoothed)), start + SHOWN_RISE * (start - low))

@@ -18,7 +18,7 @@ from rich.table import Table
 from lightning_lr.range_test.smoothing import Array
 from lightning_lr.search.bracket import Bracket
 from lightning_lr.search.trial import Outcome
-from lightning_lr.search.verdicts import MEANINGS, Verdict, verdict
+from lightning_lr.search.verdicts import MEANINGS, Verdict, is_behind, verdict
 
 
 @dataclass(frozen=True)
@@ -83,14 +83,18 @@ def leaderboard(bracket: Bracket) -> list[Candidate]:
     """
     best = bracket.best
     latest = {outcome.lr: outcome for rung in bracket.rungs for outcome in rung}
-    ranked = sorted(latest.values(), key=lambda each: (-each.trial.rung, each.end != "completed", each.score, each.lr))
+    latest[best.lr] = best
+    ranked = sorted(
+        latest.values(),
+        key=lambda each: (each.lr != best.lr, -each.trial.rung, each.end != "completed", each.score, each.lr),
+    )
     return [
         Candidate(
             lr=each.lr,
             rung=each.trial.rung,
             steps=len(each.values) * bracket.every,
             score=bracket.sign * each.score,
-            verdict=verdict(each.lr, _costs(bracket, each), each.end, best.lr, _costs(bracket, best)),
+            verdict=_verdict(bracket, each),
             why=_why(bracket, each),
             values=each.values,
         )
@@ -125,21 +129,50 @@ def _costs(bracket: Bracket, outcome: Outcome) -> Array:
     return bracket.sign * np.array(outcome.values)
 
 
+def _verdict(bracket: Bracket, outcome: Outcome) -> Verdict:
+    if outcome.end != "diverged" and bracket.best.lr < bracket.lowest_diverged < outcome.lr:
+        return "high"  # it survived its short trial by chance
+    best = bracket.best
+    return verdict(outcome.lr, _costs(bracket, outcome), outcome.end, best.lr, _costs(bracket, best))
+
+
 def _why(bracket: Bracket, outcome: Outcome) -> str:
     """The reason for which a learning rate was dropped or won, as a sentence."""
     ran, total = len(outcome.values) * bracket.every, outcome.trial.steps
     if outcome.end == "diverged":
-        what = "left the level it began at" if math.isfinite(outcome.values[-1]) else "not finite"
+        what = "rose far above its start" if math.isfinite(outcome.values[-1]) else "not finite"
         what = what if outcome.error is None else f"raised {outcome.error}"
         return f"{what} after {ran} of {total} steps"
-    kept = bracket.kept(outcome.trial.rung)
-    last = kept[-1]
-    if outcome.end == "dropped":
-        window = slice(len(outcome.values) * 2 // 3, len(outcome.values))
-        mean, rival = (float(np.mean(each.values[window])) for each in (outcome, last))
-        return f"could not catch up with lr={last.lr:.2g} after {ran} of {total} steps: {mean:.3g} to {rival:.3g}"
     if outcome.lr == bracket.best.lr:
-        return f"the best of the last rung, after {total} steps"
-    score, rival = bracket.sign * outcome.score, bracket.sign * last.score
-    better = f"lr={last.lr:.2g}" if len(kept) == 1 else f"the best {len(kept)}"
-    return f"{better} ended better after {total} steps: {score:.3g} to {rival:.3g}"
+        is_last = outcome.trial.rung == len(bracket.rungs) - 1
+        what = "the last rung" if is_last else "those below all that diverged"
+        return f"the best of {what}, after {total} steps"
+    if outcome.end == "dropped":
+        return _why_dropped(bracket, outcome)
+    rival = bracket.best_of_rung(outcome.trial.rung)
+    assert rival is not None  # the rung has this outcome at least
+    score, of_rival = bracket.sign * outcome.score, bracket.sign * rival.score
+    if (outcome.score, outcome.lr) <= (rival.score, rival.lr):
+        return f"above lr={bracket.lowest_diverged:.2g}, which diverged"
+    if score == of_rival:
+        return f"lr={rival.lr:.2g} is lower and ended as well after {total} steps: {score:.3g}"
+    return f"lr={rival.lr:.2g} ended better after {total} steps: {score:.3g} to {of_rival:.3g}"
+
+
+def _why_dropped(bracket: Bracket, outcome: Outcome) -> str:
+    """As `_why`, with the best one of its rung that the trial was behind, and the means of the last half."""
+    ran, total = len(outcome.values) * bracket.every, outcome.trial.steps
+    costs = _costs(bracket, outcome)
+    completed = [each for each in bracket.rungs[outcome.trial.rung] if each.end == "completed"]
+    for rival in sorted(completed, key=lambda each: (each.score, each.lr)):
+        of_rival = _costs(bracket, rival)[: len(costs)]
+        counts = np.isfinite(costs) & np.isfinite(of_rival)
+        counts[: -(len(costs) // 2)] = False
+        if counts.any() and is_behind(costs, _costs(bracket, rival)):
+            mean, rival_mean = (bracket.sign * float(np.mean(each[counts])) for each in (costs, of_rival))
+            if bracket.sign * mean > bracket.sign * rival_mean:
+                return (
+                    f"could not catch up with lr={rival.lr:.2g} after {ran} of {total} steps: {mean:.3g} to"
+                    f" {rival_mean:.3g}"
+                )
+    return f"ended after {ran} of {total} steps"

@@ -38,39 +38,42 @@ MIN_FALL_SHARE = 1 / 4
 DROP_SHARE = 1 / 3
 MIN_COSTS_TO_DROP = 4
 # The gap to the rival must stay above so many standard deviations of its mean.
-DROP_NOISE = 2
+DROP_NOISE = 1
+# One batch may give a loss that is not finite, in a model that goes on unharmed. So many in a row are a divergence.
+NON_FINITE_IN_A_ROW = 3
 # "good" may lack this share of what the best one has gained.
 GOOD_LACK = 0.1
 
 
 def score(costs: Array) -> float:
-    """The mean of the last third, infinite if any of the costs is not finite.
+    """The mean of the finite ones in the last third, infinite if there are none.
 
     >>> score(np.array([9.0, 9.0, 9.0, 9.0, 2.0, 4.0]))
     3.0
     """
-    return float(np.mean(_last_third(costs))) if np.all(np.isfinite(costs)) else math.inf
+    return _mean(_last_third(costs))
 
 
 def diverges(costs: Array, level: Array, total: int) -> bool:
-    """Whether the last cost is not finite, or the costs are far above those of a training that learns nothing.
+    """Whether the last costs are not finite, or the costs are far above those of a training that learns nothing.
 
-    With g the mean of ``costs - level`` over the last max(3, total/4) costs, D the largest value that ``-g`` had so
-    far, and L the mean of the level over the same steps, a training diverges if ``g > 2 max(D, |L|/4)``.
+    Three costs in a row that are not finite are a divergence. Fewer are left out. With g the mean of ``costs - level``
+    over the last max(3, total/4) costs, D the largest value that ``-g`` had so far, and L the mean of the level over
+    the same steps, a training also diverges if ``g > 2 max(D, |L|/4)``.
 
     Args:
         costs: so far, at least one.
         level: the costs of a training with a learning rate so low that it changes little. Where this is shorter than
-            ``costs``, only a cost that is not finite is a divergence.
+            ``costs``, only costs that are not finite are a divergence.
         total: number of costs at the end.
     """
-    if not math.isfinite(costs[-1]):
+    if len(costs) >= NON_FINITE_IN_A_ROW and not np.any(np.isfinite(costs[-NON_FINITE_IN_A_ROW:])):
         return True
     n, window = len(costs), max(MIN_WINDOW, int(WINDOW_SHARE * total))
     if not window <= n <= len(level):
         return False
-    gaps = np.convolve(costs - level[:n], np.full(window, 1 / window), "valid")
-    min_fall = MIN_FALL_SHARE * abs(float(np.mean(level[n - window : n])))
+    gaps = np.convolve(_finite(_gap(costs, level[:n])), np.full(window, 1 / window), "valid")
+    min_fall = MIN_FALL_SHARE * abs(float(np.mean(_finite(level[:n])[-window:])))
     return bool(gaps[-1] > RISE_PER_FALL * max(-float(np.min(gaps)), min_fall))
 
 
@@ -80,7 +83,7 @@ def is_behind(costs: Array, rival: Array) -> bool:
     This is asked after a third of the steps or more. Two forecasts of the mean over the last third must both say so:
 
     * the forecast cost is above the rival's score;
-    * the forecast gap (cost - rival, step by step) is above twice its noise.
+    * the forecast gap (cost - rival, step by step) is above its noise.
 
     Each alone is wrong in some cases: the first where both are noisy, the second where the rival starts fast and ends
     badly. A forecast continues the change from the first half to the second half of the costs so far if that was a
@@ -93,7 +96,7 @@ def is_behind(costs: Array, rival: Array) -> bool:
     n, total = len(costs), len(rival)
     if n < max(MIN_COSTS_TO_DROP, DROP_SHARE * total):
         return False
-    gap = costs - rival[:n]
+    gap, costs = _finite(_gap(costs, rival[:n])), _finite(costs)
     noise = float(np.std(np.diff(gap))) / math.sqrt(n)
     return _forecast(gap, total) > DROP_NOISE * noise and _forecast(costs, total) > score(rival)
 
@@ -124,12 +127,33 @@ def verdict(lr: float, costs: Array, end: End, best_lr: float, best: Array) -> V
     """
     if end == "diverged":
         return "very high"
-    of_best = _last_third(best[: len(costs)])
-    gained = max(0.0, float(best[0] - np.mean(of_best)))
-    if end == "completed" and float(np.mean(_last_third(costs) - of_best)) <= GOOD_LACK * gained:
+    costs, best = costs[: len(best)], best[: len(costs)]
+    of_best = _last_third(best)
+    gained = max(0.0, float(_finite(best)[0]) - _mean(of_best))
+    if end == "completed" and _mean(_gap(_last_third(costs), of_best)) <= GOOD_LACK * gained:
         return "good"
     return "high" if lr > best_lr else "low"
 
 
 def _last_third(costs: Array) -> Array:
     return costs[-math.ceil(len(costs) / 3) :]
+
+
+def _mean(costs: Array) -> float:
+    finite = costs[np.isfinite(costs)]
+    return float(np.mean(finite)) if len(finite) else math.inf
+
+
+def _gap(costs: Array, others: Array) -> Array:
+    """The differences, not finite where one of the two is not."""
+    with np.errstate(invalid="ignore"):  # inf - inf
+        return costs - others
+
+
+def _finite(costs: Array) -> Array:
+    """The costs with interpolated ones in the place of those that are not finite."""
+    finite = np.isfinite(costs)
+    if np.all(finite) or not np.any(finite):
+        return costs
+    at = np.arange(len(costs))
+    return np.interp(at, at[finite], costs[finite])

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from lightning.pytorch.utilities.combined_loader import CombinedLoader
+from lightning_utilities.core.apply_func import apply_to_collection
+from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
 
@@ -94,17 +96,37 @@ class CachedBatches:
             yield copy.deepcopy(batch)
 
 
-def read_batches(loader: CombinedLoader, streams: dict[int, ReplayableStream], max_batches: float) -> list[Any]:
-    """The first batches of an epoch, copied: batches from workers are in shared memory, of which there is little."""
+def read_batches(
+    loader: CombinedLoader, streams: dict[int, ReplayableStream], max_batches: float, max_bytes: float
+) -> list[Any]:
+    """The first batches of an epoch, copied: batches from workers are in shared memory, of which there is little.
+
+    Args:
+        loader: the Trainer's loaders.
+        streams: what to read instead of one-shot streams.
+        max_batches: the most batches.
+        max_bytes: the most bytes of their tensors. It may be exceeded by the first batch only.
+    """
     loaders = rehearsal_loaders(loader, streams)
     batches: list[Any] = []
     try:
         iterator = iter(loaders)
+        num_bytes = 0
         while len(batches) < max_batches and (item := next(iterator, None)) is not None:
+            num_bytes += _num_bytes(item[0])
+            if batches and num_bytes > max_bytes:
+                break
             batches.append(copy.deepcopy(item[0]))
     finally:
         loaders.reset()  # ends the workers
     return batches
+
+
+def _num_bytes(batch: Any) -> int:
+    """Bytes of the tensors of a batch."""
+    sizes: list[int] = []
+    apply_to_collection(batch, Tensor, lambda tensor: sizes.append(tensor.nbytes))
+    return sum(sizes)
 
 
 def is_one_shot(iterable: Any) -> bool:

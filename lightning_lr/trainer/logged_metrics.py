@@ -30,4 +30,4 @@ def find_metric(trainer: Trainer, key: str | None) -> MetricSource:
 
 def logged_keys(trainer: Trainer) -> str:
     """The keys that the module has logged so far, for a message."""
-    return ", ".join(sorted(trainer.callback_metrics)) or "nothing"
+    return ", ".join(sorted(trainer.callback_metrics)) or "no key"

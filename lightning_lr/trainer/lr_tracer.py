@@ -38,13 +38,12 @@ class TracesLR(Protocol):
 class LRTracer:
     """Logs the learning rate of every group and the loss of an optimizer step, every ``log_every_n_steps``.
 
-    The learning rates also stand in ``trainer.callback_metrics``, without a logger too, for ``EarlyStopping`` and
-    ``ModelCheckpoint``: under the logged keys, and under the names of Lightning's ``LearningRateMonitor``. There they
-    are set at the first step, at the steps that are logged, and at the last step of an epoch.
+    The learning rates of every step also stand in ``trainer.callback_metrics``, without a logger too, for
+    ``EarlyStopping`` and ``ModelCheckpoint``: under the logged keys, and under the names of Lightning's
+    ``LearningRateMonitor``.
 
     Each of our callbacks has one. Only the tracer of the first of them in the Trainer logs; it adds the extra values of
-    the others. On the steps between, it costs a few comparisons. The loggers get points together, once a second, so
-    that no step waits for a logger or for the device.
+    the others. The loggers get points together, once a second, so that no step waits for a logger or for the device.
 
     Args:
         extra_values: called after a step that is logged; gives what the callback adds to the point.
@@ -92,7 +91,6 @@ class _Trace:
         self._oldest_time = 0.0  # of the first of these points
         self._names = dict(zip(trainer.optimizers, optimizer_names(trainer.optimizers), strict=True))
         self._monitor_names = monitor_names(trainer)
-        self._unread = set(trainer.optimizers)  # that have made no step
         self._handles = [optimizer.register_step_post_hook(self._read_lrs) for optimizer in trainer.optimizers]
 
     def batch_end(self, outputs: Any) -> None:
@@ -131,10 +129,6 @@ class _Trace:
         return self._log_every > 0 and (self._epoch_loop._batches_that_stepped + 1) % self._log_every == 0
 
     def _read_lrs(self, optimizer: Optimizer, args: object, kwargs: object) -> None:
-        is_due = self._is_due()
-        if not is_due and not self._epoch_loop.batch_progress.is_last_batch and optimizer not in self._unread:
-            return
-        self._unread.discard(optimizer)
         name, groups = self._names[optimizer], optimizer.param_groups
         keys = [f"lr/{name}"] if len(groups) == 1 else [f"lr/{name}/{group}" for group in group_names(optimizer)]
         monitor_keys = [self._monitor_names[optimizer] + suffix for suffix in monitor_suffixes(optimizer)]
@@ -144,9 +138,10 @@ class _Trace:
             if (effective := effective_lr(group)) is not None:
                 lrs[f"{key}/effective"] = metrics[f"effective_{monitor_key}"] = effective
         lrs = {key: lr.detach().clone() if isinstance(lr, Tensor) else lr for key, lr in lrs.items()}
-        if is_due and self._has_loggers:
+        if self._has_loggers and self._is_due():
             self._used_lrs.update(lrs)
         # A float stays on the CPU: Lightning takes metrics of any device, and a copy to another one would wait for it.
-        callback_metrics = self._trainer.callback_metrics
+        # The property would compute all metrics of the step, which costs far more.
+        callback_metrics = self._trainer._logger_connector._callback_metrics
         for key, lr in [*lrs.items(), *metrics.items()]:
             callback_metrics[key] = lr.detach().clone() if isinstance(lr, Tensor) else torch.tensor(lr)

@@ -18,13 +18,21 @@ _RICH_BARS = either("callbacks.RichProgressBar")
 
 
 class ProgressLine(Protocol):
-    """A line such as ``LR range test 57/200 lr=1.2e-03 loss=0.481``."""
+    """A line such as ``LR range test 57/200 lr=1.2e-03 loss=0.481``.
+
+    Attributes:
+        total: the number of steps, which may change.
+    """
+
+    total: int
 
     def update(self, text: str, advance: int = 1) -> None:
         """Add ``advance`` to the count, and show ``text`` after it."""
 
 
 class _NoLine:
+    total = 0
+
     def update(self, text: str, advance: int = 1) -> None:
         pass
 
@@ -43,14 +51,15 @@ class _TQDMLine:
             file=sys.stdout,
             bar_format="{desc} |{bar}| {elapsed}",
         )
-        self._total, self._description, self._refresh_rate = total, description, max(1, bar.refresh_rate)
+        self.total, self._description, self._refresh_rate = total, description, max(1, bar.refresh_rate)
         self._updates = 0
 
     def update(self, text: str, advance: int = 1) -> None:
         self._line.n += advance
+        self._line.total = self.total
         self._updates += 1
-        if self._updates % self._refresh_rate == 0 or self._line.n == self._total:
-            self._line.set_description_str(f"{self._description} {self._line.n}/{self._total} {text}")
+        if self._updates % self._refresh_rate == 0 or self._line.n == self.total:
+            self._line.set_description_str(f"{self._description} {self._line.n}/{self.total} {text}")
 
     def close(self) -> None:
         self._line.close()
@@ -68,13 +77,13 @@ class _RichLine:
             self._paused.stop()
         self._display = Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), transient=True)
         self._task = self._display.add_task(description, total=total)
-        self._count, self._total, self._description = 0, total, description
+        self._count, self.total, self._description = 0, total, description
         self._display.start()
 
     def update(self, text: str, advance: int = 1) -> None:
         self._count += advance
-        described = f"{self._description} {self._count}/{self._total} {text}"
-        self._display.update(self._task, completed=self._count, description=described)
+        described = f"{self._description} {self._count}/{self.total} {text}"
+        self._display.update(self._task, completed=self._count, total=self.total, description=described)
 
     def close(self) -> None:
         self._display.refresh()  # shows the last updates too, if they came faster than the display is drawn

@@ -10,7 +10,7 @@ from lightning.pytorch import Trainer
 from lightning_lr.range_test.curve import LRCurve
 from lightning_lr.range_test.figure import range_test_figure
 from lightning_lr.range_test.rules import RULES, Rule
-from lightning_lr.range_test.suggestion import Suggestion, suggest
+from lightning_lr.range_test.suggestion import SUGGESTION_FIELDS, Suggestion, suggest
 from lightning_lr.trainer import loggers
 from lightning_lr.trainer.suggestion_report import create_file_stem, log_suggestion, write_json
 
@@ -18,14 +18,14 @@ _TAG = "lr_range_test"
 
 
 def report_range_test(
-    trainer: Trainer, curve: LRCurve, suggestion: Suggestion, rule: Rule, momentum: bool, output_dir: Path | None
+    trainer: Trainer, suggestion: Suggestion, curve: LRCurve, rule: Rule, momentum: bool, output_dir: Path | None
 ) -> None:
     """Report a range test.
 
     Args:
         trainer: whose loggers get the curve, the suggestion and the figure.
+        suggestion: what will be used.
         curve: of the sweep.
-        suggestion: read off the curve.
         rule: by which it was read.
         momentum: whether the optimizer has momentum or second moments, for the other rules in the figure.
         output_dir: folder for curve, suggestion and figure; None to write nothing.
@@ -39,10 +39,15 @@ def report_range_test(
     if not trainer.is_global_zero or (output_dir is None and not loggers.tensorboard_writers(trainer)):
         return  # nothing to draw the figure for
     loggers.log_loss_vs_lr(trainer, f"{_TAG}/{curve.monitor}_vs_log10_lr_x1000", curve.lrs, curve.losses)
-    figure = range_test_figure(curve, {each: suggest(curve, each, momentum) for each in RULES}, rule)
+    read = {each: suggest(curve, each, momentum).lr for each in RULES}
+    figure = range_test_figure(curve, suggestion, read, rule)
     loggers.log_figure(trainer, f"{_TAG}/curve", figure, step)
     if output_dir is not None:
         stem = create_file_stem(trainer, output_dir, _TAG)
         curve.to_csv(stem.with_suffix(".csv"))
-        write_json(stem.with_suffix(".json"), suggestion)
+        chosen = {name: getattr(suggestion, name) for name in SUGGESTION_FIELDS}
+        write_json(
+            stem.with_suffix(".json"),
+            {**chosen, "epoch": trainer.current_epoch, "monitor": curve.monitor, "rule": rule, "lrs_of_rules": read},
+        )
         figure.savefig(stem.with_suffix(".png"))

@@ -15,6 +15,7 @@ import torch
 from lightning.pytorch import Trainer
 
 from lightning_lr.trainer.fit_loop import FitLoop, StopRehearsal, prepare_validation, rehearsal_fit_loop
+from lightning_lr.trainer.free_memory import free_bytes
 from lightning_lr.trainer.lazy_parameters import check_no_lazy_parameters
 from lightning_lr.trainer.lightning_packages import Callback, either, from_package_of
 from lightning_lr.trainer.loaders import ReplayableStream, is_one_shot, read_batches
@@ -129,20 +130,46 @@ class Rehearsal:
         assert self._batches is not None
         return TrainingState(self._take_snapshot(), self._loop)
 
-    def cache_batches(self, max_batches: float) -> int:
+    def cache_batches(self, max_batches: float, memory_share: float = 1.0) -> int:
         """Read training batches into host memory. From now on all training is on these, in this order.
 
         Args:
             max_batches: maximum number of batches, infinite for all of an epoch.
+            memory_share: the share of the free host memory that they may use. At least one is read.
 
         Returns:
-            The number of batches.
+            The number of batches, the same on all ranks.
         """
         assert self._fit_loop._combined_loader is not None
-        self._batches = read_batches(
-            self._fit_loop._combined_loader, self._streams, min(max_batches, self._fit_loop.max_batches)
+        strategy = self._trainer.strategy
+        batches = read_batches(
+            self._fit_loop._combined_loader,
+            self._streams,
+            min(max_batches, self._fit_loop.max_batches),
+            memory_share * free_bytes(torch.device("cpu")) / max(1, self._trainer.world_size),
         )
+        number = torch.tensor(float(len(batches)), device=strategy.root_device)
+        self._batches = batches[: int(strategy.reduce(number, reduce_op="min"))]
         return len(self._batches)
+
+    def leave_out(self, step: int, batches_per_step: int) -> bool:
+        """Leave the batches of an optimizer step out of all training that follows.
+
+        Needs `cache_batches` before.
+
+        Args:
+            step: number of the step, from 0.
+            batches_per_step: batches that are accumulated for a step.
+
+        Returns:
+            Whether others are left. If not, nothing is left out.
+        """
+        assert self._batches is not None
+        first = step * batches_per_step % len(self._batches)
+        kept = self._batches[:first] + self._batches[first + batches_per_step :]
+        if kept:
+            self._batches = kept
+        return bool(kept)
 
     def train(
         self,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from dataclasses import asdict
 from pathlib import Path
 
 from lightning.pytorch import Trainer
@@ -53,5 +54,5 @@ def report_search(
         stem = create_file_stem(trainer, output_dir, _TAG)
         with stem.with_suffix(".csv").open("w", newline="") as file:
             csv.writer(file).writerows(leaderboard_rows(result.candidates))
-        write_json(stem.with_suffix(".json"), result)
+        write_json(stem.with_suffix(".json"), asdict(result))
         figure.savefig(stem.with_suffix(".png"))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +25,9 @@ def create_file_stem(trainer: Trainer, output_dir: Path, tag: str) -> Path:
     return output_dir / (tag if trainer.current_epoch == 0 else f"{tag}_epoch_{trainer.current_epoch}")
 
 
-def write_json(path: Path, suggestion: Suggestion) -> None:
-    """Write all fields of a suggestion. Numbers that are not finite are written as null, since JSON has none."""
-    path.write_text(json.dumps(_without_non_finite(asdict(suggestion)), indent=2) + "\n")
+def write_json(path: Path, fields: dict[str, Any]) -> None:
+    """Write the fields of a result. Numbers that are not finite are written as null, since JSON has none."""
+    path.write_text(json.dumps(_without_non_finite(fields), indent=2) + "\n")
 
 
 def _without_non_finite(value: Any) -> Any:

@@ -14,13 +14,13 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from lightning_lr.optimizers.param_groups import lr_ratios, set_lr
-from lightning_lr.trainer.lightning_packages import Callback, MisconfigurationException, either
+from lightning_lr.trainer.lightning_packages import Callback, MisconfigurationException
 from lightning_lr.trainer.logged_metrics import MetricSource, find_metric, logged_keys
+from lightning_lr.trainer.never_divergence import NEVER_DIVERGENCE
 from lightning_lr.trainer.rehearsal import Rehearsal
 from lightning_lr.trainer.step_loss import StepLoss
 
-# Batches without an optimizer step after which the sweep is an error. Far more than any accumulation window has: a
-# module that never steps must not be trained forever.
+# Batches without an optimizer step after which the sweep is an error: far more than any accumulation window has.
 _MAX_BATCHES_WITHOUT_STEP = 1000
 # Skipped optimizer steps in a row after which the sweep has diverged. Each halves AMP's loss scale, by 2^20 in all.
 _MAX_SKIPPED_STEPS = 20
@@ -28,14 +28,10 @@ _MAX_SKIPPED_STEPS = 20
 _MAX_STEPS_WITHOUT_LOSS = 10
 # Characters of an exception that are quoted: the first sentence of most.
 _ERROR_WIDTH = 120
-# How often the losses are read from the device in a full sweep. Each reading waits for the device.
+# Losses in a row that are not finite, at which a sweep ends. A model may go on unharmed after one bad batch.
+MOST_NON_FINITE = 3
+# How often the losses are read from the device in a full sweep.
 _READINGS = 20
-# Exceptions that say nothing about the learning rate: of the configuration, of a device, of the program.
-_NEVER_DIVERGENCE = (
-    *either("utilities.exceptions.MisconfigurationException"),
-    *(MemoryError, torch.OutOfMemoryError, getattr(torch, "AcceleratorError", MemoryError), OSError),
-    *(LookupError, TypeError, AttributeError, NameError, ImportError, NotImplementedError),
-)
 
 
 class SweepResult(NamedTuple):
@@ -59,12 +55,12 @@ class Sweep:
     Without ``monitor`` a point is one optimizer step (in manual optimization: one batch in which an optimizer stepped).
     Its value is the loss, averaged over its micro-batches and over ranks. With ``monitor`` a point is ``steps_per_lr``
     such steps. Then the metric is read: from the logs of the training step if it is there, else from the validation
-    loop. A step that AMP skipped is not a point: its learning rate is tried again. After the first point, many skipped
-    steps in a row are a divergence, recorded as NaN.
+    loop. A step that AMP skipped is not a point: its learning rate is tried again.
 
-    An exception of the module is also a divergence, from ``points_before_error`` points on: a module may refuse NaN, as
-    ``torch.distributions`` does. Errors of the program, the configuration and the memory stay errors. With several
-    processes every exception stays an error, since the other ranks may not meet it.
+    Three values in a row that are not finite end the sweep, and so do many skipped steps in a row after the first
+    point. An exception of the module counts as a value that is not finite, from ``points_before_error`` points on: a
+    module may refuse NaN, as ``torch.distributions`` does. Errors of the program, the configuration and the memory stay
+    errors. With several processes every exception stays an error, since the other ranks may not meet it.
 
     Args:
         lrs: one learning rate per point, for the parameter group with the highest learning rate. The other groups, of
@@ -122,11 +118,7 @@ class _SweepRecorder(Callback):
     """One run of a sweep: sets the learning rates and records the values.
 
     Attributes:
-        values: the values of the points that were read.
-        is_over: whether the last point is recorded.
-        steps: finished optimizer steps.
         needs_validation: whether the next value waits for the validation loop.
-        error: the exception that counts as a divergence, as text.
     """
 
     def __init__(self, sweep: Sweep, trainer: Trainer) -> None:
@@ -167,7 +159,7 @@ class _SweepRecorder(Callback):
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
         if not loss.requires_grad:
             # A module may replace a loss that is not finite by a constant: past the first point, that is a divergence.
-            is_first = self._count_points() == 0 or self._sweep.points_before_error is None
+            is_first = self._num_points == 0 or self._sweep.points_before_error is None
             kind = MisconfigurationException if is_first else ValueError
             raise kind(
                 f"{self._sweep.owner}: the loss of training_step has no gradient (requires_grad is False): return a"
@@ -190,9 +182,9 @@ class _SweepRecorder(Callback):
     ) -> None:
         self._module_runs = False
         self._loss.add(outputs)
-        if self._skipped_steps > _MAX_SKIPPED_STEPS and self._count_points() > 0:
+        if self._skipped_steps > _MAX_SKIPPED_STEPS and self._num_points > 0:
             self.read_losses(trainer)
-            self._record(math.nan)
+            self._end_as_diverged()
         if not self._has_stepped:
             return
         self._has_stepped = False
@@ -217,7 +209,7 @@ class _SweepRecorder(Callback):
             self._batches_since_step = 0
             self._report_point()
             is_full = len(self._device_losses) == self._points_per_reading
-            if is_full or self._count_points() == len(self._sweep.lrs):
+            if is_full or self._num_points == len(self._sweep.lrs):
                 self.read_losses(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -247,7 +239,7 @@ class _SweepRecorder(Callback):
     def count_as_divergence(self, trainer: Trainer, error: Exception) -> bool:
         """Whether an exception that ended the training is a divergence. If so, it is recorded as NaN."""
         needed = self._sweep.points_before_error
-        if needed is None or trainer.world_size > 1 or not self._module_runs or isinstance(error, _NEVER_DIVERGENCE):
+        if needed is None or trainer.world_size > 1 or not self._module_runs or isinstance(error, NEVER_DIVERGENCE):
             return False
         self.read_losses(trainer)
         if self.is_over:  # a loss that was not read yet ended the sweep
@@ -255,19 +247,20 @@ class _SweepRecorder(Callback):
         if len(self.values) < needed:
             return False
         self.error = shorten(f"{type(error).__name__}: {error}", _ERROR_WIDTH)
-        self._record(math.nan)
+        self._end_as_diverged()
         return True
 
-    def _count_points(self) -> int:
+    @property
+    def _num_points(self) -> int:
         return len(self.values) + len(self._device_losses)
 
     def _set_lrs(self) -> None:
-        lr = self._sweep.lrs[self._count_points()]
+        lr = self._sweep.lrs[self._num_points]
         for group, ratio in self._ratios:
             set_lr(group, lr * ratio)
 
     def _report_point(self) -> None:
-        self._sweep.on_point(self._sweep.lrs[self._count_points() - 1], self.values[-1] if self.values else math.nan)
+        self._sweep.on_point(self._sweep.lrs[self._num_points - 1], self.values[-1] if self.values else math.nan)
 
     def _read_metric(self, trainer: Trainer) -> None:
         if self._metric_source is None:
@@ -296,4 +289,11 @@ class _SweepRecorder(Callback):
         if not self.is_over:  # points after the end are dropped
             self.values.append(value)
             is_last = len(self.values) == len(self._sweep.lrs)
-            self.is_over = is_last or not math.isfinite(value) or self._sweep.should_stop(self.values)
+            latest = self.values[-MOST_NON_FINITE:]
+            diverged = len(latest) == MOST_NON_FINITE and not any(map(math.isfinite, latest))
+            self.is_over = is_last or diverged or self._sweep.should_stop(self.values)
+
+    def _end_as_diverged(self) -> None:
+        if not self.is_over:
+            self.values.append(math.nan)
+            self.is_over = True

@@ -4,27 +4,34 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from lightning.pytorch import Trainer
+from lightning.pytorch.utilities import rank_zero_warn
 
 from lightning_lr.search.bracket import Bracket
 from lightning_lr.search.trial import Trial
+from lightning_lr.trainer.bad_batches import first_bad_step
 from lightning_lr.trainer.free_memory import free_bytes
 from lightning_lr.trainer.lightning_packages import MisconfigurationException
 from lightning_lr.trainer.progress_bar import ProgressLine, progress_line
 from lightning_lr.trainer.rehearsal import Rehearsal, TrainingState
-from lightning_lr.trainer.sweep import Sweep
+from lightning_lr.trainer.sweep import Sweep, SweepResult
 
 # Size of a saved state, relative to the parameters. An optimizer makes up to two tensors per parameter in its first
 # steps: these two, their copies and the copy of the parameters.
 _STATE_SIZE = 5
-# Saved states at the same time: of the best four trials, and of the trial that is compared with them.
-_MAX_STATES = 5
-# The share of the free memory that saved states may use. The rest is for training.
+# Saved states at the same time: of the best trial and its two neighbours, and of the one that is compared with them.
+_MAX_STATES = 4
+# The share of the free memory that saved states may use, and that batches may use. The rest is for training.
 _MEMORY_SHARE = 0.5
+_BATCHES_SHARE = 0.25
+# Batches that are left out because the loss on them is not finite even at the lowest learning rate. More of them are a
+# learning rate that is too high, or a fault of the model.
+_MOST_BAD_BATCHES = 3
 
 
 class Search:
@@ -41,6 +48,7 @@ class Search:
         limit_batches: training batches to read, a number or a share of an epoch.
         snapshot_device: where copies of the model and the optimizers live, ``"device"`` or ``"cpu"``.
         seed: the random seed; drawn when the search starts if None.
+        bad_steps: optimizer steps whose batches are left out, as an interrupted search has found them.
     """
 
     def __init__(
@@ -52,9 +60,11 @@ class Search:
         limit_batches: float,
         snapshot_device: Literal["device", "cpu"],
         seed: int | None = None,
+        bad_steps: Sequence[int] = (),
     ) -> None:
         self.bracket = bracket
         self.seed = seed
+        self._bad_steps = list(bad_steps)
         self._owner = owner
         self._monitor = monitor
         self._eval_batches = eval_batches
@@ -70,36 +80,35 @@ class Search:
         max_batches = self._max_batches(trainer)
         bracket = self.bracket
         with (
-            progress_line(trainer, bracket.most_trials, "LR search") as line,
+            progress_line(trainer, bracket.num_planned, "LR search") as line,
             Rehearsal(trainer, self._snapshot_device) as rehearsal,
         ):
             if self.seed is None:
                 self.seed = trainer.strategy.broadcast(int(torch.randint(2**31, ())))
             self._seed_all()
-            rehearsal.cache_batches(max_batches)
+            rehearsal.cache_batches(max_batches, _BATCHES_SHARE)
+            for step in self._bad_steps:
+                rehearsal.leave_out(step, trainer.accumulate_grad_batches)
             saves_states = self._can_save_states(trainer, rehearsal)
+            if not bracket.told:
+                bracket.resumes_trials = saves_states
             states: dict[float, TrainingState] = {}  # by learning rate
             while trials := bracket.ask():
                 for trial in trials:
+                    line.total = bracket.num_planned
                     self._run_trial(trainer, rehearsal, trial, states.pop(trial.lr, None), line)
-                    if saves_states and trial.rung == 0:
-                        kept = [outcome.lr for outcome in bracket.kept(0)]
-                        states = {lr: state for lr, state in states.items() if lr in kept}
-                        if trial.lr in kept:
-                            states[trial.lr] = rehearsal.save_state()
+                    if saves_states and bracket.may_continue(trial.lr):
+                        states[trial.lr] = rehearsal.save_state()
+                    states = {lr: state for lr, state in states.items() if bracket.may_continue(lr)}
 
     def _run_trial(
         self, trainer: Trainer, rehearsal: Rehearsal, trial: Trial, state: TrainingState | None, line: ProgressLine
     ) -> None:
-        """Run a trial, from the state in which its last rung ended if there is one."""
+        """Run a trial, from the state in which a shorter one with its learning rate ended if there is one."""
         bracket, every = self.bracket, self.bracket.every
-        rehearsal.rewind(state)
-        earlier: list[float] = []
-        if state is None:
-            self._seed_all()
-        else:
-            (before,) = (outcome for outcome in bracket.rungs[trial.rung - 1] if outcome.lr == trial.lr)
-            earlier += before.values
+        earlier: tuple[float, ...] = ()
+        if state is not None:
+            earlier = max((each.values for each in bracket.told if each.lr == trial.lr), key=len)
 
         def show(lr: float, value: float) -> None:
             name = self._monitor or "loss"
@@ -116,9 +125,35 @@ class Search:
             points_before_error=None if trial.lr == bracket.min_lr else 1,
             on_point=show,
         )
-        result = sweep.run(trainer, rehearsal)
+        while True:
+            rehearsal.rewind(state)
+            if state is None:
+                self._seed_all()
+            result = sweep.run(trainer, rehearsal)
+            if not self._leaves_out_bad_batch(trainer, rehearsal, trial, result):
+                break
         bracket.tell(trial, [*earlier, *result.values], spent=result.steps, error=result.error)
         line.update(f"lr={trial.lr:.1e}")
+
+    def _leaves_out_bad_batch(self, trainer: Trainer, rehearsal: Rehearsal, trial: Trial, result: SweepResult) -> bool:
+        """Leave the batch out at which the first trial, that of the lowest learning rate, became NaN all at once.
+
+        Returns:
+            Whether there was one. The trial is then to be run once more.
+        """
+        if self.bracket.told or self._monitor is not None or result.error is not None:
+            return False
+        step = first_bad_step(result.values)
+        if step is None or len(self._bad_steps) == _MOST_BAD_BATCHES:
+            return False
+        if not rehearsal.leave_out(step, trainer.accumulate_grad_batches):
+            return False
+        self._bad_steps.append(step)
+        rank_zero_warn(
+            f"{self._owner}: the loss of a training batch (the one of step {step}) is not finite at lr={trial.lr:.2g}:"
+            f" it is left out of the search. Training will meet it."
+        )
+        return True
 
     def _seed_all(self) -> None:
         assert self.seed is not None
@@ -147,4 +182,4 @@ class Search:
 
     def state(self) -> dict[str, Any]:
         """The state for a checkpoint."""
-        return {"bracket": self.bracket.state(), "seed": self.seed}
+        return {"bracket": self.bracket.state(), "seed": self.seed, "bad_steps": list(self._bad_steps)}

@@ -56,8 +56,8 @@ def hparams_file(logger: TensorBoardLogger | CSVLogger) -> dict[str, Any]:
     "finder",
     [
         lambda: LRSearch(**SHORT_SEARCH),
-        lambda: LRRangeTest(num_steps=60, if_unsure="warn"),
-        lambda: LRRangeTest(num_steps=60, if_unsure="warn", at_epochs=(0, 1)),
+        lambda: LRRangeTest(num_steps=60, verify=False),
+        lambda: LRRangeTest(num_steps=60, verify=False, at_epochs=(0, 1)),
     ],
 )
 def test_files_and_checkpoint_hold_the_rate_that_was_used(finder: Any, tmp_path: Path) -> None:

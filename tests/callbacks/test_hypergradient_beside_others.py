@@ -44,7 +44,7 @@ def test_backbone_finetuning(adapts_first: bool) -> None:
 @pytest.mark.parametrize("adapts_first", [True, False])
 def test_range_test_before_it(adapts_first: bool) -> None:
     model, adapts = RecordingClassifier(), HypergradientLR()
-    test = LRRangeTest(num_steps=20, at_epochs=(0, 1), if_unsure="warn")
+    test = LRRangeTest(num_steps=20, at_epochs=(0, 1), verify=False)
     with pytest.warns(UserWarning, match="not confident"):
         fit(model, *((adapts, test) if adapts_first else (test, adapts)), max_epochs=3)
     assert test.result is not None
@@ -56,7 +56,7 @@ def test_range_test_before_it(adapts_first: bool) -> None:
 @pytest.mark.parametrize("adapts_first", [True, False])
 def test_range_test_at_the_start_sets_the_rate_to_begin_with(adapts_first: bool) -> None:
     """Which is good, so that the first step is not made short."""
-    model, adapts, test = RecordingClassifier(), HypergradientLR(), LRRangeTest(num_steps=40, if_unsure="warn")
+    model, adapts, test = RecordingClassifier(), HypergradientLR(), LRRangeTest(num_steps=40, verify=False)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         fit(model, *((adapts, test) if adapts_first else (test, adapts)))
@@ -112,7 +112,7 @@ def test_a_scheduler_of_ones_own_is_warned_of() -> None:
 def test_range_test_beside_bounds_of_ones_own_leaves_the_scale() -> None:
     """The test sets nothing there, so that what was learned holds."""
     rates = []
-    for tests in ([], [LRRangeTest(num_steps=20, at_epochs=(1,), if_unsure="warn")]):
+    for tests in ([], [LRRangeTest(num_steps=20, at_epochs=(1,), verify=False)]):
         torch.manual_seed(0)
         model = RecordingClassifier()
         with warnings.catch_warnings():
@@ -133,7 +133,7 @@ def test_range_test_that_sets_nothing_leaves_no_trace(as_tensor: bool) -> None:
             return optimizer
 
     models = []
-    for tests in ([], [LRRangeTest(num_steps=40, apply=False, at_epochs=(2,), if_unsure="warn")]):
+    for tests in ([], [LRRangeTest(num_steps=40, apply=False, at_epochs=(2,), verify=False)]):
         torch.manual_seed(0)
         models.append(Rates(lr=1e-3))
         with warnings.catch_warnings():

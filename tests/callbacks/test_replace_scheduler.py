@@ -259,7 +259,7 @@ class TestBesideOthers:
         self, forced: str, caplog: pytest.LogCaptureFixture
     ) -> None:
         def callbacks(**kwargs: Any) -> list[Callback]:
-            return [LRRangeTest(num_steps=60, if_unsure="warn"), CyclicalLR(step_size=7, **kwargs)]
+            return [LRRangeTest(num_steps=60, verify=False), CyclicalLR(step_size=7, **kwargs)]
 
         expected = Plain()
         fit(expected, *callbacks())

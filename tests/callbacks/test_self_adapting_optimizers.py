@@ -52,7 +52,7 @@ def test_rate_in_effect_is_a_metric() -> None:
 @pytest.mark.filterwarnings("ignore:LRRangeTest is not confident")
 def test_finder_says_what_it_tests() -> None:
     with pytest.warns(UserWarning, match="LRRangeTest tests Prodigy, .*; its authors advise 1.0"):
-        quiet_trainer(callbacks=[LRRangeTest(num_steps=20, if_unsure="warn")]).fit(SelfAdapting(), loader())
+        quiet_trainer(callbacks=[LRRangeTest(num_steps=20, verify=False)]).fit(SelfAdapting(), loader())
 
 
 class WarmsUp(Classifier):
@@ -68,11 +68,11 @@ class WarmsUp(Classifier):
 def test_finder_asks_for_a_test_without_the_warm_up_of_the_optimizer() -> None:
     message = r"LRRangeTest tests ScheduleFree, which lowers the .* first 500 steps: set warmup_steps=0 for the test\."
     with pytest.warns(UserWarning, match=message):
-        quiet_trainer(callbacks=[LRRangeTest(num_steps=20, if_unsure="warn")]).fit(WarmsUp(500), loader())
+        quiet_trainer(callbacks=[LRRangeTest(num_steps=20, verify=False)]).fit(WarmsUp(500), loader())
 
 
 def test_finder_tests_other_schedule_free_optimizers_without_a_word() -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        quiet_trainer(callbacks=[LRRangeTest(num_steps=20, if_unsure="warn")]).fit(WarmsUp(0), loader())
+        quiet_trainer(callbacks=[LRRangeTest(num_steps=20, verify=False)]).fit(WarmsUp(0), loader())
     assert not [str(each.message) for each in caught if "tests ScheduleFree" in str(each.message)]

@@ -197,7 +197,7 @@ class TestInATrainer:
     @staticmethod
     def run(model: Scheduled, **kwargs: Any) -> float:
         """Train with a range test. Returns the learning rate that was found."""
-        range_test = LRRangeTest(num_steps=60, if_unsure="warn")
+        range_test = LRRangeTest(num_steps=60, verify=False)
         fit(model, range_test, **kwargs)
         assert range_test.result is not None
         return range_test.result.lr

@@ -1,0 +1,75 @@
+"""`Rungs`: the trials of a search, rung by rung, and what became of them."""
+
+from __future__ import annotations
+
+import math
+
+from lightning_lr.search.trial import Outcome, Trial
+
+
+class Rungs:
+    """The trials of a search and their outcomes.
+
+    Args:
+        first: the trials of the first rung.
+
+    Attributes:
+        trials: the trials of each rung, in the order in which they should be run.
+        outcomes: what became of those that were told, in the order of telling.
+    """
+
+    def __init__(self, first: list[Trial]) -> None:
+        self.trials = [first]
+        self.outcomes: dict[Trial, Outcome] = {}
+
+    @property
+    def latest(self) -> list[Trial]:
+        """The trials of the last rung."""
+        return self.trials[-1]
+
+    @property
+    def waiting(self) -> list[Trial]:
+        """The trials that were not told. They are all in the last rung."""
+        return [trial for trial in self.latest if trial not in self.outcomes]
+
+    def of(self, rung: int) -> list[Outcome]:
+        """The outcomes of a rung so far."""
+        return [self.outcomes[trial] for trial in self.trials[rung] if trial in self.outcomes]
+
+    def best(self, rung: int = -1) -> Outcome | None:
+        """The best outcome of a rung so far, None if none has run all its steps. Of equal ones the lower rate.
+
+        A learning rate above one that diverged counts only if there is no other. Such trainings may survive the first
+        steps by chance, and end in a worse valley.
+        """
+        completed = [outcome for outcome in self.of(rung) if outcome.end == "completed"]
+        below = [outcome for outcome in completed if outcome.lr < self.lowest_diverged]
+        return min(below or completed, key=lambda outcome: (outcome.score, outcome.lr), default=None)
+
+    def final(self) -> Outcome | None:
+        """The best outcome of the last rung that has one.
+
+        In an earlier rung only learning rates below all that diverged count: the others would do so in longer trials.
+        """
+        latest, *earlier = [self.best(rung) for rung in reversed(range(len(self.trials)))]
+        if latest is not None:
+            return latest
+        return next((best for best in earlier if best is not None and best.lr < self.lowest_diverged), None)
+
+    def lowest(self) -> Outcome | None:
+        """The longest trial of the lowest learning rate that did not diverge."""
+        outcomes = [outcome for outcome in self.outcomes.values() if outcome.end != "diverged"]
+        return min(outcomes, key=lambda outcome: (outcome.lr, -len(outcome.values)), default=None)
+
+    @property
+    def lowest_diverged(self) -> float:
+        """The lowest learning rate that diverged, infinite if there is none."""
+        return min((outcome.lr for outcome in self.outcomes.values() if outcome.end == "diverged"), default=math.inf)
+
+    def has_diverged(self, lr: float) -> bool:
+        """Whether a trial with this learning rate has diverged."""
+        return any(outcome.end == "diverged" for outcome in self.outcomes.values() if outcome.lr == lr)
+
+    def num_values(self, lr: float) -> int:
+        """The most values that a trial with this learning rate has recorded."""
+        return max((len(outcome.values) for outcome in self.outcomes.values() if outcome.lr == lr), default=0)
