@@ -8,12 +8,13 @@ import importlib.metadata
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
 import lightning_lr
+from lightning_lr.trainer import lightning_packages
 
 PACKAGE = Path(lightning_lr.__file__).parent
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -142,15 +143,26 @@ def test_only_the_rehearsal_replaces_parts_of_the_trainer() -> None:
             assert not any(".loops" in name or ".connectors" in name for name in imports), path
 
 
+def distributions_of(paths: Iterable[Path]) -> set[str]:
+    """The distributions that files import, also those whose names are in `lightning_packages._PACKAGES` only."""
+    imported = {name.split(".")[0] for path in paths for name in imports_of(path, within_functions=True)}
+    imported |= {package.split(".")[0] for package in lightning_packages._PACKAGES}
+    imported -= {*sys.stdlib_module_names, "lightning_lr"}
+    return {"pyyaml" if name == "yaml" else name.replace("_", "-") for name in imported}
+
+
+def declared(without: str) -> set[str]:
+    """The declared distributions, but for those of the extras that a pattern matches."""
+    requirements = importlib.metadata.requires("lightning_lr") or []
+    names = (re.match(r"[\w-]+", each) for each in requirements if not re.search(f"extra == .({without})", each))
+    return {name[0].lower() for name in names if name is not None}
+
+
 def test_what_is_imported_is_declared_and_what_is_declared_is_imported() -> None:
     """The extras for examples, benchmarks and development are not the package's."""
-    imported = {name.split(".")[0] for path in FILES for name in imports_of(path, within_functions=True)}
-    distributions = {
-        "pyyaml" if name == "yaml" else name.replace("_", "-") for name in imported - sys.stdlib_module_names
-    }
-    declared = {
-        re.match(r"[\w-]+", requirement)[0]  # type: ignore[index]
-        for requirement in importlib.metadata.requires("lightning_lr") or []
-        if not re.search(r"extra == .(examples|benchmarks|dev)", requirement)
-    }
-    assert distributions - {"lightning-lr"} == declared
+    assert distributions_of(FILES) == declared(without="examples|benchmarks|dev")
+
+
+def test_the_callbacks_need_no_extra() -> None:
+    files = [path for path in FILES if part_of(path) in ("trainer", "callbacks")]
+    assert distributions_of(files) <= declared(without="")
