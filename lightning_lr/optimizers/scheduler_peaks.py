@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable
+import warnings
 from functools import singledispatch
-from types import FunctionType
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 from torch.optim.lr_scheduler import (
     ChainedScheduler,
     ExponentialLR,
     LambdaLR,
+    LRScheduler,
     MultiplicativeLR,
     MultiStepLR,
     SequentialLR,
     StepLR,
+    _LRScheduler,
 )
 
 # The steps at which a function of the user is called: at most this many, evenly spaced. They take about 0.01 s, and
@@ -83,9 +85,14 @@ def _parts(scheduler: Any, num_steps: int | None) -> list[tuple[Any, int | None]
 
 
 @singledispatch
-def _highest_factor(_scheduler: Any, _num_steps: int) -> float:
-    """The highest learning rate of steps 0 to ``_num_steps``, divided by the base. Most schedulers never exceed it."""
-    return 1.0
+def _highest_factor(scheduler: Any, num_steps: int) -> float:
+    """The highest learning rate of steps 0 to ``num_steps``, divided by the base.
+
+    torch's classes without a function here never exceed their base, or have bounds that are set. Other classes are
+    tried on copies of the groups, from the coming step on.
+    """
+    torch_class = next((kind for kind in type(scheduler).__mro__ if kind.__module__ == LRScheduler.__module__), None)
+    return _tried_factor(scheduler, num_steps) if torch_class in (LRScheduler, _LRScheduler) else 1.0
 
 
 @_highest_factor.register
@@ -93,13 +100,15 @@ def _of_lambda(scheduler: LambdaLR, num_steps: int) -> float:
     stride = math.ceil((num_steps + 1) / _MAX_STEPS)
     first = min(max(scheduler.last_epoch, 0), num_steps)
     steps = [*range(first, num_steps, stride), num_steps]
-    functions = {id(function): _copy(function) for function in scheduler.lr_lambdas}.values()  # groups mostly share one
+    # Groups mostly share a function. An object may count its calls, so a copy is called. It is a shallow one: a method
+    # of a LightningModule needs the module with its Trainer.
+    functions = {id(function): copy.copy(function) for function in scheduler.lr_lambdas}.values()
     return max(float(function(step)) for function in functions for step in steps)
 
 
 @_highest_factor.register
 def _of_multiplicative(scheduler: MultiplicativeLR, num_steps: int) -> float:
-    functions = [_copy(function) for function in scheduler.lr_lambdas]
+    functions = [copy.copy(function) for function in scheduler.lr_lambdas]
     factors = [1.0] * len(functions)
     highest = 1.0
     for step in range(1, min(num_steps, _MAX_STEPS) + 1):
@@ -124,6 +133,20 @@ def _of_multi_step(scheduler: MultiStepLR, num_steps: int) -> float:
     return float(max(1.0, scheduler.gamma) ** passed)
 
 
-def _copy(function: Callable[[int], float]) -> Callable[[int], float]:
-    """The function, or a copy of an object that may change when it is called."""
-    return function if isinstance(function, FunctionType) else copy.deepcopy(function)
+def _tried_factor(scheduler: Any, num_steps: int) -> float:
+    groups = [{**group, "lr": float(group["lr"])} for group in scheduler.optimizer.param_groups]
+    # The copy drives a stand-in for the optimizer.
+    tried = copy.deepcopy(scheduler, {id(scheduler.optimizer): SimpleNamespace(param_groups=groups)})
+    tried._step_count = 2  # after the first one, at which torch looks into the optimizer
+
+    def factor() -> float:
+        factors = [group["lr"] / base for group, base in zip(groups, scheduler.base_lrs, strict=True) if base > 0]
+        return float(max(factors, default=1.0))
+
+    highest = max(1.0, factor())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the run itself will warn
+        for _ in range(min(num_steps - scheduler.last_epoch, _MAX_STEPS)):
+            tried.step()
+            highest = max(highest, factor())
+    return highest

@@ -40,6 +40,9 @@ from lightning_lr.optimizers.param_groups import get_lr, initial_lr, set_lr, set
 from lightning_lr.optimizers.scheduler_decay import decays
 from lightning_lr.optimizers.scheduler_peaks import Peak, peaks
 
+# A schedule that goes above its base by this share does so by rounding.
+_ROUNDING = 1e-6
+
 
 class _NewLRs(NamedTuple):
     """The arguments of `set_scheduler_lrs`, of a group with ratio 1."""
@@ -55,7 +58,8 @@ class ScheduledBase(NamedTuple):
 
     Attributes:
         lr: the base learning rate of a group with ratio 1: ``lr``, ``max_lr`` for a decay, or less if that is the peak.
-        higher_peak: the peak of the schedule, if it lies higher nevertheless.
+        higher_peak: the peak of the schedule, if it lies higher nevertheless. That of a class that is not torch's is
+            found by trying the schedule.
     """
 
     lr: float
@@ -83,10 +87,9 @@ def set_scheduler_lrs(
         one_cycle_max_lr: peak of a one-cycle schedule.
         num_steps: how often the scheduler is stepped in the run. None if not known; then no base is lowered.
     """
-    of_parts = peaks(scheduler, num_steps)
     lr = max_lr if decays(scheduler, num_steps) else lr
     # One factor for all groups, so that they keep their ratios.
-    lowered = max([1.0, *(peak.factor for peak in of_parts if peak.can_be_set)])
+    lowered = max([1.0, *(peak.factor for peak in peaks(scheduler, num_steps) if peak.can_be_set)])
     base = lr / lowered
     groups = scheduler.optimizer.param_groups
     # the factor that the schedule now applies to each group's initial learning rate: 1, or less during a warm-up
@@ -102,8 +105,9 @@ def set_scheduler_lrs(
         set_lr(group, coming_lr)
     for part in (scheduler, *leaves):
         part._last_lr = [get_lr(group) for group in groups]
-    highest = max(of_parts, key=lambda peak: peak.factor, default=None)
-    if highest is None or highest.factor <= lowered:
+    # Again: a class that is not torch's may have limits that do not follow the base.
+    highest = max(peaks(scheduler, num_steps), key=lambda peak: peak.factor, default=None)
+    if highest is None or highest.factor <= lowered * (1 + _ROUNDING):
         return ScheduledBase(base, higher_peak=None)
     return ScheduledBase(base, higher_peak=highest._replace(factor=highest.factor / lowered))
 

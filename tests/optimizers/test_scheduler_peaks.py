@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 import warnings
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from torch.optim import lr_scheduler as schedulers
 from lightning_lr import LRRangeTest
 from lightning_lr.optimizers.scheduler_peaks import Peak, peaks
 from lightning_lr.optimizers.torch_schedulers import ScheduledBase, set_scheduler_lrs
+from tests.helpers.lightning_classes import LightningModule, Trainer
 from tests.helpers.recorded_steps import RecordingClassifier, fit
 from tests.helpers.tiny_models import loader
 
@@ -101,6 +104,20 @@ def test_an_object_that_counts_its_calls_is_not_changed() -> None:
     assert counts.calls == calls
 
 
+@pytest.mark.parametrize("method", [lambda module: module.warmup, lambda module: partial(module.warmup)])
+def test_a_method_that_needs_the_trainer(method: Callable[[Any], Any]) -> None:
+    """A deep copy of the module would have no Trainer."""
+
+    class Module(LightningModule):
+        def warmup(self, step: int) -> float:
+            return 1 + 9 * step / self.trainer.max_epochs  # type: ignore[operator]
+
+    module = Module()
+    module.trainer = Trainer(max_epochs=STEPS, accelerator="cpu", logger=False, enable_checkpointing=False)
+    scheduler = schedulers.LambdaLR(optimizer_of(), method(module))
+    assert peaks(scheduler, STEPS) == [Peak("LambdaLR", 10.0, STEPS, can_be_set=True)]
+
+
 def test_groups_keep_their_ratio() -> None:
     optimizer = optimizer_of()
     scheduler = schedulers.LambdaLR(optimizer, [lambda _: 1.0, noam_like])
@@ -133,6 +150,75 @@ def test_a_long_run_is_sampled() -> None:
     assert peak.factor == pytest.approx(10.0, rel=0.01)
     assert len(calls) <= 10_001
     assert calls[-1] == 1_000_000
+
+
+class OwnWarmUp(schedulers.LRScheduler):
+    """A class that is not torch's: from the base to 10 times the base."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer) -> None:
+        self.history: list[int] = []
+        super().__init__(optimizer)
+
+    def get_lr(self) -> list[Any]:
+        self.history.append(self.last_epoch)
+        return [base * noam_like(self.last_epoch) for base in self.base_lrs]
+
+
+class OwnLimit(OwnWarmUp):
+    """Its limit does not follow the base."""
+
+    def get_lr(self) -> list[Any]:
+        limits = zip(self.base_lrs, [0.12, 1.2], strict=True)
+        return [base + (limit - base) * self.last_epoch / STEPS for base, limit in limits]
+
+
+class OwnFactor(OwnWarmUp):
+    """Multiplies the learning rate of the groups, as most of torch's classes do."""
+
+    def get_lr(self) -> list[Any]:
+        return [group["lr"] * (2.0 if 0 < self.last_epoch < 4 else 1.0) for group in self.optimizer.param_groups]
+
+
+class OwnDecay(OwnWarmUp):
+    def get_lr(self) -> list[Any]:
+        return [base * 0.9**self.last_epoch for base in self.base_lrs]
+
+
+class OwnConstant(OwnWarmUp):
+    """With an error of rounding."""
+
+    def get_lr(self) -> list[Any]:
+        return [base * (1 + 1e-15) for base in self.base_lrs]
+
+
+class OwnOneCycle(schedulers.OneCycleLR):
+    """Its peak is set, so it is not too high."""
+
+
+@pytest.mark.parametrize(("kind", "factor"), [(OwnWarmUp, 10.0), (OwnLimit, 4.0), (OwnFactor, 8.0)])
+def test_a_class_of_the_user_is_tried(kind: type[OwnWarmUp], factor: float) -> None:
+    optimizer = optimizer_of()
+    scheduler = kind(optimizer)
+    state = copy.deepcopy(scheduler.state_dict())
+    base = set_scheduler_lrs(scheduler, [0.1, 1.0], **LRS, num_steps=STEPS)
+    assert base == ScheduledBase(0.3, Peak(kind.__name__, near(factor), STEPS, can_be_set=False))
+    changed = {name for name, value in scheduler.state_dict().items() if value != state[name]}
+    assert changed == {"base_lrs", "_last_lr"}
+    assert max(trace(optimizer, scheduler, STEPS + 1)) == pytest.approx(0.3 * factor)
+
+
+@pytest.mark.parametrize("build", [OwnDecay, OwnConstant, lambda o: OwnOneCycle(o, 0.5, STEPS + 1)])
+def test_a_class_of_the_user_that_stays_below(build: Callable[[torch.optim.Optimizer], Any]) -> None:
+    base = set_scheduler_lrs(build(optimizer_of()), [0.1, 1.0], **LRS, num_steps=STEPS)
+    assert base == ScheduledBase(0.3, None)
+
+
+def test_the_peak_of_a_class_of_the_user_has_passed() -> None:
+    optimizer = optimizer_of()
+    scheduler = OwnWarmUp(optimizer)
+    trace(optimizer, scheduler, STEPS - 5)
+    (peak,) = peaks(scheduler, STEPS)
+    assert peak.factor == 1.0
 
 
 # what is built -> class that is named, factor within 40 steps
