@@ -20,5 +20,5 @@ def check_no_lazy_parameters(owner: str, module: LightningModule) -> None:
     if lazy:
         raise MisconfigurationException(
             f"{owner} needs the values of all parameters when training starts, but {lazy[0]} is lazy: run a batch"
-            " through the module before fit, for example in configure_model."
+            " through the module before, for example in configure_model."
         )
