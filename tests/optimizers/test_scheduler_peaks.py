@@ -319,6 +319,20 @@ class TestInATrainer:
             lr = self.run(model, max_epochs=-1, max_time={"milliseconds": 300}, data=loader(4))
         assert model.used[0][0] == pytest.approx(lr)
 
+    def test_a_number_of_scheduler_steps_that_is_not_known_is_warned(self) -> None:
+        """Within windows of accumulation, a frequency counts batches."""
+        model = scheduled(lambda o: schedulers.LambdaLR(o, noam_like), interval="step", frequency=2)
+        with pytest.warns(UserWarning, match=r"^LRRangeTest: LambdaLR goes up to 10 times this learning rate within "):
+            lr = self.run(model, accumulate_grad_batches=2, max_epochs=4)
+        assert model.used[0][0] == pytest.approx(lr)
+
+    def test_a_class_of_the_user_is_warned(self) -> None:
+        model = scheduled(OwnWarmUp, interval="step")
+        expected = r"^LRRangeTest: OwnWarmUp goes up to 10 times this learning rate within 40 steps: "
+        with pytest.warns(UserWarning, match=expected):
+            lr = self.run(model)
+        assert max(model.used)[0] == pytest.approx(10 * lr)
+
     def test_a_growing_scheduler_is_warned(self) -> None:
         model = scheduled(lambda o: schedulers.StepLR(o, 10, 2.0), interval="step")
         expected = r"^LRRangeTest: StepLR goes up to 16 times this learning rate within 40 steps: "
