@@ -27,11 +27,13 @@ from typing import NamedTuple
 
 import torch
 
+from benchmarks.rival_rules import RIVALS
 from benchmarks.suite import SETTINGS
-from benchmarks.suite.contestants import CONTESTANTS, RANGE_TEST, SEARCHES, Cell, Found
+from benchmarks.suite.contestants import CONTESTANTS, RANGE_TEST, SEARCHES, USUAL_RIVALS, Cell, Found
 from benchmarks.suite.truth import SCHEDULES, Gap, ScheduleName, truth_of
 
-_ALL = {**CONTESTANTS, **SEARCHES}
+_ALL = [*CONTESTANTS, *SEARCHES]
+_DEFAULT = [name for name in _ALL if name not in RIVALS or name in USUAL_RIVALS]
 _BAD_GAPS = (0.25, 0.3)  # the share of suggestions with a log gap above these is given
 _NOTHING_FOUND = Gap(1.0, 1.0)
 
@@ -81,6 +83,8 @@ def _all_rows(arguments: argparse.Namespace) -> list[Row]:
     rows: list[Row] = []
 
     def add(contestants: list[str], budget: int) -> None:
+        if not contestants:
+            return
         results = pool.map(_rows, *zip(*cells, strict=True), repeat(contestants), repeat(budget))
         for (name, seed), of_cell in zip(cells, results, strict=True):
             rows.extend(of_cell)
@@ -173,7 +177,9 @@ def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS), metavar="NAME")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--contestants", nargs="+", choices=_ALL, default=list(_ALL), metavar="NAME")
+    parser.add_argument(
+        "--contestants", nargs="+", choices=_ALL, default=_DEFAULT, metavar="NAME", help=", ".join(_ALL)
+    )
     parser.add_argument("--budget", type=int, help="steps of random, grid and TPE; default: the median of LRRangeTest")
     parser.add_argument("--csv", type=Path, help="file for all suggestions")
     parser.add_argument("--workers", type=int, default=1)

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.rival_rules import RivalRule, fastai_minimum, fastai_valley, lightning
+from benchmarks.rival_rules import RIVALS, RivalRule
 from benchmarks.suite.engine import train_copies
 from benchmarks.suite.finders import find
 from benchmarks.suite.setting import Setting
@@ -140,8 +140,11 @@ CONTESTANTS: dict[str, Contestant] = {
     RANGE_TEST: _range_test,
     "sweep alone": _sweep_alone,
     "LRSearch": _search,
-    "fastai valley": partial(_rule, fastai_valley),
-    "fastai minimum/10": partial(_rule, fastai_minimum),
-    "Lightning": partial(_rule, lightning),
+    **{name: partial(_rule, rule) for name, rule in RIVALS.items()},
 }
+USUAL_RIVALS = (
+    "Lightning, installed",
+    "fastai valley",
+    "fastai minimum/10",
+)  # in the default table; the others on request
 SEARCHES: dict[str, Search] = {"random": _random, "grid": _grid, "TPE": _tpe}
