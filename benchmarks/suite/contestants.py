@@ -142,9 +142,6 @@ CONTESTANTS: dict[str, Contestant] = {
     "LRSearch": _search,
     **{name: partial(_rule, rule) for name, rule in RIVALS.items()},
 }
-USUAL_RIVALS = (
-    "Lightning, installed",
-    "fastai valley",
-    "fastai minimum/10",
-)  # in the default table; the others on request
+# Compared by default. The other rules are compared on request.
+USUAL_RIVALS = ("Lightning, installed", "fastai valley", "fastai minimum/10")
 SEARCHES: dict[str, Search] = {"random": _random, "grid": _grid, "TPE": _tpe}
