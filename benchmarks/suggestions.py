@@ -6,9 +6,13 @@ Each contestant suggests a learning rate at the start of a run of 600 steps (`be
 constant rate, its peak for triangular2 and its peak for one cycle are then looked up in trainings with a grid of rates
 that were recorded once (`benchmarks.suite.truth`, which defines the gaps: 0 is the best, 1 no better than untrained).
 
-Random search, grid and TPE spend the median of the steps of LRRangeTest, or ``--budget``. Rules and constants of the
-package were chosen on the settings that the table marks with "*". Totals are given for these and for the others apart.
-All contestants on all settings take about ten minutes on one core for each seed.
+Random search, grid and TPE spend the median of the steps of LRRangeTest, or ``--budget``. All contestants on all
+settings take about ten minutes on one core for each seed.
+
+Rules and constants of the package, and the lengths of its trials, were chosen with all settings in view. So no total is
+one of unused settings. Totals are given for each group of settings (`benchmarks.suite.GROUPS`) and for all. A further
+row of the totals judges LRRangeTest with constants that are chosen for each task on all others
+(`benchmarks.suite.leave_one_out`).
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from __future__ import annotations
 import argparse
 import csv
 import sys
+from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from importlib.util import find_spec
@@ -28,12 +33,23 @@ from typing import NamedTuple
 import torch
 
 from benchmarks.rival_rules import RIVALS
-from benchmarks.suite import SETTINGS
+from benchmarks.suite import GROUPS, SETTINGS
 from benchmarks.suite.contestants import CONTESTANTS, RANGE_TEST, SEARCHES, USUAL_RIVALS, Cell, Found
+from benchmarks.suite.leave_one_out import (
+    BestTrial,
+    Constants,
+    Run,
+    choose_without_each,
+    suggested_lr,
+    suggested_max_lr,
+    task_of,
+)
 from benchmarks.suite.truth import SCHEDULES, Gap, ScheduleName, truth_of
 
 _ALL = [*CONTESTANTS, *SEARCHES]
 _DEFAULT = [name for name in _ALL if name not in RIVALS or name in USUAL_RIVALS]
+_GROUP_OF = {setting: group for group, settings in GROUPS.items() for setting in settings}
+_LEFT_OUT = f"{RANGE_TEST}, constants chosen without the task"
 _BAD_GAPS = (0.25, 0.3)  # the share of suggestions with a log gap above these is given
 _NOTHING_FOUND = Gap(1.0, 1.0)
 
@@ -44,7 +60,7 @@ class Row(NamedTuple):
     Attributes:
         setting: name of the setting.
         optimizer: name of its optimizer.
-        chosen_on: whether something of the package was chosen on it.
+        group: name of the group of the setting.
         seed: of the weights and of the batches.
         contestant: who suggests it.
         found: what is suggested.
@@ -53,7 +69,7 @@ class Row(NamedTuple):
 
     setting: str
     optimizer: str
-    chosen_on: bool
+    group: str
     seed: int
     contestant: str
     found: Found | None
@@ -62,6 +78,10 @@ class Row(NamedTuple):
     @property
     def steps(self) -> int:
         return 0 if self.found is None else self.found.steps
+
+    @property
+    def best(self) -> BestTrial | None:
+        return None if self.found is None else self.found.best
 
 
 def _rows(setting_name: str, seed: int, contestants: list[str], budget: int) -> list[Row]:
@@ -73,7 +93,7 @@ def _rows(setting_name: str, seed: int, contestants: list[str], budget: int) -> 
     for name in contestants:
         found = CONTESTANTS[name](cell) if name in CONTESTANTS else SEARCHES[name](cell, budget)
         gaps = _gaps(setting_name, found)
-        rows.append(Row(setting_name, setting.optimizer, setting.chosen_on, seed, name, found, gaps))
+        rows.append(Row(setting_name, setting.optimizer, _GROUP_OF[setting_name], seed, name, found, gaps))
     return rows
 
 
@@ -96,6 +116,25 @@ def _all_rows(arguments: argparse.Namespace) -> list[Row]:
             steps = [row.steps for row in rows if row.contestant == RANGE_TEST]
             add(searches, int(median(steps)) if arguments.budget is None else arguments.budget)
     return sorted(rows, key=lambda row: arguments.settings.index(row.setting))
+
+
+def _chosen_without_each(rows: list[Row]) -> dict[str, Constants]:
+    """For each task, the constants that are chosen on the runs of LRRangeTest on all others. Empty for one task."""
+    runs = [Run(row.setting, row.best) for row in rows if row.contestant == RANGE_TEST and row.best is not None]
+    has_others = len({task_of(run.setting) for run in runs}) > 1
+    return choose_without_each(runs) if has_others else {}
+
+
+def _left_out_rows(rows: list[Row], chosen: dict[str, Constants]) -> list[Row]:
+    """The suggestions of LRRangeTest with these constants instead of those of the package."""
+    left_out = []
+    for row in rows:
+        if row.contestant == RANGE_TEST and row.best is not None:
+            constants = chosen[task_of(row.setting)]
+            max_lr = suggested_max_lr(row.best, constants)
+            found = Found(suggested_lr(row.best, constants.exponent), max_lr, max_lr, row.steps, best=row.best)
+            left_out.append(row._replace(contestant=_LEFT_OUT, found=found, gaps=_gaps(row.setting, found)))
+    return left_out
 
 
 def _gaps(setting: str, found: Found | None) -> dict[ScheduleName, Gap]:
@@ -122,9 +161,8 @@ def _print_settings(rows: list[Row], contestants: Iterable[str]) -> None:
         for name in names:
             of_name = [row for row in of_setting if row.contestant == name]
             cells.append(" / ".join(f"{fmean(row.gaps[each].log for row in of_name):.2f}" for each in SCHEDULES))
-        star, best = "*" if first[0].chosen_on else "", truth_of(setting)["constant"].best_lr
-        steps = median(row.steps for row in first)
-        columns = [f"{setting}{star}", first[0].optimizer, f"{best:.1e}", lrs, f"{steps:.0f}", *cells]
+        best, steps = truth_of(setting)["constant"].best_lr, median(row.steps for row in first)
+        columns = [setting, first[0].optimizer, f"{best:.1e}", lrs, f"{steps:.0f}", *cells]
         print(f"| {' | '.join(columns)} |")
 
 
@@ -161,16 +199,27 @@ def _print_total(name: str, rows: list[Row]) -> None:
     print(f"| {' | '.join([*cells, f'{median(steps):.0f}', str(max(steps))])} |")
 
 
+def _print_chosen(chosen: dict[str, Constants]) -> None:
+    """How many tasks each choice of constants was made for."""
+    print("\nConstants chosen without the task, and for how many tasks:\n")
+    print("| length exponent | max_lr per lr | per best lr of the trials | the same at the edge | tasks |")
+    print("|---|---|---|---|---|")
+    for (exponent, limits), count in Counter(chosen.values()).most_common():
+        print(f"| {exponent:g} | {' | '.join(f'{each:.3g}' for each in limits)} | {count} |")
+
+
 def _write_csv(path: Path, rows: list[Row]) -> None:
     """One line for each suggestion."""
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         gaps = [f"{measure}_gap_{schedule}" for schedule in SCHEDULES for measure in Gap._fields]
-        writer.writerow(["setting", "optimizer", "chosen_on", "seed", "contestant", *Found._fields, *gaps])
+        found_fields = [*Found._fields[:-1], *(f"best_{field}" for field in BestTrial._fields)]
+        writer.writerow(["setting", "optimizer", "group", "seed", "contestant", *found_fields, *gaps])
         for row in rows:
-            found = [None] * len(Found._fields) if row.found is None else row.found
+            found = [None] * (len(Found._fields) - 1) if row.found is None else row.found[:-1]
+            best = [None] * len(BestTrial._fields) if row.best is None else row.best
             values = [value for schedule in SCHEDULES for value in row.gaps[schedule]]
-            writer.writerow([row.setting, row.optimizer, row.chosen_on, row.seed, row.contestant, *found, *values])
+            writer.writerow([row.setting, row.optimizer, row.group, row.seed, row.contestant, *found, *best, *values])
 
 
 def _arguments() -> argparse.Namespace:
@@ -196,14 +245,21 @@ def _arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = _arguments()
     rows = _all_rows(arguments)
+    _print_settings(rows, arguments.contestants)
+    contestants = list(arguments.contestants)
+    chosen = _chosen_without_each(rows)
+    if chosen:
+        rows += _left_out_rows(rows, chosen)
+        contestants.insert(contestants.index(RANGE_TEST) + 1, _LEFT_OUT)
     if arguments.csv is not None:
         _write_csv(arguments.csv, rows)
-    _print_settings(rows, arguments.contestants)
-    _print_totals("All settings", rows, arguments.contestants)
-    for title, chosen_on in (("Settings that something was chosen on", True), ("The other settings", False)):
-        part = [row for row in rows if row.chosen_on == chosen_on]
+    for group in GROUPS:
+        part = [row for row in rows if row.group == group]
         if part:
-            _print_totals(title, part, arguments.contestants)
+            _print_totals(group.capitalize(), part, contestants)
+    _print_totals("All settings", rows, contestants)
+    if chosen:
+        _print_chosen(chosen)
 
 
 if __name__ == "__main__":

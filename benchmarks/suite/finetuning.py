@@ -51,21 +51,20 @@ def ft_lora() -> Setting:
         cross_entropy,
         one(torch.optim.AdamW),
         next_character_validation(validation),
-        chosen_on=True,
     )
 
 
 def ft_head() -> Setting:
     """A network that was trained on the digits 0 to 4: only a new last layer is trained, on 5 to 9."""
-    return _high_digits("ft_head", "sgdm", one(torch.optim.SGD, momentum=0.9), only_head=True, chosen_on=True)
+    return _high_digits("ft_head", "sgdm", one(torch.optim.SGD, momentum=0.9), only_head=True)
 
 
 def ft_all() -> Setting:
     """A network that was trained on the digits 0 to 4: all layers are trained on 5 to 9."""
-    return _high_digits("ft_all", "adamw", one(torch.optim.AdamW), only_head=False, chosen_on=False)
+    return _high_digits("ft_all", "adamw", one(torch.optim.AdamW), only_head=False)
 
 
-def _high_digits(name: str, optimizer: str, make: MakeOptimizers, only_head: bool, chosen_on: bool) -> Setting:
+def _high_digits(name: str, optimizer: str, make: MakeOptimizers, only_head: bool) -> Setting:
     images, labels = train_digits()
     is_low = labels < 5
     weights = _pretrained("resnet", ResNet, shifted_draw(images[is_low], labels[is_low], 32), steps=300)
@@ -84,7 +83,7 @@ def _high_digits(name: str, optimizer: str, make: MakeOptimizers, only_head: boo
 
     validation: Batch = from_five(*validation_digits())
     draw = shifted_draw(*from_five(images, labels), batch_size=24)
-    return Setting(name, optimizer, build, drawn(draw), cross_entropy, make, validation, chosen_on=chosen_on)
+    return Setting(name, optimizer, build, drawn(draw), cross_entropy, make, validation)
 
 
 def _pretrained(name: str, build: Callable[[], nn.Module], draw: Draw, steps: int) -> dict[str, Any]:

@@ -22,7 +22,6 @@ def vit() -> Setting:
         cross_entropy,
         one(Lion),
         validation_digits(),
-        chosen_on=True,
     )
 
 
@@ -35,7 +34,6 @@ def bncnn() -> Setting:
         cross_entropy,
         one(torch.optim.SGD),
         validation_digits(),
-        chosen_on=True,
     )
 
 
@@ -91,7 +89,6 @@ def multitask() -> Setting:
         loss,
         one(torch.optim.SGD, momentum=0.9),
         with_total(*validation_digits()),
-        chosen_on=True,
     )
 
 
@@ -120,7 +117,6 @@ def infonce() -> Setting:
         loss,
         one(torch.optim.SGD, momentum=0.9),
         draw(torch.Generator().manual_seed(2), batch_size=256),
-        chosen_on=True,
     )
 
 
@@ -144,7 +140,6 @@ def vae() -> Setting:
         loss,
         one(torch.optim.Adam),
         validation_digits(),
-        chosen_on=True,
     )
 
 
@@ -166,7 +161,6 @@ def unet() -> Setting:
         loss,
         one(torch.optim.Adam),
         _shapes(64, noise=1.0, has_squares=True)(torch.Generator().manual_seed(1)),
-        chosen_on=True,
     )
 
 

@@ -31,7 +31,6 @@ class Setting:
         optimizers: makes the optimizers for a module and a learning rate.
         validation: batch that is not trained on, if there is one.
         clip: largest norm of the gradient, None for no clipping.
-        chosen_on: whether rules or constants of the package were chosen on this setting.
     """
 
     name: str
@@ -42,7 +41,6 @@ class Setting:
     optimizers: MakeOptimizers
     validation: Batch | None = None
     clip: float | None = None
-    chosen_on: bool = False
 
     @torch.no_grad()
     def validation_loss(self, module: nn.Module) -> float:

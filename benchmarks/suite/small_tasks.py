@@ -32,4 +32,4 @@ def _setting(task_name: str, optimizer: str) -> Setting:
         return [(x, y) for x, y in task.batches(count, seed)]
 
     name = f"{task_name}/{optimizer}"
-    return Setting(name, optimizer, task.build, batches, loss, optimizers, task.val, chosen_on=True)
+    return Setting(name, optimizer, task.build, batches, loss, optimizers, task.val)

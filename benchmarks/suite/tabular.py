@@ -40,7 +40,6 @@ def towers() -> Setting:
         loss,
         one(torch.optim.Adagrad),
         draw(torch.Generator().manual_seed(3)),
-        chosen_on=True,
     )
 
 
@@ -54,7 +53,6 @@ def cancer_drop() -> Setting:
         cross_entropy,
         one(torch.optim.AdamW),
         (x[_TRAIN_PATIENTS:], y[_TRAIN_PATIENTS:]),
-        chosen_on=True,
     )
 
 
@@ -101,7 +99,6 @@ def resmlp() -> Setting:
         squared_error,
         muon_and_adamw(0.1),
         (x[_TRAIN:], y[_TRAIN:]),
-        chosen_on=True,
     )
 
 

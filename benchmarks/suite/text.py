@@ -35,7 +35,6 @@ def gpt() -> Setting:
         one(torch.optim.AdamW, betas=(0.9, 0.95), weight_decay=0.1),
         next_character_validation(validation),
         clip=1.0,
-        chosen_on=True,
     )
 
 
@@ -75,7 +74,6 @@ def tagger_tf() -> Setting:
         cross_entropy,
         one(torch.optim.Adafactor),
         token_kind_validation(24),
-        chosen_on=True,
     )
 
 
@@ -89,7 +87,6 @@ def tagger_gru() -> Setting:
         one(torch.optim.Adam),
         token_kind_validation(16),
         clip=1.0,
-        chosen_on=True,
     )
 
 
@@ -125,5 +122,4 @@ def fasttext() -> Setting:
         cross_entropy,
         one(torch.optim.SGD),
         draw(torch.Generator().manual_seed(6), batch_size=300),
-        chosen_on=True,
     )

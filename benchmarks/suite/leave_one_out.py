@@ -1,0 +1,121 @@
+"""Suggestions with constants of the package that are chosen anew without the task that is judged.
+
+Constants turn the best trial of a search into a suggestion (`lightning_lr.search.result`). With l its learning rate, K
+its steps and T the steps of the run:
+
+* ``lr = l min(1, K / T)^e``, with e the length exponent;
+* ``max_lr = min(f lr, c l)``, with f the ``max_lr_per_lr``, and c the ``max_lr_per_best``, or the
+  ``max_lr_per_best_at_edge`` if the next higher learning rate that was tried diverged.
+
+For each task the constants are chosen on the runs of all other tasks: first e by the mean log gap of the constant rate,
+then the others by the mean log gap of triangular2 and one cycle. Only these four are chosen anew. The rules of the
+sweep and the lengths of the trials are those of the package. They were chosen with all tasks in view.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from itertools import product
+from statistics import fmean
+from typing import NamedTuple
+
+from benchmarks.suite.truth import STEPS, truth_of
+
+# Values that are tried. Those of the package are among them.
+_EXPONENTS = (0.1, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
+_PER_LR = (1.0, 1.5, 2.0, 2.5, 3.0)
+_PER_BEST = (1.0, 4 / 3, 5 / 3, 2.0)
+_PER_BEST_AT_EDGE = (0.75, 1.0, 4 / 3, 2.0)
+
+
+class BestTrial(NamedTuple):
+    """What a suggestion is computed from.
+
+    Attributes:
+        lr: the learning rate that did best.
+        steps: optimizer steps of its trial.
+        is_at_edge: whether the next higher learning rate that was tried diverged.
+    """
+
+    lr: float
+    steps: int
+    is_at_edge: bool
+
+
+class Run(NamedTuple):
+    """A search on a setting."""
+
+    setting: str
+    best: BestTrial
+
+
+class Limits(NamedTuple):
+    """The constants of the upper bound of cycles."""
+
+    max_lr_per_lr: float
+    max_lr_per_best: float
+    max_lr_per_best_at_edge: float
+
+
+class Constants(NamedTuple):
+    """All constants that are chosen anew."""
+
+    exponent: float
+    limits: Limits
+
+
+_LIMITS = tuple(Limits(*each) for each in product(_PER_LR, _PER_BEST, _PER_BEST_AT_EDGE) if each[2] <= each[1])
+
+
+def task_of(setting: str) -> str:
+    """The task of a setting. Those of ``digits/sgd`` and ``digits/adam`` are the same.
+
+    >>> task_of("digits/sgd"), task_of("gpt")
+    ('digits', 'gpt')
+    """
+    return setting.split("/")[0]
+
+
+def suggested_lr(best: BestTrial, exponent: float) -> float:
+    """The constant learning rate for a run as long as those that were recorded."""
+    return float(best.lr * min(1.0, best.steps / STEPS) ** exponent)
+
+
+def suggested_max_lr(best: BestTrial, constants: Constants) -> float:
+    """The upper bound of cycles, and the peak of one cycle."""
+    per_lr, per_best, per_best_at_edge = constants.limits
+    highest = best.lr * (per_best_at_edge if best.is_at_edge else per_best)
+    return min(per_lr * suggested_lr(best, constants.exponent), highest)
+
+
+@cache
+def constant_gap(run: Run, exponent: float) -> float:
+    """The log gap of the constant learning rate."""
+    return truth_of(run.setting)["constant"].gap(suggested_lr(run.best, exponent)).log
+
+
+@cache
+def cycle_gap(run: Run, constants: Constants) -> float:
+    """The mean log gap of triangular2 and one cycle."""
+    truth, max_lr = truth_of(run.setting), suggested_max_lr(run.best, constants)
+    return fmean((truth["triangular2"].gap(max_lr).log, truth["one_cycle"].gap(max_lr).log))
+
+
+def choose(runs: Sequence[Run]) -> Constants:
+    """The constants with the lowest mean gap over these runs, the first of those that are equally good."""
+    exponent = min(_EXPONENTS, key=lambda each: fmean(constant_gap(run, each) for run in runs))
+    candidates = [Constants(exponent, limits) for limits in _LIMITS]
+    return min(candidates, key=lambda each: fmean(cycle_gap(run, each) for run in runs))
+
+
+def choose_without_each(runs: Sequence[Run]) -> dict[str, Constants]:
+    """For each task, the constants that are chosen on the runs of all others.
+
+    Raises:
+        ValueError: if all runs are of one task, so that none is left to choose on.
+    """
+    tasks = list(dict.fromkeys(task_of(run.setting) for run in runs))
+    if len(tasks) < 2:
+        raise ValueError(f"runs must be of at least two tasks, got {', '.join(tasks) or 'none'}: add settings.")
+    return {task: choose([run for run in runs if task_of(run.setting) != task]) for task in tasks}
