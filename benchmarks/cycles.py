@@ -2,7 +2,7 @@
 
     python -m benchmarks.cycles --figure docs/cycles.png
 
-The fixed rate is chosen by the mean validation loss over the seeds, which the cycles do not know. The 200 steps of the
+The fixed rate is chosen by the mean validation loss over the seeds, which the cycles do not know. The steps of the
 range test are not counted. Then come the snapshots of cosine cycles: the best single one, and for the last three the
 mean of their predictions and the mean of their weights.
 """
@@ -21,7 +21,6 @@ from benchmarks.tasks import OPTIMIZERS, Task, TaskModule, characters, digits, m
 from lightning_lr import CyclicalLR, LRRangeTest, OneCycleLR, ensemble
 
 STEPS = 600  # optimizer steps of each run
-RANGE_TEST_STEPS = 200  # before a run with a schedule, not counted
 INITIAL_LR = 1e-3  # of the optimizers, until the range test sets another one
 AVERAGED = 3  # how many of the last snapshots are averaged
 SETTINGS = {
@@ -40,7 +39,7 @@ SCHEDULES: dict[str, Any] = {
 
 def _scheduled(task: Task, optimizer: str, name: str, seed: int) -> tuple[float, float]:
     """Validation loss and accuracy with a schedule whose bounds the range test finds."""
-    callbacks = [LRRangeTest(num_steps=RANGE_TEST_STEPS, verify=False), SCHEDULES[name]()]
+    callbacks = [LRRangeTest(), SCHEDULES[name]()]
     return measure(task, train(task, optimizer, INITIAL_LR, STEPS, seed, callbacks))
 
 
@@ -54,7 +53,7 @@ def _snapshots(task: Task, optimizer: str, seed: int) -> dict[str, tuple[float, 
             INITIAL_LR,
             STEPS,
             seed,
-            [LRRangeTest(num_steps=RANGE_TEST_STEPS, verify=False), cycle],
+            [LRRangeTest(), cycle],
             default_root_dir=folder,
         )
         arguments: dict[str, Any] = {"task": task, "make_optimizer": OPTIMIZERS[optimizer], "lr": INITIAL_LR}

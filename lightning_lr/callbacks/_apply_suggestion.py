@@ -47,7 +47,7 @@ def apply_suggestion(trainer: Trainer, pl_module: LightningModule, suggestion: S
         *applied,
         *_set_optimizers(trainer, suggestion, ratios, schedules),
         *(callback.set_bounds_from(suggestion) for callback in schedules if callback.bounds_left_open),
-        *_set_attributes(pl_module, base_lr),
+        *set_module_lr(pl_module, base_lr),
     ]
 
 
@@ -135,7 +135,16 @@ def _set_optimizers(
     return applied
 
 
-def _set_attributes(pl_module: LightningModule, lr: float) -> list[Applied]:
+def module_lr(pl_module: LightningModule) -> float | None:
+    """The number that `set_module_lr` sets, None if the module has none."""
+    for name in _ATTRIBUTES:
+        for value in (getattr(pl_module, name, None), pl_module.hparams.get(name)):
+            if isinstance(value, (int, float)) and not isinstance(value, bool):
+                return float(value)
+    return None
+
+
+def set_module_lr(pl_module: LightningModule, lr: float) -> list[Applied]:
     """Set numbers of the module and its hyperparameters, so that checkpoints hold the learning rate that was used."""
     applied = []
     for name in _ATTRIBUTES:

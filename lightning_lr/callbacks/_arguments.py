@@ -63,6 +63,21 @@ def check_int(argument: str, value: Any, at_least: int) -> int:
     return int(value)
 
 
+def check_key(argument: str, value: Any) -> None:
+    """Raise a ValueError unless the value is the key of something that is logged, or None."""
+    if value is not None and not isinstance(value, str):
+        raise ValueError(f"{argument} must be a key that the module logs, got {value!r}.")
+
+
+def check_epochs(argument: str, value: Any) -> set[int]:
+    """The value as a set of epochs. Raise a ValueError unless it is a list of whole numbers from 0, not empty."""
+    epochs = None if isinstance(value, str) or not isinstance(value, Iterable) else list(value)
+    if not epochs or not all(_is_number(epoch) and epoch % 1 == 0 and epoch >= 0 for epoch in epochs):
+        shown = value if epochs is None else epochs
+        raise ValueError(f"{argument} must be a list of at least one epoch, counted from 0, got {shown!r}.")
+    return {int(epoch) for epoch in epochs}
+
+
 def check_index(argument: str, value: Any) -> None:
     """Raise a ValueError unless the value is a position in a list, from 0, or None."""
     if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):

@@ -11,8 +11,15 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from lightning_lr.callbacks._advice import how_to_keep
 from lightning_lr.callbacks._applied import summary
-from lightning_lr.callbacks._apply_suggestion import apply_suggestion
-from lightning_lr.callbacks._arguments import check_choice, check_flags, check_folder, check_int, check_number
+from lightning_lr.callbacks._apply_suggestion import apply_suggestion, module_lr, set_module_lr
+from lightning_lr.callbacks._arguments import (
+    check_choice,
+    check_flags,
+    check_folder,
+    check_int,
+    check_key,
+    check_number,
+)
 from lightning_lr.callbacks._saved_arguments import warn_if_changed
 from lightning_lr.optimizers.param_groups import lr_ratios, optimizer_names
 from lightning_lr.range_test.suggestion import Suggestion
@@ -49,6 +56,7 @@ class LRFinder(Callback):
         check_choice("monitor_mode", arguments["monitor_mode"], ("min", "max"))
         check_choice("snapshot", arguments["snapshot"], ("device", "cpu"))
         check_flags(apply=arguments["apply"])
+        check_key("monitor", arguments["monitor"])
         self._arguments = arguments
         self._limit_batches = limit_batches
         self._monitor: str | None = arguments["monitor"]
@@ -59,6 +67,7 @@ class LRFinder(Callback):
         self._search: Search | None = None  # once it has begun
         self._run_steps = math.inf  # optimizer steps of the run from the search on; infinite if not known
         self._is_resumed = False
+        self._module_lr: float | None = None  # of the module's hyperparameters, as it was set
         self._has_logged_found_lr = False  # in this fit
         self.applies: bool = arguments["apply"]
         self.lr_tracer = LRTracer()
@@ -87,12 +96,14 @@ class LRFinder(Callback):
             "arguments": self._arguments,
             "search": None if self._search is None else self._search.state(),
             "run_steps": self._run_steps,
+            "module_lr": self._module_lr,
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         changed = warn_if_changed(self._name, state_dict["arguments"], self._arguments)
         self._is_resumed = True
         self._run_steps = state_dict.get("run_steps", math.inf)
+        self._module_lr = state_dict.get("module_lr")
         if (saved := state_dict["search"]) is None:
             return
         if "extends" not in saved["bracket"]["arguments"]:
@@ -158,7 +169,18 @@ class LRFinder(Callback):
         applied = apply_suggestion(trainer, pl_module, suggestion, self._name) if self.applies else []
         rank_zero_info(summary(self._name, suggestion, applied, how_to_keep(trainer, suggestion, applied)))
         if applied:
-            log_found_lr(trainer, pl_module, suggestion, is_first=not self._has_logged_found_lr)
-            self._has_logged_found_lr = True
+            self._module_lr = module_lr(pl_module)
+            self._log_found_lr(trainer, pl_module, suggestion)
         if not suggestion.confident:
             rank_zero_warn(f"{self._name} is not confident of its result: {'; '.join(suggestion.reasons)}.")
+
+    def _apply_again(self, trainer: Trainer, pl_module: LightningModule, suggestion: Suggestion) -> None:
+        """After a resume: set the module's learning rate, which no checkpoint restores, and log what was found."""
+        if self.applies and trainer.global_step > 0:
+            if self._module_lr is not None:
+                set_module_lr(pl_module, self._module_lr)
+            self._log_found_lr(trainer, pl_module, suggestion)
+
+    def _log_found_lr(self, trainer: Trainer, pl_module: LightningModule, suggestion: Suggestion) -> None:
+        log_found_lr(trainer, pl_module, suggestion, is_first=not self._has_logged_found_lr)
+        self._has_logged_found_lr = True

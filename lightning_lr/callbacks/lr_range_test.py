@@ -12,7 +12,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from numpy.typing import NDArray
 
-from lightning_lr.callbacks._arguments import check_choice, check_flags, check_int
+from lightning_lr.callbacks._arguments import check_choice, check_epochs, check_flags, check_int
 from lightning_lr.callbacks._lr_finder import LRFinder
 from lightning_lr.callbacks._saved_arguments import plain_arguments
 from lightning_lr.optimizers.param_groups import has_momentum
@@ -125,8 +125,7 @@ class LRRangeTest(LRFinder):
         check_choice("rule", rule, RULES)
         check_flags(verify=verify)
         steps_per_lr = check_int("steps_per_lr", steps_per_lr, at_least=1)
-        if not at_epochs or any(epoch < 0 for epoch in at_epochs):
-            raise ValueError(f"at_epochs must name at least one epoch, counted from 0, got {list(at_epochs)}.")
+        self._at_epochs = check_epochs("at_epochs", at_epochs)
         super().__init__(arguments, _LIMIT_BATCHES)
         if lrs is None:
             num_steps = check_int("num_steps", num_steps, at_least=1)
@@ -147,7 +146,6 @@ class LRRangeTest(LRFinder):
         )
         self._rule: Rule = rule
         self._verifies = verify
-        self._at_epochs = set(at_epochs)
         self._done_epochs: list[int] = []
         self.result: RangeTestResult | None = None
 
@@ -159,6 +157,8 @@ class LRRangeTest(LRFinder):
         self.lr_tracer.start(trainer, self)
         if trainer.global_step == 0 and not self._is_resumed:  # perhaps another run with the same callback
             self._done_epochs, self._search, self.result = [], None, None
+        if self._is_resumed and self.result is not None:
+            self._apply_again(trainer, pl_module, self.result)
         self._is_resumed = False
         missed = sorted(self._at_epochs - set(self._done_epochs))
         if self.result is None and missed and missed[-1] < trainer.current_epoch:
@@ -240,7 +240,11 @@ def _num_lrs(num_steps: int, steps_per_lr: int) -> int:
 
 def _checked_lrs(lrs: Sequence[float]) -> NDArray[np.float64]:
     """Learning rates as an array. Raise a ValueError unless they are finite, above 0 and rising."""
-    points = np.array(lrs, dtype=float)
-    if len(points) < _MIN_LRS or not np.all(np.isfinite(points)) or points[0] <= 0 or np.any(np.diff(points) <= 0):
-        raise ValueError(f"lrs must be at least {_MIN_LRS} rising learning rates above 0, got {list(lrs)}.")
+    try:
+        points = np.array(lrs, dtype=float)
+    except (TypeError, ValueError):
+        points = np.empty(0)
+    is_list = points.ndim == 1 and len(points) >= _MIN_LRS
+    if not is_list or not np.all(np.isfinite(points)) or points[0] <= 0 or np.any(np.diff(points) <= 0):
+        raise ValueError(f"lrs must be a list of at least {_MIN_LRS} rising learning rates above 0, got {lrs!r}.")
     return points

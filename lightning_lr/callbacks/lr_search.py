@@ -82,7 +82,7 @@ class LRSearch(LRFinder):
         snapshot: Literal["device", "cpu"] = "device",
     ) -> None:
         arguments = plain_arguments(locals())
-        check_number("budget", budget)
+        budget = None if budget is None else check_int("budget", budget, at_least=1)
         steps_per_eval = check_int("steps_per_eval", steps_per_eval, at_least=1)
         _check_limit_batches(limit_batches)
         super().__init__(arguments, limit_batches)
@@ -110,6 +110,8 @@ class LRSearch(LRFinder):
                     f" {trainer.global_step}: use LRRangeTest(at_epochs=...) for a test within it."
                 )
                 return
+        if self._is_resumed and self.result is not None:
+            self._apply_again(trainer, pl_module, self.result)
         self._is_resumed = False
         if self._search is None and trainer.global_step > 0:
             return  # an older version has searched before the checkpoint was saved

@@ -18,6 +18,8 @@ The search is computed from the study's trials alone. So it goes on wherever the
 that share a storage, and in another process later. ``study.best_trial`` does not know of rungs: take the best learning
 rate from `BracketSampler.bracket`.
 
+* The learning rates are those of the bracket's grid between ``min_lr`` and ``max_lr``, ends included. Optuna fixes the
+  range of a parameter in advance, so the search does not go on beyond these ends.
 * Each learning rate of a rung is given to one trial. When all are given, ``suggest_float`` waits until they are done,
   since the next rung depends on them. So ask by hand for no more trials than you run side by side.
 * A trial that fails counts as diverged, as does one that returns NaN. If it is run again, the last run counts. Optuna
@@ -62,11 +64,12 @@ class BracketSampler(optuna.samplers.BaseSampler):
     every ``bracket.every`` of these steps.
 
     Args:
-        bracket: the search, at its start or with outcomes that were told to it elsewhere. It is not changed.
+        bracket: the search, at its start or with outcomes that were told to it elsewhere. It is not changed. Its copy
+            here does not extend, whatever its argument ``extends`` says.
 
     Raises:
-        ValueError: in a trial, if its parameters, its reports or the direction of the study do not fit, or if all
-            learning rates diverged.
+        ValueError: if the bracket has outcomes and was made with ``extends=True``. In a trial, if its parameters, its
+            reports or the direction of the study do not fit, or if all learning rates diverged.
 
     Example:
         >>> study = optuna.create_study(sampler=BracketSampler(Bracket(1e-3, 1.0)), pruner=BracketPruner())
@@ -75,8 +78,14 @@ class BracketSampler(optuna.samplers.BaseSampler):
     """
 
     def __init__(self, bracket: Bracket) -> None:
-        self._start = bracket.state()
-        self._latest: tuple[Any, Bracket] = None, bracket
+        state = bracket.state()
+        if state["told"] and state["arguments"]["extends"]:
+            raise ValueError(
+                f"A bracket that was told of trials must not extend, since Optuna's range of 'lr' is fixed, got one"
+                f" with {len(state['told'])} outcomes: begin it with Bracket(..., extends=False)."
+            )
+        self._start = {**state, "arguments": {**state["arguments"], "extends": False}}
+        self._latest: tuple[Any, Bracket] = None, Bracket.from_state(self._start)
 
     def bracket(self, study: optuna.Study) -> Bracket:
         """The bracket, told of all trials of a study that have ended."""
@@ -184,7 +193,8 @@ class BracketSampler(optuna.samplers.BaseSampler):
         for plan, each in ended:
             # If a trial ended otherwise when it was run again, trials that followed from its first run drop out.
             if plan in _asked(bracket):
-                bracket.tell(plan, _values(each, plan.steps // bracket.every))
+                error = f"an exception (Optuna's trial {each.number})" if each.state == TrialState.FAIL else None
+                bracket.tell(plan, _values(each, plan.steps // bracket.every), error=error)
         self._latest = key, bracket
         return bracket
 

@@ -38,28 +38,30 @@ def run_bracket(
     resources: Mapping[str, float] | None = None,
     run_config: tune.RunConfig | None = None,
 ) -> None:
-    """Run a search to its end, each rung as one Tune experiment.
+    """Run a search to its end, all trials that the bracket asks for at a time as one Tune experiment.
+
+    These are the trials of a rung, and then, one by one, those with which a rung goes on beyond an end.
 
     Trials end early in three ways. Half way through a rung, Ray's ASHA scheduler ends a trial whose score so far is in
-    the worse half of the trials that came that far. A trial ends at once if a value is not finite. From the second rung
-    on, it also ends if it leaves the level of the lowest learning rate. The bracket judges the rest when the rung is
+    the worse half of the trials that came that far. A trial ends after three values in a row that are not finite. From
+    the second experiment on, it also ends if the bracket drops it. The bracket judges the rest when the experiment is
     done. So a few more trials end early than with `LRSearch`, and which ones may depend on their speed.
 
-    A trial that fails counts as diverged. The bracket holds every rung that is done. After an interruption, call this
-    again with it, and the interrupted rung is run again.
+    A trial that fails counts as diverged. The bracket holds every experiment that is done. After an interruption, call
+    this again with it, and the interrupted one is run again.
 
     Args:
         bracket: the search; it is told of all trials.
         train: gives one value for every ``bracket.every`` optimizer steps with a learning rate, from the common state
             on. It is called on the workers, and read only as far as needed.
         resources: of a trial, as in ``tune.with_resources``: ``{"cpu": 1}`` if None.
-        run_config: where Ray keeps results, what it prints and how often it tries again. The number of the rung is
-            appended to its name.
+        run_config: where Ray keeps results, what it prints and how often it tries again. The number of the rung, and
+            of the trials that were told before, is appended to its name.
 
     Raises:
-        ValueError: if all learning rates of a rung diverged.
+        ValueError: if all learning rates diverged.
         RuntimeError: if Ray was stopped, for example by Ctrl-C.
-        Exception: that of the first trial, if all trials of a rung failed.
+        Exception: that of the first trial, if the trials with which a rung begins all failed.
 
     References:
         Liam Li et al., "A System for Massively Parallel Hyperparameter Tuning", 2020, arXiv:1810.05934.
@@ -69,7 +71,7 @@ def run_bracket(
         number = trials[0].steps // bracket.every
         half = math.ceil(number / ASHA_REDUCTION)
         config = copy.copy(run_config) if run_config is not None else tune.RunConfig()
-        config.name = f"{config.name or 'lr_search'}_rung_{trials[0].rung}"
+        config.name = f"{config.name or 'lr_search'}_rung_{trials[0].rung}_after_{len(bracket.told)}"
         results = tune.Tuner(
             tune.with_resources(_trainable(bracket, trial_of_lr, train), dict(resources or {"cpu": 1})),
             param_space={"lr": tune.grid_search(list(trial_of_lr))},
@@ -80,14 +82,15 @@ def run_bracket(
             ),
             run_config=config,
         ).fit()
-        if results.num_errors == len(trials):
+        if results.num_errors == len(trials) and not bracket.rungs[-1]:  # else other trials of this rung did not fail
             raise results.errors[0]
         told = {}
+        errors: dict[Trial, str] = {}
         for result in (results[i] for i in range(len(results))):
             trial = None if result.config is None else trial_of_lr[result.config["lr"]]  # None if it was not begun
             values = _values(result)
             if trial is not None and result.error is not None:
-                values = [*values[: number - 1], math.nan]
+                values, errors[trial] = [*values[: number - 1], math.nan], type(result.error).__name__
             elif trial is None or not (len(values) in (half, number) or (values and bracket.stops(trial, values))):
                 raise RuntimeError(
                     f"Ray was stopped in the midst of rung {trials[0].rung}: call run_bracket again with the same"
@@ -95,7 +98,7 @@ def run_bracket(
                 )
             told[trial] = values
         for trial, values in told.items():
-            bracket.tell(trial, values)
+            bracket.tell(trial, values, error=errors.get(trial))
 
 
 def _trainable(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from functools import singledispatch
 from typing import Any
@@ -81,7 +82,7 @@ def _of_lambda(scheduler: LambdaLR, num_steps: int) -> float:
     stride = max(1, num_steps // 1000)
     steps = [*range(0, num_steps, stride), num_steps]
     shares = []
-    for function in scheduler.lr_lambdas:
+    for function in map(copy.copy, scheduler.lr_lambdas):  # an object may count its calls
         factors = [float(function(step)) for step in steps]
         shares.append(factors[-1] / max(factors))
     return max(shares)

@@ -43,6 +43,22 @@ def smooth(values: Array, sigma_share: float = SIGMA_SHARE) -> Array:
     return smoothed
 
 
+def fill_gaps(values: Array) -> Array:
+    """The values with interpolated ones in the place of those that are not finite.
+
+    Those after the last finite one stay.
+
+    >>> fill_gaps(np.array([np.nan, 1.0, np.inf, 3.0, np.nan])).tolist()
+    [1.0, 1.0, 2.0, 3.0, nan]
+    """
+    finite = np.flatnonzero(np.isfinite(values))
+    filled: Array = values.copy()
+    if len(finite):
+        inside = np.arange(finite[-1] + 1)
+        filled[inside] = np.interp(inside, finite, values[finite])
+    return filled
+
+
 def smoothing_sigma(num_points: int, sigma_share: float = SIGMA_SHARE) -> float:
     """The σ of `smooth`, in points."""
     return max(MIN_SIGMA, sigma_share * num_points)

@@ -169,13 +169,15 @@ class Bracket:
         return self._rungs.best(rung)
 
     def may_continue(self, lr: float) -> bool:
-        """Whether a trial of the last rung that has ended may go on in the next one.
+        """Whether a learning rate may go on from the state in which its last trial ended.
 
-        The best one of a rung and its two neighbours go on. Judged by what was told so far.
+        The best one of a rung and its two neighbours go on in the next rung. Judged by what was told so far.
         """
-        best = self._rungs.best()
         if self._rungs.has_diverged(lr):
             return False
+        if any(trial.lr == lr for trial in self._rungs.waiting):
+            return True
+        best = self._rungs.best()
         return best is None or abs(self._grid.index(lr) - self._grid.index(best.lr)) <= 1
 
     def ask(self) -> list[Trial]:
@@ -189,11 +191,11 @@ class Bracket:
         waiting = self._rungs.waiting
         if not waiting and self._rungs.final() is None:
             lrs = {trial.lr for trial in self._rungs.outcomes}
+            lower = f"lower the range, for example to min_lr={min(lrs) / 1e3:.3g}, max_lr={min(lrs):.3g}, or "
             raise ValueError(
                 f"All {len(lrs)} learning rates from {min(lrs):.3g} to {max(lrs):.3g} diverge or fail within"
-                f" {self._rungs.latest[0].steps} steps: lower the range, for example to min_lr={min(lrs) / 1e3:.3g},"
-                f" max_lr={min(lrs):.3g}. If those diverge too, look for what makes the loss overflow."
-                f"{quoted_error(self._rungs.outcomes.values())}"
+                f" {self._rungs.latest[0].steps} steps: {'' if self._grid.extends else lower}look for what makes the"
+                f" loss overflow.{quoted_error(self._rungs.outcomes.values())}"
             )
         return waiting
 
@@ -218,7 +220,7 @@ class Bracket:
             values: what was recorded, from the common state on. Fewer than planned if it ended early.
             spent: optimizer steps that it took. None for ``every`` steps a value. They are fewer if it went on from a
                 state that was kept, and more if it was stopped late.
-            error: the exception by which a diverged trial ended, as text.
+            error: the exception by which a trial ended, as text. Such a trial counts as diverged.
 
         Raises:
             ValueError: if `ask` does not name the trial now, or there are no values or too many.
@@ -230,9 +232,11 @@ class Bracket:
             raise ValueError(f"{trial} must have 1 to {total} values, got {len(values)}.")
         costs = self._costs(values)
         end: End = "completed" if len(values) == total else "dropped"
-        if not math.isfinite(costs[-1]) or diverges(costs, self._level(trial), total):
-            end = "diverged"
-        final = math.inf if end == "diverged" else score(costs)
+        # At the end of a whole trial, one value that is not finite is taken for the first of several.
+        ends_badly = end == "completed" and not math.isfinite(costs[-1])
+        final = score(costs)
+        if error is not None or ends_badly or final == math.inf or diverges(costs, self._level(trial), total):
+            end, final = "diverged", math.inf
         self._spent_on.append(len(values) * self.every if spent is None else spent)
         self._rungs.outcomes[trial] = Outcome(trial, tuple(map(float, values)), final, end, error)
         self._can_resume = {lr for lr in (*self._can_resume, trial.lr) if self.may_continue(lr)}

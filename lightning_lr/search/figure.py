@@ -19,7 +19,7 @@ from lightning_lr.figure_style import (
     finish_axes,
     new_figure,
 )
-from lightning_lr.range_test.smoothing import Array, smooth
+from lightning_lr.range_test.smoothing import Array, fill_gaps, smooth
 from lightning_lr.search.leaderboard import Candidate
 from lightning_lr.search.verdicts import MEANINGS
 
@@ -77,15 +77,19 @@ def _steps(candidate: Candidate, every: int) -> Array:
 
 
 def _smoothed(candidate: Candidate) -> Array:
-    return smooth(np.array(candidate.values))
+    return smooth(fill_gaps(np.array(candidate.values)))
+
+
+def _start(candidate: Candidate) -> float:
+    return float(fill_gaps(np.array(candidate.values))[0])
 
 
 def _loss_limits(candidates: Sequence[Candidate]) -> tuple[float, float]:
     """All that did not diverge, as far as it is not much worse than the start. Else the rest would be a flat line."""
-    start, best = candidates[0].values[0], candidates[0].score
+    start, best = _start(candidates[0]), candidates[0].score
     shown = np.concatenate([_smoothed(each) for each in candidates if each.verdict != "very high"])
     fall = abs(start - best) or 1.0
-    low, high = max(float(np.min(shown)), start - FAR * fall), min(float(np.max(shown)), start + FAR * fall)
+    low, high = max(float(np.nanmin(shown)), start - FAR * fall), min(float(np.nanmax(shown)), start + FAR * fall)
     if best < start:
         high = min(high, start + NEAR * fall)
     else:
@@ -98,7 +102,7 @@ def _name_verdicts(axes: Axes, candidates: Sequence[Candidate], every: int, low:
     """Write each verdict at the right, with a line to the end of one of its curves. No name covers another."""
     best_of_verdict = {each.verdict: each for each in reversed(candidates)}
     best_of_verdict["good"] = candidates[0]
-    worse_end = high if candidates[0].score < candidates[0].values[0] else low
+    worse_end = high if candidates[0].score < _start(candidates[0]) else low
     ends = []  # of one curve for each verdict: value, step, verdict
     for verdict, each in best_of_verdict.items():
         values = _smoothed(each)

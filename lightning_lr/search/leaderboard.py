@@ -151,9 +151,13 @@ def _why(bracket: Bracket, outcome: Outcome) -> str:
         return _why_dropped(bracket, outcome)
     rival = bracket.best_of_rung(outcome.trial.rung)
     assert rival is not None  # the rung has this outcome at least
-    score, of_rival = bracket.sign * outcome.score, bracket.sign * rival.score
     if (outcome.score, outcome.lr) <= (rival.score, rival.lr):
-        return f"above lr={bracket.lowest_diverged:.2g}, which diverged"
+        if outcome.lr > bracket.lowest_diverged:
+            return f"above lr={bracket.lowest_diverged:.2g}, which diverged"
+        # The best of this rung has diverged later, in a longer trial.
+        completed = [each for each in bracket.rungs[outcome.trial.rung] if each.end == "completed"]
+        rival = min(completed, key=lambda each: (each.score, each.lr))
+    score, of_rival = bracket.sign * outcome.score, bracket.sign * rival.score
     if score == of_rival:
         return f"lr={rival.lr:.2g} is lower and ended as well after {total} steps: {score:.3g}"
     return f"lr={rival.lr:.2g} ended better after {total} steps: {score:.3g} to {of_rival:.3g}"

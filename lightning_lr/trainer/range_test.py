@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from lightning_lr.range_test.curve import LRCurve
 from lightning_lr.range_test.early_stop import has_diverged
+from lightning_lr.range_test.smoothing import fill_gaps
 from lightning_lr.range_test.sweep_range import EXTENSION, begins_too_high, still_falls_at_end
 from lightning_lr.search.planner import LOWEST_LR
 from lightning_lr.trainer.bad_batches import first_bad_step
@@ -97,6 +98,7 @@ class RangeTest:
             should_stop=should_stop,
             points_before_error=_POINTS_BEFORE_ERROR,
             on_point=show,
+            min_points=len(self.lrs),  # a stream may end in what was added to them
         )
         return sweep.run(trainer, rehearsal)
 
@@ -126,7 +128,7 @@ class RangeTest:
         return again
 
     def _begins_too_high(self, lrs: NDArray[np.float64], result: SweepResult) -> bool:
-        if not self.extends or lrs[0] / EXTENSION < LOWEST_LR:
+        if not self.extends or lrs[0] <= LOWEST_LR:
             return False
         costs = self._costs(result.values)
         num_finite = next((i for i in reversed(range(len(costs))) if math.isfinite(costs[i])), -1) + 1
@@ -134,6 +136,8 @@ class RangeTest:
 
     def _curve(self, lrs: NDArray[np.float64], result: SweepResult) -> LRCurve:
         values = result.values
+        if math.isfinite(values[-1]) and not has_diverged(lrs, self._costs(values)):
+            lrs = lrs[: len(values)]  # fewer if a stream has ended
         if len(values) > len(lrs):
             lrs = np.concatenate([lrs, _rising(lrs)])[: len(values)]
             rank_zero_info(
@@ -162,9 +166,5 @@ def _rising(lrs: NDArray[np.float64], below: bool = False) -> NDArray[np.float64
 
 def _filled(values: Sequence[float]) -> list[float]:
     """The values with interpolated ones in the place of single ones that are not finite. Those at the end stay."""
-    row = np.asarray(values, dtype=np.float64)
-    finite = np.flatnonzero(np.isfinite(row))
-    if len(finite):
-        inside = np.arange(finite[-1] + 1)
-        row = np.concatenate([np.interp(inside, finite, row[finite]), row[finite[-1] + 1 :]])
-    return row.tolist()  # type: ignore[no-any-return]
+    filled: list[float] = fill_gaps(np.asarray(values, dtype=np.float64)).tolist()
+    return filled

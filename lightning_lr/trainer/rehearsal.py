@@ -87,7 +87,7 @@ class Rehearsal:
         self._not_snapshotted = [
             part for stream in streams.values() for part in (stream, getattr(stream, "dataset", None))
         ]
-        self._snapshot = self._take_snapshot()
+        self._snapshot = self._take_snapshot(self._snapshot_data)
         # The condition under which Lightning's epoch loop keeps its iterator; is_resuming is not in all versions.
         is_resuming = getattr(self._fit_loop, "is_resuming", False)
         in_use = trainer.current_epoch == 0 or self._fit_loop.epoch_loop.restarting or is_resuming
@@ -128,7 +128,7 @@ class Rehearsal:
         Needs `cache_batches` before: a loader cannot be entered in the middle of an epoch.
         """
         assert self._batches is not None
-        return TrainingState(self._take_snapshot(), self._loop)
+        return TrainingState(self._take_snapshot([]), self._loop)
 
     def cache_batches(self, max_batches: float, memory_share: float = 1.0) -> int:
         """Read training batches into host memory. From now on all training is on these, in this order.
@@ -231,11 +231,12 @@ class Rehearsal:
                 if part._data_fetcher is not None:
                     part._data_fetcher.teardown()  # ends the workers of the rehearsal's loaders
 
-    def _take_snapshot(self) -> Snapshot:
+    def _take_snapshot(self, data: list[Any]) -> Snapshot:
+        """A snapshot of the module, the optimizers and of data, which trainings on cached batches do not read."""
         reshard(self._trainer)
         return Snapshot(
             self._snapshot_roots,
-            data=self._snapshot_data,
+            data=data,
             skipped_types=NOT_SNAPSHOTTED,
             skipped=self._not_snapshotted,
             snapshot_device=self._snapshot_device,

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from lightning_lr.optimizers.param_groups import lr_ratios, set_lr
+from lightning_lr.search.verdicts import NON_FINITE_IN_A_ROW
 from lightning_lr.trainer.lightning_packages import Callback, MisconfigurationException
 from lightning_lr.trainer.logged_metrics import MetricSource, find_metric, logged_keys
 from lightning_lr.trainer.never_divergence import NEVER_DIVERGENCE
@@ -28,8 +29,6 @@ _MAX_SKIPPED_STEPS = 20
 _MAX_STEPS_WITHOUT_LOSS = 10
 # Characters of an exception that are quoted: the first sentence of most.
 _ERROR_WIDTH = 120
-# Losses in a row that are not finite, at which a sweep ends. A model may go on unharmed after one bad batch.
-MOST_NON_FINITE = 3
 # How often the losses are read from the device in a full sweep.
 _READINGS = 20
 
@@ -41,11 +40,13 @@ class SweepResult(NamedTuple):
         values: the loss or metric at each point; fewer than learning rates if the sweep was stopped.
         steps: optimizer steps that were run. May be more than the points need, since losses are read in blocks.
         error: the exception that ended the sweep and counts as a divergence, as text; None if there was none.
+        later: the losses of the steps that were run after the last point.
     """
 
     values: list[float]
     steps: int
     error: str | None = None
+    later: Sequence[float] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +74,7 @@ class Sweep:
             are read in blocks, so the training may be some steps ahead; the points of those steps are dropped.
         points_before_error: points from which an exception counts as a divergence; None: it never does.
         on_point: called at each point with its learning rate and the latest value that was read, NaN before the first.
+        min_points: points that are needed, None for all. A stream may end after them.
     """
 
     lrs: Sequence[float]
@@ -83,6 +85,7 @@ class Sweep:
     should_stop: Callable[[Sequence[float]], bool] = lambda values: False  # noqa: ARG005
     points_before_error: int | None = None
     on_point: Callable[[float, float], None] = lambda lr, value: None  # noqa: ARG005
+    min_points: int | None = None
 
     def run(self, trainer: Trainer, rehearsal: Rehearsal) -> SweepResult:
         """Run the sweep in a rehearsal, from its current state.
@@ -106,12 +109,13 @@ class Sweep:
             for handle in handles:
                 handle.remove()
         recorder.read_losses(trainer)
-        if not recorder.is_over:
+        needed = len(self.lrs) if self.min_points is None else self.min_points
+        if not recorder.is_over and len(recorder.values) < needed:
             raise MisconfigurationException(
-                f"{self.owner} needs {len(self.lrs) * self.steps_per_lr} optimizer steps, but the training data"
-                f" ended after {len(recorder.values) * self.steps_per_lr}: lower num_steps."
+                f"{self.owner} needs {needed * self.steps_per_lr} optimizer steps, but the training data ended after"
+                f" {len(recorder.values) * self.steps_per_lr}: lower num_steps."
             )
-        return SweepResult(recorder.values, recorder.steps, recorder.error)
+        return SweepResult(recorder.values, recorder.steps, recorder.error, recorder.later)
 
 
 class _SweepRecorder(Callback):
@@ -126,15 +130,13 @@ class _SweepRecorder(Callback):
         self._ratios = lr_ratios(trainer.optimizers)
         self._points_per_reading = max(1, len(sweep.lrs) // _READINGS)
         self.values: list[float] = []
-        self.is_over = False
-        self.steps = 0
-        self.needs_validation = False
+        self.later: list[float] = []
+        self.is_over = self.needs_validation = False
         self.error: str | None = None
         self._device_losses: list[Tensor] = []  # of points that were not read yet
         self._loss = StepLoss()
         self._has_stepped = False  # in the current batch
-        self._steps_since_point = 0
-        self._batches_since_step = 0
+        self.steps = self._steps_since_point = self._batches_since_step = 0
         self._skipped_steps = 0  # in a row; a step counts as skipped until it has been made
         self._steps_without_loss = 0  # in a row
         self._metric_source: MetricSource | None = None  # known at the first point
@@ -160,8 +162,7 @@ class _SweepRecorder(Callback):
         if not loss.requires_grad:
             # A module may replace a loss that is not finite by a constant: past the first point, that is a divergence.
             is_first = self._num_points == 0 or self._sweep.points_before_error is None
-            kind = MisconfigurationException if is_first else ValueError
-            raise kind(
+            raise (MisconfigurationException if is_first else ValueError)(
                 f"{self._sweep.owner}: the loss of training_step has no gradient (requires_grad is False): return a"
                 " loss that depends on a trainable parameter and is not detached."
             )
@@ -255,9 +256,8 @@ class _SweepRecorder(Callback):
         return len(self.values) + len(self._device_losses)
 
     def _set_lrs(self) -> None:
-        lr = self._sweep.lrs[self._num_points]
         for group, ratio in self._ratios:
-            set_lr(group, lr * ratio)
+            set_lr(group, self._sweep.lrs[self._num_points] * ratio)
 
     def _report_point(self) -> None:
         self._sweep.on_point(self._sweep.lrs[self._num_points - 1], self.values[-1] if self.values else math.nan)
@@ -286,12 +286,13 @@ class _SweepRecorder(Callback):
         self._report_point()
 
     def _record(self, value: float) -> None:
-        if not self.is_over:  # points after the end are dropped
-            self.values.append(value)
-            is_last = len(self.values) == len(self._sweep.lrs)
-            latest = self.values[-MOST_NON_FINITE:]
-            diverged = len(latest) == MOST_NON_FINITE and not any(map(math.isfinite, latest))
-            self.is_over = is_last or diverged or self._sweep.should_stop(self.values)
+        if self.is_over:
+            self.later.append(value)
+            return
+        self.values.append(value)
+        latest = self.values[-NON_FINITE_IN_A_ROW:]
+        diverged = len(latest) == NON_FINITE_IN_A_ROW and not any(map(math.isfinite, latest))
+        self.is_over = diverged or len(self.values) == len(self._sweep.lrs) or self._sweep.should_stop(self.values)
 
     def _end_as_diverged(self) -> None:
         if not self.is_over:

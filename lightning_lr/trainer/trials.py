@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -32,6 +32,18 @@ _BATCHES_SHARE = 0.25
 # Batches that are left out because the loss on them is not finite even at the lowest learning rate. More of them are a
 # learning rate that is too high, or a fault of the model.
 _MOST_BAD_BATCHES = 3
+
+
+class _EndOfTrial(NamedTuple):
+    """Where a trial ended, from which a longer one goes on.
+
+    Attributes:
+        state: of the training.
+        values: what was recorded until then, from the common state on.
+    """
+
+    state: TrainingState
+    values: list[float]
 
 
 class Search:
@@ -92,23 +104,25 @@ class Search:
             saves_states = self._can_save_states(trainer, rehearsal)
             if not bracket.told:
                 bracket.resumes_trials = saves_states
-            states: dict[float, TrainingState] = {}  # by learning rate
+            states: dict[float, _EndOfTrial] = {}  # by learning rate
             while trials := bracket.ask():
                 for trial in trials:
                     line.total = bracket.num_planned
-                    self._run_trial(trainer, rehearsal, trial, states.pop(trial.lr, None), line)
+                    values = self._run_trial(trainer, rehearsal, trial, states.pop(trial.lr, None), line)
                     if saves_states and bracket.may_continue(trial.lr):
-                        states[trial.lr] = rehearsal.save_state()
+                        states[trial.lr] = _EndOfTrial(rehearsal.save_state(), values)
                     states = {lr: state for lr, state in states.items() if bracket.may_continue(lr)}
 
     def _run_trial(
-        self, trainer: Trainer, rehearsal: Rehearsal, trial: Trial, state: TrainingState | None, line: ProgressLine
-    ) -> None:
-        """Run a trial, from the state in which a shorter one with its learning rate ended if there is one."""
+        self, trainer: Trainer, rehearsal: Rehearsal, trial: Trial, shorter: _EndOfTrial | None, line: ProgressLine
+    ) -> list[float]:
+        """Run a trial, from the state in which a shorter one with its learning rate ended if there is one.
+
+        Returns:
+            The value of every step, also of those that were run after the trial was stopped.
+        """
         bracket, every = self.bracket, self.bracket.every
-        earlier: tuple[float, ...] = ()
-        if state is not None:
-            earlier = max((each.values for each in bracket.told if each.lr == trial.lr), key=len)
+        state, earlier = shorter or (None, [])
 
         def show(lr: float, value: float) -> None:
             name = self._monitor or "loss"
@@ -134,6 +148,7 @@ class Search:
                 break
         bracket.tell(trial, [*earlier, *result.values], spent=result.steps, error=result.error)
         line.update(f"lr={trial.lr:.1e}")
+        return [*earlier, *result.values, *result.later]
 
     def _leaves_out_bad_batch(self, trainer: Trainer, rehearsal: Rehearsal, trial: Trial, result: SweepResult) -> bool:
         """Leave the batch out at which the first trial, that of the lowest learning rate, became NaN all at once.

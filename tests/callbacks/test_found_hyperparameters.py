@@ -80,6 +80,21 @@ def test_files_and_checkpoint_hold_the_rate_that_was_used(finder: Any, tmp_path:
     assert saved["hyper_parameters"]["lr"] == callback.result.lr
 
 
+@pytest.mark.parametrize("finder", [lambda: LRSearch(**SHORT_SEARCH), lambda: LRRangeTest(num_steps=60, verify=False)])
+def test_a_resumed_run_from_python_holds_it_too(finder: Any, tmp_path: Path) -> None:
+    first = finder()
+    fit(Classifier(), first, max_epochs=1).save_checkpoint(tmp_path / "first.ckpt")
+    model, board, resumed = Classifier(), TensorBoardLogger(tmp_path), finder()
+    assert model.hparams["lr"] == 0.01
+    trainer = fit(model, resumed, logger=board, max_epochs=2, ckpt_path=tmp_path / "first.ckpt")
+    trainer.save_checkpoint(tmp_path / "second.ckpt")
+    assert resumed.result is not None
+    assert resumed.result.lr == first.result.lr == model.hparams["lr"]
+    assert torch.load(tmp_path / "second.ckpt", weights_only=True)["hyper_parameters"]["lr"] == first.result.lr
+    assert [hparams_file(board)[key] for key in ("lr", "found_lr")] == pytest.approx([first.result.lr] * 2)
+    assert hparams_records(board) == 1
+
+
 def test_module_without_hyperparameters(tmp_path: Path) -> None:
     class Plain(Classifier):
         def save_hyperparameters(self, *args: Any, **kwargs: Any) -> None:

@@ -105,7 +105,9 @@ def run_whole(bracket: Bracket, curve: Curve) -> list[tuple[float, int, int]]:
         trial = asked[0]
         ran = kept.pop(trial.lr, 0) if bracket.resumes_trials else 0
         values: list[float] = []
-        while len(values) < trial.steps // bracket.every and not (len(values) >= 3 and math.isnan(sum(values[-3:]))):
+        while len(values) < trial.steps // bracket.every and not (
+            len(values) >= 3 and all(map(math.isnan, values[-3:]))
+        ):
             values.append(curve(trial.lr, len(values)))
         steps = len(values) * bracket.every
         bracket.tell(trial, values, spent=steps - ran)

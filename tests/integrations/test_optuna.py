@@ -78,9 +78,34 @@ def test_one_thread_runs_the_search_itself(arguments: dict[str, object]) -> None
 
     sampler, study = study_of(bracket())
     study.optimize(objective_of(curve, bracket().every))
-    assert repr(sampler.bracket(study).state()) == repr(search(bracket(), curve).state())
+    plain = Bracket(*RANGE, **arguments, extends=False)  # type: ignore[arg-type]
+    assert repr(sampler.bracket(study).state()) == repr(search(plain, curve).state())
     assert len(study.trials) == len(sampler.bracket(study).told)
-    assert leaderboard(sampler.bracket(study))[0].lr == pytest.approx(10**-1.75)
+    assert leaderboard(sampler.bracket(study))[0].lr == pytest.approx(10**-1.5)
+
+
+@pytest.mark.parametrize("best", [1e-8, 1e3])
+def test_every_rate_lies_in_the_range_of_the_parameter(best: float) -> None:
+    bracket = Bracket(*RANGE, every=10)
+    sampler, study = study_of(bracket)
+    study.optimize(objective_of(lambda lr, i: 2.0 - i / 100 * math.exp(-abs(math.log(lr / best)) / 10), 10))
+    lrs = {outcome.lr for outcome in sampler.bracket(study).told}
+    assert len(lrs) == 13
+    assert RANGE[0] <= min(lrs) < max(lrs) <= RANGE[1]
+    assert sampler.bracket(study).best.lr == pytest.approx(RANGE[0] if best < 1 else RANGE[1])
+    assert bracket.told == []
+
+
+def test_goes_on_with_outcomes_that_were_told_elsewhere() -> None:
+    begun, extending = Bracket(*RANGE, every=10, extends=False), Bracket(*RANGE, every=10)
+    for bracket in (begun, extending):
+        for trial in bracket.ask()[:5]:
+            bracket.tell(trial, [valley(trial.lr, i) for i in range(4)])
+    sampler, study = study_of(begun)
+    study.optimize(objective_of(valley, 10))
+    assert repr(sampler.bracket(study).state()) == repr(search(begun, valley).state())
+    with pytest.raises(ValueError, match=r"must not extend, .* got one with 5 outcomes: begin it with Bracket"):
+        BracketSampler(extending)
 
 
 def test_threads_run_each_rate_of_a_rung_once() -> None:
@@ -106,7 +131,7 @@ def test_threads_run_each_rate_of_a_rung_once() -> None:
     assert most[0] > 1
     assert len(set(started)) == len(started)
     assert set(started) == {outcome.trial for outcome in bracket.told}
-    assert bracket.best.lr == pytest.approx(10**-1.75)
+    assert bracket.best.lr == pytest.approx(10**-1.5)
     left = [trial for trial in study.trials if "bracket" not in trial.user_attrs]
     assert len(left) <= 4
     assert all(trial.state == optuna.trial.TrialState.PRUNED for trial in left)
@@ -117,7 +142,9 @@ def test_goes_on_in_another_process(tmp_path: Path) -> None:
     for n_trials in (5, 9, None):
         sampler, study = study_of(Bracket(*RANGE, every=10), storage)
         study.optimize(objective_of(valley, 10), n_trials=n_trials)
-    assert repr(sampler.bracket(study).state()) == repr(search(Bracket(*RANGE, every=10), valley).state())
+    assert repr(sampler.bracket(study).state()) == repr(
+        search(Bracket(*RANGE, every=10, extends=False), valley).state()
+    )
 
 
 def test_what_fails_counts_as_diverged_until_it_is_run_again() -> None:
@@ -132,8 +159,9 @@ def test_what_fails_counts_as_diverged_until_it_is_run_again() -> None:
     assert first.end == "completed"
     assert [outcome.end for outcome in failed] == ["diverged"] * 2
     assert len(failed[0].values) == 4
+    assert failed[0].error == "an exception (Optuna's trial 1)"
     study.enqueue_trial(study.trials[2].params, study.trials[2].user_attrs)
-    study.optimize(objective_of(lambda lr, i: 2.0), n_trials=1)  # noqa: ARG005
+    study.optimize(objective_of(lambda lr, i: 2.0 - i / 100), n_trials=1)  # noqa: ARG005
     assert [outcome.end for outcome in sampler.bracket(study).told[1:]] == ["diverged", "completed"]
 
 
@@ -171,7 +199,7 @@ def test_all_diverging_is_an_error(n_jobs: int) -> None:
         (lambda trial: trial.suggest_float("dropout", 0, 1), "the parameter 'lr' alone, got 'dropout'"),
         (lambda trial: trial.suggest_float("lr", 1e-3, 1e-1), "range that has the bracket's 1e-05 in it, got Float"),
         (lambda trial: trial.suggest_int("lr", 0, 1), "must be a float without steps"),
-        (lambda trial: trial.suggest_float("lr", *RANGE), "Trial 0 must report 50 values or be pruned, got 0"),
+        (lambda trial: trial.suggest_float("lr", *RANGE), "Trial 0 must report 40 values or be pruned, got 0"),
         (lambda trial: trial.number, "Trial 0 must suggest the float 'lr', and not have it fixed"),
         (lambda trial: planned(trial).lr, "Trial 0 must suggest the float 'lr' first"),
         (lambda trial: trial.report(1.0, 0) or trial.should_prune(), "Trial 0 must suggest the float 'lr' first"),

@@ -48,14 +48,37 @@ def test_two_workers_run_a_search(tmp_path: Path) -> None:
     run_bracket(bracket, train, run_config=RunConfig(None, str(folder), failure_config=again, verbose=0))
     assert lost.exists()
     assert bracket.is_done
-    assert {each.name for each in folder.iterdir()} == {f"lr_search_rung_{rung}" for rung in range(3)}
+    assert {each.name for each in folder.iterdir()} == {"lr_search_rung_0_after_0", "lr_search_rung_1_after_7"}
     grid = {round(outcome.lr, 3): outcome for outcome in bracket.rungs[0]}
     assert grid[1.0].end == grid[0.316].end == "diverged"
     assert len(grid[0.316].values) == 4
-    assert len(grid[0.032].values) == 5
-    assert bracket.best.lr == pytest.approx(10**-1.75)
+    assert grid[1.0].error == "RayTaskError(FloatingPointError)"
+    assert len(grid[0.032].values) == 4
+    assert bracket.best.lr == pytest.approx(10**-1.5)
     assert len(bracket.best.values) == 20
     assert leaderboard(bracket)[0].lr == bracket.best.lr
+
+
+def test_a_failure_beyond_the_range_is_a_divergence(tmp_path: Path) -> None:
+    from ray.tune import RunConfig
+
+    from lightning_lr.integrations.ray import run_bracket
+
+    def train(lr: float) -> Iterator[float]:
+        if lr > 0.2:
+            raise FloatingPointError
+        for i in range(20):
+            yield 2.0 - lr * (1 - math.exp(-i / 3))
+
+    bracket = Bracket(1e-3, 0.1, every=10)
+    run_bracket(bracket, train, run_config=RunConfig(storage_path=str(tmp_path), verbose=0))
+    assert {each.name for each in tmp_path.iterdir()} == {
+        "lr_search_rung_0_after_0",
+        "lr_search_rung_0_after_5",
+        "lr_search_rung_1_after_6",
+    }
+    assert [(outcome.lr > 0.2, outcome.end == "diverged") for outcome in bracket.rungs[0]][-1] == (True, True)
+    assert bracket.best.lr == pytest.approx(0.1)
 
 
 def test_what_always_fails_is_not_taken_for_divergence(tmp_path: Path) -> None:

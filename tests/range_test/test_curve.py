@@ -91,8 +91,16 @@ def test_divergence() -> None:
     falling = [2.0] * 40 + [0.5] * 20  # it fell by 1.5: 2 + 2 · 1.5 is the limit
     assert not has_diverged(LRS, [*falling, 4.9, 4.9, 4.9])
     assert has_diverged(LRS, [*falling, 5.1, 5.1, 5.1])
-    assert has_diverged(LRS, [*flat, math.nan])
-    assert has_diverged(LRS, [math.inf])
+
+
+def test_values_that_are_not_finite_are_left_out() -> None:
+    """The sweep itself ends at several of them in a row."""
+    flat, bad = [2.0] * 60, [math.nan, math.inf, -math.inf]
+    assert not has_diverged(LRS, bad)
+    assert not has_diverged(LRS, [*bad, *flat, *bad])
+    assert not has_diverged(LRS, [*flat, 3.1, *bad[:1], 2.0])
+    assert has_diverged(LRS, [*flat, 3.1, math.nan, 3.1, 3.1])
+    assert has_diverged(LRS, [math.nan, *flat, 3.1, 3.1, 3.1])
 
 
 def test_divergence_of_negative_losses() -> None:

@@ -16,7 +16,7 @@ from lightning_lr.search.bracket import Bracket
 from lightning_lr.search.leaderboard import leaderboard
 from lightning_lr.search.trial import Trial
 from lightning_lr.search.verdicts import MEANINGS
-from tests.helpers.searches import Curve, ask, run_whole, search, settings, valley, values_of, valley_settings
+from tests.helpers.searches import Curve, ask, run_whole, search, settings, valley, valley_settings, values_of
 
 
 def _first_steps(bracket: Bracket) -> int:
@@ -52,10 +52,7 @@ def test_laws(setting: tuple[dict[str, Any], Curve], random: Any) -> None:
         with pytest.raises(ValueError, match=r"^All .* diverge or fail within") as error:
             leaderboard(bracket)
         assert f"All {len({trial.lr for trial in told})} learning rates" in str(error.value)
-        assert all(
-            outcome.end == "diverged" or outcome.lr >= bracket.lowest_diverged
-            for outcome in bracket.told
-        )
+        assert all(outcome.end != "completed" or outcome.lr >= bracket.lowest_diverged for outcome in bracket.told)
         return
 
     best = bracket.best
@@ -129,7 +126,8 @@ def test_a_budget_is_spent_up_to_less_than_one_more_rung(setting: tuple[dict[str
     every = arguments["every"]
     budget = arguments.setdefault("budget", 3000 + _first_steps(Bracket(**{**arguments, "max_steps": None})))
     bracket = Bracket(**{**arguments, "max_steps": None})
-    search(bracket, curve, every)
+    while trials := ask(bracket):
+        bracket.tell(trials[0], values_of(bracket, trials[0], every, curve))
     if all(outcome.end != "diverged" for outcome in bracket.told):  # else there may be no neighbour
         latest = bracket.best.trial.steps
         assert budget - bracket.spent < 4 * (1.25 * latest + every) + 4
@@ -175,16 +173,16 @@ def test_the_first_exception_is_quoted_if_all_fail() -> None:
 
 
 def test_a_rate_that_diverges_in_longer_trials_is_not_the_best() -> None:
-    """After the first rung the lowest is second best. The best one and its neighbours diverge when they run longer."""
+    """The best three of the first rung and one more diverge when they run longer. Then the budget is spent."""
 
     def curve(lr: float, i: int) -> float:
         if lr > 2e-4 and i >= 40:
             return math.nan
-        return {-4.0: 1.2, -3.0: 1.5, -2.0: 1.1}.get(round(math.log10(lr), 1), 1.9) if i else 2.0
+        return {-4.0: 1.2, -3.0: 1.5, -2.0: 1.1}.get(round(math.log10(lr), 1), 1.6) if i else 2.0
 
-    bracket = Bracket(1e-4, 1e-1, extends=False)
+    bracket = Bracket(1e-4, 1e-1, budget=480, extends=False)
     run_whole(bracket, curve)
-    assert [outcome.end for outcome in bracket.rungs[1]] == ["diverged"] * 3
+    assert [outcome.end for outcome in bracket.rungs[1]] == ["diverged"] * 4
     assert bracket.best.lr == 1e-4
     assert leaderboard(bracket)[0].why == "the best of those below all that diverged, after 40 steps"
 
@@ -193,6 +191,33 @@ def test_a_search_without_a_rate_below_those_that_diverge_later_is_an_error() ->
     bracket = Bracket(1e-3, 1.0, extends=False)
     with pytest.raises(ValueError, match=r"All 7 learning rates from 0.001 to 1 diverge or fail within 200 steps"):
         run_whole(bracket, lambda lr, i: math.nan if i >= 100 else 2.0 - i / 100)  # noqa: ARG005
+
+
+def test_in_longer_trials_it_goes_down_until_one_does_not_diverge() -> None:
+    bracket = Bracket(1e-4, 1e-1, extends=False)
+    run_whole(bracket, lambda lr, i: math.nan if lr > 2e-4 and i >= 40 else valley(1e-2)(lr, i))
+    assert [(round(math.log10(outcome.lr), 1), outcome.end) for outcome in bracket.rungs[1]] == [
+        *((exponent, "diverged") for exponent in (-2, -2.5, -1.5, -3, -3.5)),
+        (-4, "completed"),
+    ]
+    assert bracket.best.lr == 1e-4
+
+
+def test_a_trial_that_is_dropped_at_a_value_that_is_not_finite_has_not_diverged() -> None:
+    bracket = Bracket(1e-3, 1e-2, extends=False)
+    first, second, third = bracket.ask()
+    bracket.tell(first, [2.0 - i / 40 for i in range(40)])
+    bracket.tell(second, [*[2.0] * 13, math.nan])
+    bracket.tell(third, [*[2.0] * 13, math.nan], error="an error")
+    assert [outcome.end for outcome in bracket.rungs[0]] == ["completed", "dropped", "diverged"]
+
+
+@pytest.mark.parametrize("values", [[math.nan], [2.0, math.nan], [*[2.0] * 39, math.nan], [2.0, *[math.nan] * 3]])
+def test_ends_that_count_as_a_divergence(values: list[float]) -> None:
+    bracket = Bracket(1e-3, 1e-2, extends=False)
+    bracket.tell(bracket.ask()[0], values)
+    assert bracket.told[0].end == "diverged"
+    assert bracket.told[0].score == math.inf
 
 
 def test_more_is_better_with_max() -> None:

@@ -21,7 +21,7 @@ def _slow(best: float) -> Curve:
     return lambda lr, i: 2.0 - i / 1000 * math.exp(-(math.log10(lr / best) ** 2))
 
 
-def _flat(lr: float, i: int) -> float:  # noqa: ARG001
+def _flat(lr: float, i: int) -> float:
     return 1.0
 
 
@@ -110,7 +110,7 @@ def test_goes_down_while_all_diverge() -> None:
 
 def test_goes_down_to_the_lowest_rate_there_is() -> None:
     bracket = Bracket(2e-3, 2e-2)
-    with pytest.raises(ValueError, match="All 27 learning rates from 2e-15 to 0.02 diverge or fail within 40 steps"):
+    with pytest.raises(ValueError, match=r"All 27 learning rates from 2e-15 to 0.02 diverge or fail within 40 steps"):
         run_whole(bracket, lambda lr, i: math.nan)  # noqa: ARG005
     assert bracket.spent == 27 * 3  # three values each
 
@@ -125,7 +125,8 @@ def test_stays_in_the_range_if_told_so(curve: Curve) -> None:
 
 
 @pytest.mark.parametrize(
-    ("max_steps", "steps"), [(1000, [40, 200, 400]), (300, [40, 200, 300]), (240, [40, 200]), (50, [40, 50]), (49, [40])]
+    ("max_steps", "steps"),
+    [(1000, [40, 200, 400]), (300, [40, 200, 300]), (240, [40, 200]), (50, [40, 50]), (49, [40])],
 )
 def test_no_trial_is_longer_than_the_run(max_steps: int, steps: list[int]) -> None:
     bracket = Bracket(1e-3, 1e-2, extends=False, max_steps=max_steps, resumes_trials=True)
@@ -198,4 +199,4 @@ def test_only_the_best_so_far_and_its_neighbours_may_continue() -> None:
         bracket.tell(trial, [curve(trial.lr, i) for i in range(4 if trial.lr > 0.5 else 40)])
         kept.append([round(math.log10(each.lr), 2) for each in bracket.told if bracket.may_continue(each.lr)])
     # told: -3, 0 (which diverges), -0.5, -1, -1.5, -2
-    assert kept == [[-3], [-3], [-3], [-3], [-1.5], [-1.5, -2]]
+    assert kept == [[-3], [-3], [-3], [-3], [-1, -1.5], [-1.5, -2]]

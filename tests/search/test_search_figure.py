@@ -3,30 +3,39 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
+import numpy as np
 import pytest
 
 from lightning_lr.search.bracket import Bracket
 from lightning_lr.search.figure import search_figure
-from lightning_lr.search.leaderboard import leaderboard
+from lightning_lr.search.leaderboard import Candidate, leaderboard
 
 
-@pytest.mark.parametrize("mode", ["min", "max"])
-def test_shows_every_trial_and_names_each_verdict(mode: str) -> None:
+def _candidates(mode: Literal["min", "max"], bad_steps: tuple[int, ...] = ()) -> list[Candidate]:
     sign = 1 if mode == "min" else -1
-    bracket = Bracket(1e-5, 10.0, mode=mode)  # type: ignore[arg-type]
+    bracket = Bracket(1e-5, 10.0, mode=mode)
     while trials := bracket.ask():
         for trial in trials:
             depth = math.exp(-(math.log10(trial.lr / 0.01) ** 2))
             values = [
-                sign * (1e6 * i if trial.lr > 1 else 2 - depth * (1 - math.exp(-i / 30))) for i in range(trial.steps)
+                sign * (1e6 * i if trial.lr > 1.5 else 2 - depth * (1 - math.exp(-i / 30))) for i in range(trial.steps)
             ]
-            bracket.tell(trial, values)
-    candidates = leaderboard(bracket)
+            bracket.tell(trial, [math.nan if i in bad_steps else value for i, value in enumerate(values)])
+    return leaderboard(bracket)
+
+
+@pytest.mark.parametrize("bad_steps", [(), (0, 20, 190)])
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_shows_every_trial_and_names_each_verdict(mode: Literal["min", "max"], bad_steps: tuple[int, ...]) -> None:
+    sign = 1 if mode == "min" else -1
+    candidates = _candidates(mode, bad_steps)
     (axes, _) = search_figure(candidates, monitor="val_loss").axes
     lines = {len(line.get_xdata()) for line in axes.lines}  # type: ignore[arg-type]
     assert len(axes.lines) == len(candidates)
-    assert lines == {50, 200}
+    assert lines == {40, 200}
+    assert all(np.isfinite(np.array(line.get_ydata())).all() for line in axes.lines)
     assert sorted(text.get_text() for text in axes.texts) == [
         "good",
         "high: fast start, worse end",
@@ -38,3 +47,15 @@ def test_shows_every_trial_and_names_each_verdict(mode: str) -> None:
     assert 2 < high < 5
     assert axes.get_ylabel() == "val_loss"
     assert axes.get_title() == "lr = 0.01"
+
+
+def test_a_curve_ends_where_it_is_not_finite_to_its_end() -> None:
+    bracket = Bracket(1e-3, 1e-1, extends=False)
+    while trials := bracket.ask():
+        for trial in trials:
+            falls = [2 - min(trial.lr, 0.01) * i for i in range(trial.steps)]
+            bracket.tell(trial, [*falls[:3], *[math.nan] * 3] if trial.lr > 0.05 else falls)
+    (axes, _) = search_figure(leaderboard(bracket)).axes
+    ends = [int(np.isfinite(np.array(line.get_ydata(), dtype=float)).sum()) for line in axes.lines]
+    assert min(ends) == 3
+    assert all(math.isfinite(limit) for limit in axes.get_ylim())

@@ -1,0 +1,124 @@
+"""What a search found: the learning rate for a run of a given length, its bounds, and why it may not be confident."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import hypothesis
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lightning_lr.search.bracket import Bracket
+from lightning_lr.search.result import LENGTH_EXPONENT, LONGEST_MEASURED, SearchResult, search_result
+from tests.helpers.searches import Curve, ask, run_whole, settings, valley, valley_settings, values_of
+
+
+def _found(curve: Curve, run_steps: float = math.inf, min_lr: float = 1e-4, **arguments: Any) -> SearchResult:
+    bracket = Bracket(min_lr, 1.0, **arguments)
+    run_whole(bracket, curve)
+    return search_result(bracket, run_steps)
+
+
+def _fast(lr: float, i: int) -> float:
+    return valley(1e-2)(lr, 10 * i)
+
+
+@pytest.mark.parametrize("run_steps", [201, 300, 1000, 4800, 19200, 10**6, 10**9])
+def test_a_longer_run_gets_a_lower_rate(run_steps: int) -> None:
+    found = _found(valley(1e-2), run_steps)
+    expected = 1e-2 * (200 / min(run_steps, LONGEST_MEASURED)) ** LENGTH_EXPONENT
+    assert found.lr == pytest.approx(expected)
+    assert found.lr < 1e-2
+    assert found.max_lr == pytest.approx(min(2 * expected, 4 / 3 * 1e-2))
+    assert found.base_lr == pytest.approx(found.max_lr / 4)
+    assert found.one_cycle_max_lr == found.max_lr
+
+
+def test_runs_longer_than_what_was_measured_get_one_rate() -> None:
+    assert _found(valley(1e-2), LONGEST_MEASURED).lr == _found(valley(1e-2), 10 * LONGEST_MEASURED).lr
+    assert _found(valley(1e-2), LONGEST_MEASURED).lr < _found(valley(1e-2), LONGEST_MEASURED / 2).lr
+
+
+@pytest.mark.parametrize("run_steps", [math.inf, 200, 100, 1])
+def test_a_run_of_unknown_length_or_no_longer_than_a_trial_gets_the_rate_of_the_trials(run_steps: float) -> None:
+    found = _found(valley(1e-2), run_steps)
+    assert found.lr == pytest.approx(1e-2)
+    assert found.max_lr == pytest.approx(4 / 3 * 1e-2)
+
+
+def test_the_steps_are_those_of_the_trials_of_the_best_rung() -> None:
+    assert _found(valley(1e-2), 400, budget=5000).lr == pytest.approx(1e-2)  # trials of 1180 steps
+    assert _found(valley(1e-2), 80, max_steps=40).lr == pytest.approx(1e-2 * 0.5**LENGTH_EXPONENT)
+
+
+def test_bounds_stay_below_a_rate_that_diverged() -> None:
+    found = _found(valley(1e-2, diverges_at=0.02))
+    assert found.lr == found.max_lr == pytest.approx(1e-2)
+    assert _found(valley(1e-2, diverges_at=0.2)).max_lr == pytest.approx(4 / 3 * 1e-2)
+
+
+@hypothesis.settings(deadline=None)
+@given(settings() | valley_settings(), st.none() | st.integers(1, 100_000))
+def test_bounds(setting: tuple[dict[str, Any], Curve], run_steps: int | None) -> None:
+    arguments, curve = setting
+    bracket = Bracket(**arguments)
+    while trials := ask(bracket):
+        bracket.tell(trials[0], values_of(bracket, trials[0], arguments["every"], curve))
+    hypothesis.assume(bracket.is_done)
+    found = search_result(bracket, math.inf if run_steps is None else run_steps)
+    best = found.candidates[0].lr
+    assert best == bracket.best.lr
+    assert 0 < found.base_lr < found.lr <= best
+    assert found.lr <= found.max_lr <= min(2 * found.lr, 1.34 * best)
+    assert found.confident == (not found.reasons)
+    assert found.steps == bracket.spent
+    higher = [each for each in found.candidates if each.lr > best]
+    if higher and min(higher, key=lambda each: each.lr).verdict == "very high":
+        assert found.max_lr <= best
+
+
+def test_a_clear_search_is_confident() -> None:
+    assert _found(valley(1e-2)).reasons == ()
+    assert _found(valley(1e-2)).confident
+
+
+@pytest.mark.parametrize(
+    ("curve", "run_steps", "arguments", "reasons"),
+    [
+        (valley(10.0), math.inf, {"extends": False}, ["lr=1 is the highest that was tried"]),
+        (valley(1e-6), math.inf, {"extends": False}, ["lr=0.0001 is the lowest that was tried"]),
+        (
+            lambda lr, i: 1 + 0.1 * (-1) ** i,  # noqa: ARG005
+            math.inf,
+            {"extends": False},
+            ["lr=0.0001 is the lowest that was tried", "no learning rate improved on the start by more than the noise"],
+        ),
+        (_fast, math.inf, {"max_steps": 40}, ["it was tried for 40 steps only"]),
+        (_fast, 41, {"max_steps": 40}, ["it was tried for 40 steps only"]),
+        (_fast, 40, {"max_steps": 40}, []),
+    ],
+)
+def test_each_reason(curve: Curve, run_steps: float, arguments: dict[str, Any], reasons: list[str]) -> None:
+    found = _found(curve, run_steps, **arguments)
+    assert [*found.reasons] == reasons
+    assert found.confident == (not reasons)
+
+
+def test_trials_that_are_too_short() -> None:
+    def slow(lr: float, i: int) -> float:
+        return 2.0 - i / 1000 * math.exp(-(math.log10(lr / 1e-2) ** 2))
+
+    (reason,) = _found(slow).reasons
+    assert reason.startswith("trials of 200 steps are short for this training")
+    assert _found(slow, run_steps=201).reasons == (reason,)
+    assert _found(slow, run_steps=200).reasons == ()  # the run is no longer than they are
+
+
+def test_more_is_better_with_max() -> None:
+    curve = valley(1e-2)
+    down, up = _found(curve, 1000), _found(lambda lr, i: -curve(lr, i), 1000, mode="max")
+    assert (up.lr, up.max_lr, up.reasons) == (down.lr, down.max_lr, down.reasons)
+    flat = _found(lambda lr, i: -(1 + (-1) ** i * lr), 1000, mode="max")
+    assert "no learning rate improved on the start by more than the noise" in flat.reasons

@@ -1,0 +1,107 @@
+"""How trials are judged: their score, an early end, a verdict, and all of it with values that are not finite."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from lightning_lr.search.verdicts import diverges, is_behind, score, verdict
+
+NOT_FINITE = [math.nan, math.inf, -math.inf]
+
+
+def test_score_is_the_mean_of_the_last_third() -> None:
+    assert score(np.array([5.0])) == 5.0
+    assert score(np.arange(9.0)) == 7.0
+    assert score(np.array([1.0, np.nan, 1.0, 3.0])) == 2.0
+    assert score(np.array([9.0, 9.0, 9.0, 1.0, np.nan, 3.0])) == 3.0
+    assert score(np.array([1.0, 1.0, np.nan, np.inf])) == math.inf
+
+
+def test_divergence() -> None:
+    level = 1 + 0.9 * np.sin(1e4 * np.arange(60.0))  # batches of very different losses
+    wild_start = np.concatenate([np.full(9, 20.0), np.full(51, 0.5)])
+    assert not any(diverges(level[:n], level, 60) for n in range(1, 61))
+    jump = np.concatenate([level[:30], level[30:] + 2.0])
+    assert next(n for n in range(1, 61) if diverges(jump[:n], level, 60)) in range(34, 40)
+    assert not diverges(jump, np.array([]), 60)
+    assert not diverges(jump, level[:50], 60)
+    assert not diverges(np.append(level[:40], 20.0), level, 240)  # one bad batch among many
+    assert not any(diverges(wild_start[:n], level, 60) for n in range(1, 15))
+
+
+@pytest.mark.parametrize("bad", NOT_FINITE)
+def test_three_values_in_a_row_that_are_not_finite_are_a_divergence(bad: float) -> None:
+    level = np.full(60, 2.0)
+    for end, expected in (([bad], False), ([bad, bad], False), ([bad, bad, bad], True), ([bad, bad, 2.0, bad], False)):
+        assert diverges(np.array([2.0, *end]), np.array([]), 60) == expected
+        assert diverges(np.array([2.0, *end]), level, 60) == expected
+    assert diverges(np.array([bad, bad, bad]), np.array([]), 60)
+    assert not diverges(np.array([bad, bad]), np.array([]), 60)
+
+
+@pytest.mark.parametrize("bad", NOT_FINITE)
+@pytest.mark.parametrize("where", ["costs", "level", "both"])
+def test_single_values_that_are_not_finite_neither_make_nor_hide_a_divergence(bad: float, where: str) -> None:
+    noise = 0.01 * np.sin(1e4 * np.arange(60.0))
+    level, good, jump = 2 + 0 * noise, 2 + noise, 2 + noise + 3.0 * (np.arange(60) >= 30)
+    at = [5, 20, 44, 58]
+    if where != "costs":
+        level[at] = bad
+    if where != "level":
+        good[at], jump[at] = bad, bad
+    assert not any(diverges(good[:n], level, 60) for n in range(1, 61))
+    assert next(n for n in range(1, 61) if diverges(jump[:n], level, 60)) in range(34, 44)
+
+
+def test_behind() -> None:
+    i = np.arange(60.0)
+    batches = np.sin(1e4 * i)  # what both have in common
+    falls, stands, late = 2 - i / 40 + batches, 2 + 0 * i + batches, 2 - np.maximum(0, i - 15) / 20 + batches
+    fast_then_bad = 2 - i / 10 + np.maximum(0, i - 15) / 8 + batches
+    assert not is_behind(stands[:19], falls)
+    assert is_behind(stands[:20], falls)
+    assert not any(is_behind(falls[:n], stands) for n in range(1, 61))
+    assert not is_behind(late[:40], falls)  # is catching up
+    assert not any(is_behind(falls[:n], fast_then_bad) for n in range(1, 61))
+    assert not any(is_behind(falls[:n], falls) for n in range(1, 61))
+
+
+@pytest.mark.parametrize("bad", NOT_FINITE)
+def test_single_values_that_are_not_finite_do_not_change_who_is_behind(bad: float) -> None:
+    i = np.arange(60.0)
+    falls, stands = 2 - i / 40, 2 + 0 * i
+    for of_trial, of_rival in (([7, 25], []), ([], [7, 25, 55]), ([7, 25], [7, 25, 55])):
+        fast, slow = falls.copy(), stands.copy()
+        slow[of_trial], fast[of_rival] = bad, bad
+        assert is_behind(slow[:30], fast)
+        fast, slow = falls.copy(), stands.copy()
+        fast[of_trial], slow[of_rival] = bad, bad
+        assert not any(is_behind(fast[:n], slow) for n in range(1, 61))
+
+
+def test_verdict() -> None:
+    best = np.linspace(2.0, 1.0, 60)
+    cases = {"very high": (1.0, best, "diverged"), "good": (0.02, best + 0.01, "completed")}
+    cases |= {"high": (0.3, best + 0.5, "completed"), "low": (1e-3, best[:20] + 0.5, "dropped")}
+    for expected, (lr, costs, end) in cases.items():
+        assert verdict(lr, costs, end, 0.01, best) == expected  # type: ignore[arg-type]
+
+
+def test_verdict_compares_the_steps_that_both_have() -> None:
+    best = np.linspace(2.0, 1.0, 40)
+    longer = np.concatenate([best + 0.5, np.full(160, 0.0)])
+    assert verdict(0.3, longer, "completed", 0.01, best) == "high"
+    assert verdict(0.3, longer - 0.5, "completed", 0.01, best) == "good"
+
+
+@pytest.mark.parametrize("bad", NOT_FINITE)
+@pytest.mark.parametrize("at", [0, 30, 50, 59])
+def test_a_verdict_leaves_single_values_out_that_are_not_finite(bad: float, at: int) -> None:
+    best = np.linspace(2.0, 1.0, 60)
+    best[at] = bad
+    for lr, lack, expected in ((0.02, 0.01, "good"), (0.3, 0.5, "high"), (1e-3, 0.5, "low")):
+        assert verdict(lr, best + lack, "completed", 0.01, best) == expected
+        assert verdict(lr, np.linspace(2.0, 1.0, 60) + lack, "completed", 0.01, best) == expected
