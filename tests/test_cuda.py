@@ -171,7 +171,7 @@ def test_strategies_of_one_device(strategy: str) -> None:
 def test_a_rehearsal_leaves_no_trace(snapshot: Any) -> None:
     """Not even in the random state of the device, which dropout uses."""
     ends = []
-    for callbacks in ([], [LRRangeTest(apply=False, if_unsure="warn", snapshot=snapshot)]):
+    for callbacks in ([], [LRRangeTest(apply=False, verify=False, snapshot=snapshot)]):
         torch.manual_seed(0)
         model = Classifier()
         fit(model, *callbacks, accelerator="gpu")

@@ -45,7 +45,7 @@ def test_preview_of_the_readme(tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", [command for command in COMMANDS if " fit " in command])
 def test_commands_of_the_readme(command: str, tmp_path: Path) -> None:
     output = _run(command, tmp_path)
-    assert re.search(r"LRRangeTest found lr=0\.0\d+ \(confident\), cycle bounds", output)
+    assert re.search(r"LRRangeTest found lr=0\.\d+ \(confident\); 0\.\d+ with a decay to 0; cycle bounds", output)
     assert list(tmp_path.rglob("events.out.tfevents*"))
 
 

@@ -107,7 +107,10 @@ class LRFinder(Callback):
         if (saved := state_dict["search"]) is None:
             return
         if "extends" not in saved["bracket"]["arguments"]:
-            rank_zero_info(f"{self._name}: the checkpoint has a search of an older version, which is not continued.")
+            rank_zero_info(
+                f"{self._name}: the search in the checkpoint is of an older version. If it was interrupted, it begins"
+                " anew."
+            )
             return
         bracket = Bracket.from_state(saved["bracket"])
         if bracket.is_done or changed <= _NOT_OF_TRIALS:  # else the arguments ask for another search

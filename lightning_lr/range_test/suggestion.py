@@ -123,5 +123,5 @@ def _reasons(curve: RuleInput, monitor: str) -> tuple[str, ...]:
     if curve.fall <= CONFIDENT_NOISE * curve.noise:
         reasons.append(f"the improvement of {monitor} is less than {CONFIDENT_NOISE} times its noise")
     if curve.edge is None or curve.fall <= FLAT_NOISE * curve.noise:
-        reasons.append(f"no divergence was reached up to lr={curve.lrs[-1]:.3g}: raise max_lr")
+        reasons.append(f"no divergence was reached up to lr={curve.lrs[-1]:.3g}")
     return tuple(reasons)

@@ -103,8 +103,16 @@ class Planner:
         lowest, highest = min(tried), max(tried)
         if best is None:
             index = lowest - 1
-        elif self.grid.index(best.lr) == highest or (len(rungs.trials) == 1 and not has_learned(self._costs(best))):
+        elif self.grid.index(best.lr) == highest:
             index = highest + 1
+        elif len(rungs.trials) == 1 and not has_learned(self._costs(best)):
+            # Where all do equally badly a higher one may learn, and where those above are worse a lower one.
+            if self._is_as_good(rungs, highest):
+                index = highest + 1
+            elif self.grid.index(best.lr) == lowest and not self._is_as_good(rungs, lowest + 1):
+                index = lowest - 1
+            else:
+                return None
         elif self.grid.index(best.lr) == lowest and not self._was_neighbour(rungs, lowest):
             index = lowest - 1
         else:
@@ -116,6 +124,11 @@ class Planner:
         if index > highest and rungs.has_diverged(nearest):
             return None
         return replace(rungs.latest[0], lr=lr)
+
+    def _is_as_good(self, rungs: Rungs, index: int) -> bool:
+        """Whether a trial of the first rung has run all its steps, so it was not far behind the others."""
+        lr = self.grid.lr(index)
+        return any(outcome.end == "completed" for outcome in rungs.of(0) if outcome.lr == lr)
 
     def _was_neighbour(self, rungs: Rungs, index: int) -> bool:
         """Whether this is the lower neighbour of the best one of the rung before.

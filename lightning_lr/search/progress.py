@@ -12,6 +12,8 @@ from lightning_lr.range_test.smoothing import Array
 START_COSTS = 3
 # A fall below this many standard errors is taken for noise.
 LEARNED_NOISE = 2
+# With fewer costs their noise is not known: a metric has four in a trial of 40 steps.
+MIN_COSTS_FOR_NOISE = 10
 # A trial that has more than this share of its fall in its last quarter is too short to judge by. On 27 settings of
 # benchmarks/suite, all learning rates with a log gap above 0.26 were found by such trials.
 LATE_SHARE = 0.2
@@ -20,10 +22,10 @@ LATE_SHARE = 0.2
 def has_learned(costs: Array) -> bool:
     """Whether the mean of the last third is below the start by more than the noise of the two means.
 
-    The noise of one cost is the standard deviation of the differences of neighbours, divided by sqrt(2). Three costs or
-    fewer tell nothing: any fall counts.
+    The noise of one cost is the standard deviation of the differences of neighbours, divided by sqrt(2). With fewer
+    than ten costs it is not known, and any fall from the first to the last one counts.
     """
-    if len(costs) <= START_COSTS:
+    if len(costs) < MIN_COSTS_FOR_NOISE:
         finite = costs[np.isfinite(costs)]
         return len(finite) == 1 or bool(len(finite) and finite[-1] < finite[0])
     changes = _changes(costs)

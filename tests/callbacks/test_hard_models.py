@@ -93,15 +93,15 @@ class Lazy(Classifier):
 
 
 @pytest.mark.filterwarnings("ignore:LRRangeTest. the sweep ended at .* since training raised ValueError")
-@pytest.mark.parametrize("error", ["warn", "search"])
-def test_a_range_test_of_a_model_that_refuses_nan(error: Any) -> None:
+@pytest.mark.parametrize("verify", [False, True])
+def test_a_range_test_of_a_model_that_refuses_nan(verify: bool) -> None:
     torch.manual_seed(0)
-    test = LRRangeTest(if_unsure=error)
+    test = LRRangeTest(verify=verify)
     quiet_trainer(callbacks=[test], max_epochs=1).fit(RefusesNaN())
     assert test.result is not None
     assert 1e-3 < test.result.lr < 0.3
     ran = test.result.curve.num_finite
-    assert 3 <= ran < 200  # it ended by an exception, or by a NaN that was read before
+    assert 3 <= ran < 100  # it ended by an exception, or by a NaN that was read before
 
 
 def test_a_search_of_a_model_that_refuses_nan() -> None:
@@ -143,7 +143,7 @@ def test_manual_optimization_without_a_loss_is_refused_soon() -> None:
     with pytest.raises(MisconfigurationException, match=r"returned no loss .* as monitor, for example one of my_loss"):
         quiet_trainer(callbacks=[LRRangeTest()]).fit(model, loader())
     assert len(model.losses) <= 10
-    test = LRRangeTest(monitor="my_loss", if_unsure="warn", num_steps=40)
+    test = LRRangeTest(monitor="my_loss", verify=False, num_steps=40)
     quiet_trainer(callbacks=[test], max_epochs=1).fit(ManualWithoutLoss(), loader())
     assert test.result is not None
     assert test.result.curve.monitor == "my_loss"
@@ -153,7 +153,7 @@ def test_manual_optimization_without_a_loss_is_refused_soon() -> None:
 def test_a_key_that_is_logged_at_the_end_of_an_epoch(with_validation: bool) -> None:
     """Each value is the mean loss of an epoch of five batches, in which the learning rate is the same."""
     val = loader(3, seed=1) if with_validation else None
-    test = LRRangeTest(monitor="epoch_loss", steps_per_lr=5, num_steps=60, if_unsure="warn", apply=False)
+    test = LRRangeTest(monitor="epoch_loss", steps_per_lr=5, num_steps=60, verify=False, apply=False)
     model = LogsAtEpochEnd()
     quiet_trainer(callbacks=[test], max_epochs=1).fit(model, loader(5), val)
     assert test.result is not None
@@ -169,7 +169,7 @@ def test_a_loss_of_shape_1_is_a_scalar() -> None:
     results = []
     for kind in (Classifier, LossOfShape1):
         torch.manual_seed(0)
-        test = LRRangeTest(num_steps=40, if_unsure="warn")
+        test = LRRangeTest(num_steps=40, verify=False)
         quiet_trainer(callbacks=[test, LRTrace()], max_epochs=1).fit(kind(), loader())
         assert test.result is not None
         results.append(test.result.lr)

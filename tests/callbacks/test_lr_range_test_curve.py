@@ -24,7 +24,7 @@ def test_records_the_loss_that_plain_training_with_these_rates_has() -> None:
     for each in (model, reference):
         each.backbone[3] = nn.Identity()  # no dropout: the two loops draw other random numbers
     reference.load_state_dict(model.state_dict())
-    test = LRRangeTest(min_lr=1e-3, max_lr=1.0, num_steps=30)
+    test = LRRangeTest(min_lr=1e-3, max_lr=1.0, num_steps=30, verify=False)
     seed_everything(3)
     trainer = quiet_trainer(callbacks=[test], max_epochs=1)
     torch.manual_seed(5)
@@ -47,7 +47,7 @@ def test_records_the_loss_that_plain_training_with_these_rates_has() -> None:
 
 
 def test_a_point_is_an_optimizer_step_and_the_mean_of_its_micro_batches() -> None:
-    test = LRRangeTest(num_steps=10, apply=False)
+    test = LRRangeTest(lrs=[1e-3 * i for i in range(1, 11)], apply=False, verify=False)
     fit(LossIsBatchNumber(), test, accumulate_grad_batches=3)
     assert test.result is not None
     # 20 batches an epoch: six windows of three, then one of two, then the next epoch
@@ -56,9 +56,9 @@ def test_a_point_is_an_optimizer_step_and_the_mean_of_its_micro_batches() -> Non
 
 
 def test_staircase_and_own_list() -> None:
-    stairs = LRRangeTest(min_lr=1e-3, max_lr=1.0, num_steps=30, steps_per_lr=3, apply=False)
+    stairs = LRRangeTest(min_lr=1e-3, max_lr=1.0, num_steps=30, steps_per_lr=3, apply=False, verify=False)
     fit(Classifier(), stairs)
-    own = LRRangeTest(lrs=[0.01 * i for i in range(1, 13)], apply=False)
+    own = LRRangeTest(lrs=[0.01 * i for i in range(1, 13)], apply=False, verify=False)
     fit(Classifier(), own)
     assert stairs.result is not None
     assert own.result is not None
@@ -68,7 +68,9 @@ def test_staircase_and_own_list() -> None:
 
 def test_accuracy_curve_over_several_epochs() -> None:
     """Smith's own test: the validation accuracy while the learning rate rises linearly."""
-    test = LRRangeTest(1e-3, 0.5, 60, "linear", steps_per_lr=5, monitor="val_acc", monitor_mode="max", eval_batches=2)
+    test = LRRangeTest(
+        1e-3, 0.5, 60, "linear", steps_per_lr=5, monitor="val_acc", monitor_mode="max", eval_batches=2, verify=False
+    )
     model = Classifier(lr=1e-3)
     fit(model, test)
     assert test.result is not None
@@ -81,8 +83,8 @@ def test_accuracy_curve_over_several_epochs() -> None:
 
 
 def test_key_of_the_training_step() -> None:
-    test = LRRangeTest(num_steps=20, monitor="train_loss", apply=False)
-    plain = LRRangeTest(num_steps=20, apply=False)
+    test = LRRangeTest(num_steps=20, monitor="train_loss", apply=False, verify=False)
+    plain = LRRangeTest(num_steps=20, apply=False, verify=False)
     for each in (test, plain):
         seed_everything(0)
         fit(Classifier(), each)
@@ -98,7 +100,7 @@ class Exploding(Classifier):
 
 
 def test_ends_at_the_first_nan() -> None:
-    test = LRRangeTest(1e-5, 10.0, 61, apply=False)
+    test = LRRangeTest(1e-5, 10.0, 61, apply=False, verify=False)
     model = Exploding(lr=1e-3)
     fit(model, test)
     assert test.result is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -28,12 +29,28 @@ BAD_ARGUMENTS: dict[str, tuple[dict[str, Any], str]] = {
     "mode": ({"mode": "zigzag"}, "mode"),
     "rule": ({"rule": "magic"}, "rule"),
     "monitor_mode": ({"monitor_mode": "up"}, "monitor_mode"),
-    "if_unsure": ({"if_unsure": "shrug"}, "if_unsure"),
+    "verify as text": ({"verify": "no"}, "verify must be true or false, got 'no'"),
     "snapshot": ({"snapshot": "disk"}, "snapshot"),
     "eval_batches": ({"eval_batches": 0}, "eval_batches"),
     "steps_per_lr": ({"steps_per_lr": 0}, "steps_per_lr"),
     "at_epochs": ({"at_epochs": [-1]}, "at_epochs"),
-    "no epoch": ({"at_epochs": []}, "at_epochs"),
+    "no epoch": ({"at_epochs": []}, r"at_epochs must be a list of at least one epoch, .* got \[\]"),
+    "one epoch without a list": ({"at_epochs": 0}, "at_epochs must .* got 0"),
+    "another epoch without a list": ({"at_epochs": 3}, "at_epochs must .* got 3"),
+    "half an epoch": ({"at_epochs": [0.5]}, r"at_epochs must .* got \[0.5\]"),
+    "epochs in words": ({"at_epochs": "first"}, "at_epochs must .* got 'first'"),
+    "half a step": ({"steps_per_lr": 1.5}, "steps_per_lr must be a whole number of at least 1, got 1.5"),
+    "one rate for a list": ({"lrs": 0.1}, "lrs must .* got 0.1"),
+    "words for a list": ({"lrs": "..."}, r"lrs must .* got '\.\.\.'"),
+    "words in a list": ({"lrs": ["a"] * 12}, "lrs must .* got"),
+    "no list": ({"lrs": []}, r"lrs must .* got \[\]"),
+    "a list for a rate": ({"max_lr": [1.0]}, r"max_lr must be a number, got \[1.0\]"),
+    "infinite max_lr": ({"max_lr": float("inf")}, "max_lr"),
+    "half steps": ({"num_steps": 99.5}, "num_steps must be a whole number of at least 1, got 99.5"),
+    "no steps": ({"num_steps": None}, "num_steps must be a whole number of at least 1, got None"),
+    "number for the rule": ({"rule": 3}, "rule must be one of .* got 3"),
+    "number for verify": ({"verify": 1}, "verify must be true or false, got 1"),
+    "monitor as number": ({"monitor": 5}, "monitor must .* got 5"),
     "a file": ({"output_dir": __file__}, "output_dir"),
     "falling list": ({"lrs": [1.0 / i for i in range(1, 20)]}, "lrs"),
     "short list": ({"lrs": [0.1, 0.2]}, "lrs"),
@@ -87,6 +104,20 @@ def test_unknown_key_lists_the_keys_that_are_logged() -> None:
 def test_no_train_loader_is_lightnings_own_error() -> None:
     with pytest.raises(MisconfigurationException, match="train_dataloader"):
         quiet_trainer(callbacks=[LRRangeTest()]).fit(Classifier())
+
+
+def test_whole_numbers_of_other_types_are_taken() -> None:
+    LRRangeTest(num_steps=100.0, at_epochs=np.array([0, 2]))  # type: ignore[arg-type]
+    LRRangeTest(lrs=np.geomspace(1e-5, 1.0, 20), at_epochs=(0, 5))  # type: ignore[arg-type]
+
+
+def test_a_stream_may_end_where_the_sweep_goes_on_beyond_its_range() -> None:
+    """All 20 points were read. The loss still falls at the last one, so the sweep takes what is left of the stream."""
+    test = LRRangeTest(1e-7, 1e-2, 20, verify=False)
+    fit(Classifier(), test, data=stream(24), max_epochs=1)
+    assert test.result is not None
+    assert 20 <= len(test.result.curve.lrs) <= 24
+    assert test.result.curve.num_finite == len(test.result.curve.lrs)
 
 
 def test_fast_dev_run_is_skipped_with_one_warning() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,9 +12,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from lightning_lr import LRRangeTest
 from lightning_lr.range_test.curve import LRCurve
-from lightning_lr.range_test.suggestion import suggest
+from lightning_lr.range_test.figure import range_test_figure
+from lightning_lr.range_test.suggestion import Suggestion, suggest
 from tests.helpers.lightning_classes import CSVLogger, TensorBoardLogger
-from tests.helpers.lr_finder_runs import LossIsBatchNumber, fit
+from tests.helpers.lr_finder_runs import LossIsBatchNumber, fit, lrs
 from tests.helpers.tiny_models import Classifier
 
 UNSURE = "ignore:LRRangeTest is not confident"
@@ -21,7 +23,7 @@ pytestmark = pytest.mark.filterwarnings(UNSURE)
 
 
 def test_loggers_get_curve_and_result(tmp_path: Path) -> None:
-    test = LRRangeTest(num_steps=30)
+    test = LRRangeTest(num_steps=30, verify=False)
     board, csv = TensorBoardLogger(tmp_path, "board"), CSVLogger(tmp_path, "csv")
     fit(Classifier(), test, logger=[board, csv], log_every_n_steps=5, max_epochs=1)
     assert test.result is not None
@@ -46,7 +48,7 @@ def test_loggers_get_curve_and_result(tmp_path: Path) -> None:
 
 
 def test_output_dir(tmp_path: Path) -> None:
-    test = LRRangeTest(num_steps=20, output_dir=tmp_path / "curves", if_unsure="warn")
+    test = LRRangeTest(num_steps=20, output_dir=tmp_path / "curves", verify=False)
     fit(Classifier(), test)
     assert test.result is not None
     files = {path.name for path in (tmp_path / "curves").iterdir()}
@@ -56,13 +58,39 @@ def test_output_dir(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "curves" / "lr_range_test.json").read_text())["lr"] == test.result.lr
 
 
+def test_everything_says_the_learning_rate_that_was_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not that of the sweep, which the trials replace."""
+    drawn: list[Suggestion] = []
+
+    def figure(curve: LRCurve, chosen: Suggestion, *rest: Any) -> Any:
+        drawn.append(chosen)
+        return range_test_figure(curve, chosen, *rest)
+
+    monkeypatch.setattr("lightning_lr.trainer.range_test_report.range_test_figure", figure)
+    test, board = LRRangeTest(num_steps=40, output_dir=tmp_path / "found"), TensorBoardLogger(tmp_path, "board")
+    trainer = fit(Classifier(), test, logger=board, log_every_n_steps=5)
+    assert test.result is not None
+    of_sweep = suggest(test.result.curve, momentum=True).lr
+    lr = test.result.lr
+    assert lr != pytest.approx(of_sweep)
+    assert lrs(trainer) == [lr]
+    written = json.loads((tmp_path / "found" / "lr_range_test.json").read_text())
+    assert (written["lr"], written["max_lr"]) == (lr, test.result.max_lr)
+    assert written["lrs_of_rules"]["dual"] == pytest.approx(of_sweep)
+    assert json.loads((tmp_path / "found" / "lr_search.json").read_text())["lr"] == lr
+    events = EventAccumulator(board.log_dir).Reload()
+    for tag in ("lr_range_test", "lr_search"):
+        assert [e.value for e in events.Scalars(f"{tag}/suggested_lr")] == [pytest.approx(lr)]
+    assert [each.lr for each in drawn] == [lr]
+
+
 def test_nothing_is_written_unless_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    fit(Classifier(), LRRangeTest(num_steps=20), default_root_dir=tmp_path)
+    fit(Classifier(), LRRangeTest(num_steps=20, verify=False), default_root_dir=tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.filterwarnings("default:LRRangeTest is not confident")
 def test_reasons_are_told_when_unsure() -> None:
     with pytest.warns(UserWarning, match="not confident"):
-        fit(LossIsBatchNumber(), LRRangeTest(num_steps=20))
+        fit(LossIsBatchNumber(), LRRangeTest(num_steps=20, verify=False))

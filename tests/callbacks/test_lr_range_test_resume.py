@@ -16,11 +16,11 @@ pytestmark = pytest.mark.filterwarnings(UNSURE)
 
 
 def test_resume_does_not_test_again(tmp_path: Path) -> None:
-    first = LRRangeTest(num_steps=20)
+    first = LRRangeTest(num_steps=20, verify=False)
     trainer = fit(Classifier(lr=1e-3), first, max_epochs=1)
     trainer.save_checkpoint(tmp_path / "run.ckpt")
 
-    second = LRRangeTest(num_steps=20)
+    second = LRRangeTest(num_steps=20, verify=False)
     model = Classifier(lr=1e-3)
     resumed = quiet_trainer(callbacks=[second], max_epochs=2)
     resumed.fit(model, loader(), ckpt_path=tmp_path / "run.ckpt")
@@ -34,10 +34,10 @@ def test_resume_does_not_test_again(tmp_path: Path) -> None:
 
 
 def test_changed_arguments_are_named_on_resume(tmp_path: Path) -> None:
-    trainer = fit(Classifier(), LRRangeTest(num_steps=20), max_epochs=1)
+    trainer = fit(Classifier(), LRRangeTest(num_steps=20, verify=False), max_epochs=1)
     trainer.save_checkpoint(tmp_path / "run.ckpt")
     with pytest.warns(UserWarning, match="LRRangeTest is resumed with changed arguments.*num_steps: 20 -> 30"):
-        quiet_trainer(callbacks=[LRRangeTest(num_steps=30)]).fit(
+        quiet_trainer(callbacks=[LRRangeTest(num_steps=30, verify=False)]).fit(
             Classifier(), loader(), ckpt_path=tmp_path / "run.ckpt"
         )
 
@@ -46,6 +46,6 @@ def test_a_test_added_after_its_epoch_says_so(tmp_path: Path) -> None:
     trainer = fit(Classifier(), max_epochs=1)
     trainer.save_checkpoint(tmp_path / "run.ckpt")
     with pytest.warns(UserWarning, match=r"at_epochs=\[0\] lies before epoch 1"):
-        quiet_trainer(callbacks=[LRRangeTest(num_steps=20)]).fit(
+        quiet_trainer(callbacks=[LRRangeTest(num_steps=20, verify=False)]).fit(
             Classifier(), loader(), ckpt_path=tmp_path / "run.ckpt"
         )

@@ -8,12 +8,12 @@ import pytest
 import torch
 from torch import Tensor
 
-from lightning_lr import CyclicalLR, LRSearch, OneCycleLR
+from lightning_lr import CyclicalLR, LRRangeTest, LRSearch, OneCycleLR
 from tests.helpers.lightning_classes import seed_everything
 from tests.helpers.lr_finder_runs import SHORT_SEARCH, UsedLRs, fit, found, lrs
 from tests.helpers.tiny_models import Classifier
 
-pytestmark = pytest.mark.filterwarnings("ignore:LRSearch is not confident")
+pytestmark = pytest.mark.filterwarnings("ignore:LR(RangeTest|Search) is not confident")
 
 
 @pytest.mark.parametrize("options", [{}, {"optimizer": "Adam"}, {"backbone_ratio": 0.25}], ids=str)
@@ -34,16 +34,18 @@ def test_run_equals_one_started_with_the_learning_rate_found(options: dict[str, 
 
 def test_the_best_rate_and_all_that_were_tried() -> None:
     search = LRSearch(1e-6, 1e3)
-    fit(Classifier(lr=1e-3), search, max_epochs=1)
+    fit(Classifier(lr=1e-3), search, max_epochs=10)
     result = found(search)
     assert result.confident
     assert 1e-2 < result.lr < 1
-    assert (result.max_lr, result.base_lr) == (2 * result.lr, 0.5 * result.lr)
+    assert result.lr < result.max_lr <= 2 * result.lr
+    assert result.base_lr == result.max_lr / 4
     verdicts = {each.lr: each.verdict for each in result.candidates}
     assert verdicts[min(verdicts)] == "low"
     assert verdicts[max(verdicts)] == "very high"
     assert verdicts[result.lr] == "good"
-    assert result.steps < 2000
+    assert result.steps < 1400
+    assert all(each.verdict == "good" for each in result.candidates if result.lr <= each.lr <= result.max_lr)
 
 
 def test_apply_false_changes_nothing() -> None:
@@ -76,6 +78,38 @@ def test_open_schedules_take_their_bounds() -> None:
     assert max(watch.lrs) == pytest.approx(found(search).one_cycle_max_lr)
 
 
+@pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
+@pytest.mark.parametrize("kind", ["search", "range test"])
+def test_cycles_with_the_bounds_end_as_well_as_the_constant_rate(kind: str, optimizer: str) -> None:
+    """No bound is above a learning rate that the trials call high or very high."""
+    ends = {}
+    for name, schedules in (
+        ("constant", []),
+        ("cyclical", [CyclicalLR(step_size="1ep")]),
+        ("one cycle", [OneCycleLR()]),
+    ):
+        seed_everything(1)
+        finder = LRSearch(1e-5, 10.0) if kind == "search" else LRRangeTest(num_steps=60)
+        model, watch = Classifier(lr=1e-3, optimizer=optimizer), UsedLRs()
+        fit(model, finder, *schedules, watch, max_epochs=6)
+        result = found(finder)
+        too_high = [each.lr for each in result.candidates if each.lr > result.lr and "high" in each.verdict]
+        assert max(watch.lrs) < min(too_high)
+        assert max(watch.lrs) == pytest.approx(result.max_lr if schedules else result.lr)
+        ends[name] = sum(model.losses[-20:]) / 20
+    assert ends["cyclical"] < 1.5 * ends["constant"] + 0.02
+    assert ends["one cycle"] < 1.5 * ends["constant"] + 0.02
+
+
+@pytest.mark.parametrize("finder", [LRSearch(1e-7, 1e-5), LRRangeTest(1e-8, 1e-5, 20)], ids=["search", "test"])
+def test_no_reason_names_a_limit_that_the_search_left(finder: Any) -> None:
+    """The range does not end the search, so "raise max_lr" is no advice."""
+    fit(Classifier(lr=1e-3), finder, max_epochs=2)
+    result = found(finder)
+    assert result.lr > 1e-3
+    assert not any("max_lr" in reason or "min_lr" in reason for reason in result.reasons)
+
+
 class Overflowing(Classifier):
     """NaN above a learning rate, from the third step on."""
 
@@ -97,10 +131,11 @@ def test_nan_never_wins() -> None:
     assert all(torch.isfinite(parameter).all() for parameter in model.parameters())
 
 
-def test_a_diverging_grid_proposes_a_lower_range_and_leaves_the_model_alone() -> None:
+@pytest.mark.filterwarnings("ignore:LRSearch. the loss of a training batch")
+def test_where_all_rates_diverge_the_search_goes_down_and_leaves_the_model_alone() -> None:
     model = Overflowing(0.0, lr=1e-3)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    with pytest.raises(ValueError, match=r"All 7 learning rates .* min_lr=1e-06, max_lr=0\.001") as error:
+    with pytest.raises(ValueError, match=r"All 31 learning rates from 1e-15 .* steps: look for what makes") as error:
         fit(model, LRSearch(**SHORT_SEARCH))
     assert "\n" not in str(error.value)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+import numpy as np
 import pytest
 
 from lightning_lr import LRRangeTest, LRSearch
@@ -55,6 +56,13 @@ BAD_ARGUMENTS: dict[str, tuple[dict[str, Any], str]] = {
     "apply as text": ({"apply": "no"}, "apply must be true or false, got 'no'"),
     "no folder": ({"output_dir": 3}, "output_dir must be the path of a folder, got 3"),
     "a share above 1": ({"limit_batches": 1.5}, "limit_batches"),
+    "half a step": ({"monitor": "x", "steps_per_eval": 2.5}, "steps_per_eval must be a whole number .* got 2.5"),
+    "words for steps": ({"steps_per_eval": "many"}, "steps_per_eval must be a whole number .* got 'many'"),
+    "words for a budget": ({"budget": "all"}, "budget must be a whole number of at least 1, got 'all'"),
+    "half a budget": ({"budget": 2000.5}, "budget must be a whole number of at least 1, got 2000.5"),
+    "no rate": ({"min_lr": None}, "min_lr must be a number, got None"),
+    "a rate that is not a number": ({"min_lr": float("nan")}, "min_lr must be finite and above 0, got nan"),
+    "monitor as number": ({"monitor": 5}, "monitor must .* got 5"),
     "a file": ({"output_dir": __file__}, "output_dir"),
 }
 
@@ -65,3 +73,7 @@ def test_bad_arguments_are_refused_by_name_and_value(case: str) -> None:
     with pytest.raises(ValueError, match=name) as error:
         LRSearch(**arguments)
     assert "\n" not in str(error.value)
+
+
+def test_whole_numbers_of_other_types_are_taken() -> None:
+    LRSearch(1e-3, 1.0, budget=np.int64(2000), steps_per_eval=10.0)  # type: ignore[arg-type]

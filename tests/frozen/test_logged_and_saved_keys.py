@@ -84,13 +84,13 @@ CYCLICAL_SAVES = f"""{SCHEDULE_SAVES}
     progress.schedule: cycle_mult, down, gamma, mode, num_cycles, scale_mode, up, warmup, wave
 """
 RANGE_TEST_SAVES = """
-    done_epochs, has_momentum
+    done_epochs, module_lr, run_steps
     result: base_lr, confident, epoch, lr, max_lr, one_cycle_max_lr, reasons
     result.curve: losses, lrs, mode, monitor
 """
 SEARCH_SAVES = """
-    search: seed
-    search.bracket.arguments: budget, every, max_lr, min_lr, mode
+    search: bad_steps, seed
+    search.bracket.arguments: budget, every, extends, max_lr, max_steps, min_lr, mode, resumes_trials
     search.bracket.told[]: lr, spent, values
 """
 ADAPTATION_SAVES = """
@@ -125,14 +125,14 @@ RUNS = {
     "LRTrace": Run(LRTrace, "lr/SGD, lr/loss"),
     "LRTrace, two parameter groups": Run(LRTrace, "lr/SGD/pg1, lr/SGD/pg2, lr/loss", model=two_groups),
     "LRTrace, two optimizers": Run(LRTrace, "lr/SGD, lr/SGD-1, lr/loss", model=TwoOptimizers),
-    "LRRangeTest": Run(
-        lambda: LRRangeTest(num_steps=60, if_unsure="warn"),
+    "LRRangeTest, verify=False": Run(
+        lambda: LRRangeTest(num_steps=60, verify=False),
         TRACE_LOGS + RANGE_TEST_LOGS,
         RANGE_TEST_SAVES + "search",
         AT_EPOCH_0,
     ),
-    "LRRangeTest of a metric": Run(
-        lambda: LRRangeTest(num_steps=60, monitor="train_loss", if_unsure="warn"),
+    "LRRangeTest of a metric, verify=False": Run(
+        lambda: LRRangeTest(num_steps=60, monitor="train_loss", verify=False),
         """
         lr/SGD, lr/loss
         lr_range_test/lr, lr_range_test/train_loss, lr_range_test/train_loss_smoothed
@@ -143,29 +143,29 @@ RUNS = {
         RANGE_TEST_SAVES + "search",
         AT_EPOCH_0,
     ),
-    "LRRangeTest, unsure": Run(
-        lambda: LRRangeTest(1e-4, 0.3, 20),
+    "LRRangeTest": Run(
+        lambda: LRRangeTest(num_steps=20),
         TRACE_LOGS + RANGE_TEST_LOGS + SEARCH_LOGS,
         RANGE_TEST_SAVES + SEARCH_SAVES,
         AT_EPOCH_0,
     ),
-    "LRRangeTest, unsure, interrupted in its search": Run(
-        lambda: LRRangeTest(1e-4, 0.3, 20),
-        RANGE_TEST_LOGS,
+    "LRRangeTest, interrupted in its trials": Run(
+        lambda: LRRangeTest(num_steps=20),
+        "",
         RANGE_TEST_SAVES + SEARCH_SAVES,
         AT_EPOCH_0,
         ctrl_c,
-        interrupted_at=400,
+        interrupted_at=150,
     ),
     "LRSearch": Run(
         lambda: LRSearch(1e-3, 1.0, budget=800),
         TRACE_LOGS + SEARCH_LOGS,
-        SEARCH_SAVES + "has_momentum",
+        SEARCH_SAVES + "module_lr, run_steps",
     ),
     "LRSearch, interrupted": Run(
         lambda: LRSearch(1e-3, 1.0, budget=800),
         "",
-        SEARCH_SAVES + "has_momentum",
+        SEARCH_SAVES + "module_lr, run_steps",
         model=ctrl_c,
         interrupted_at=220,
     ),
@@ -316,9 +316,13 @@ def test_logged_and_saved_keys(name: str, tmp_path: Path) -> None:
 
 
 def test_callbacks_together_log_what_each_logs_alone(tmp_path: Path) -> None:
-    callbacks = [LRRangeTest(num_steps=60, if_unsure="warn"), CyclicalLR(step_size=5), HypergradientLR()]
-    keys, states = train(callbacks, RUNS["LRRangeTest"], tmp_path)
-    expected = [key for name in ("LRRangeTest", "CyclicalLR", "HypergradientLR") for key in logged(RUNS[name].logs)]
+    callbacks = [LRRangeTest(num_steps=60, verify=False), CyclicalLR(step_size=5), HypergradientLR()]
+    keys, states = train(callbacks, RUNS["LRRangeTest, verify=False"], tmp_path)
+    expected = [
+        key
+        for name in ("LRRangeTest, verify=False", "CyclicalLR", "HypergradientLR")
+        for key in logged(RUNS[name].logs)
+    ]
     told = [
         difference("logged", expected, keys),
         difference("state keys", [AT_EPOCH_0, "CyclicalLR", "HypergradientLR"], states),

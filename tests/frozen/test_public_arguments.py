@@ -39,8 +39,8 @@ ARGUMENTS = {
     "LRCurve.to_dict": "",
     "LRCurve.to_json": "path",
     "LRRangeTest": """
-        min_lr=1e-07, max_lr=10.0, num_steps=200, mode='exponential', steps_per_lr=1, lrs=None, monitor=None,
-        monitor_mode='min', eval_batches=10, rule='dual', apply=True, at_epochs=(0,), if_unsure='search',
+        min_lr=1e-07, max_lr=10.0, num_steps=100, mode='exponential', steps_per_lr=1, lrs=None, monitor=None,
+        monitor_mode='min', eval_batches=10, rule='dual', apply=True, at_epochs=(0,), verify=True,
         output_dir=None, snapshot='device'
     """,
     "LRSearch": """
@@ -100,7 +100,7 @@ ARGUMENTS = {
     "range_test.Rule": "'dual', 'smith', 'minimum', 'valley', 'slide', 'steepest'",
     "range_test.Suggestion": "(is Suggestion)",
     "range_test.has_diverged": "lrs, losses",
-    "range_test.range_test_figure": "curve, suggestions, rule",
+    "range_test.range_test_figure": "curve, chosen, lrs, rule",
     "range_test.smooth": "values, sigma_share=0.03",
     "range_test.suggest": "(is suggest)",
     "range_test.sweep_lrs": "min_lr, max_lr, num_steps, mode='exponential'",
@@ -128,15 +128,20 @@ ARGUMENTS = {
     "schedules.WarmupStableDecay.resume_step": "cycle, phase, step",
     "schedules.Wave": "'triangle', 'cosine'",
     "schedules.lr_at": "schedule, step, base_lr, max_lr",
-    "search.Bracket": "min_lr=1e-07, max_lr=10.0, budget=None, every=1, mode='min'",
+    "search.Bracket": """
+        min_lr=1e-07, max_lr=10.0, budget=None, every=1, mode='min', extends=True, max_steps=None,
+        resumes_trials=False
+    """,
     "search.Bracket.ask": "",
     "search.Bracket.best": "(property)",
+    "search.Bracket.best_of_rung": "rung",
     "search.Bracket.from_state": "state",
     "search.Bracket.is_done": "(property)",
-    "search.Bracket.kept": "rung",
+    "search.Bracket.lowest_diverged": "(property)",
     "search.Bracket.longest": "(property)",
+    "search.Bracket.may_continue": "lr",
     "search.Bracket.min_lr": "(property)",
-    "search.Bracket.most_trials": "(property)",
+    "search.Bracket.num_planned": "(property)",
     "search.Bracket.rungs": "(property)",
     "search.Bracket.spent": "(property)",
     "search.Bracket.state": "",
@@ -152,7 +157,7 @@ ARGUMENTS = {
     "search.Verdict": "'very high', 'high', 'good', 'low'",
     "search.leaderboard": "bracket",
     "search.search_figure": "candidates, every=1, monitor='loss'",
-    "search.search_result": "bracket, momentum",
+    "search.search_result": "bracket, run_steps=inf",
 }
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.distributed.fsdp import FSDPModule, fully_shard
 
-from lightning_lr import LRSearch
+from lightning_lr import LRRangeTest, LRSearch
 from tests.helpers.lightning_classes import PACKAGE, DDPStrategy, ModelParallelStrategy, Trainer
 from tests.helpers.rehearsal_check import Rehearse, Run, assert_no_trace
 from tests.helpers.stateful_model import StatefulClassifier, val_loader
@@ -89,6 +89,24 @@ def main(case: str, folder: Path, ranks: int) -> None:
         assert isinstance(means, Tensor)
         assert not torch.equal(means, losses)
         torch.testing.assert_close(torch.tensor(rehearse.values[0]), means)
+    elif case == "range test":
+        losses_of_runs, found = [], []
+        for test in (None, LRRangeTest(1e-3, 1.0, 20, apply=False), LRRangeTest(1e-3, 1.0, 20)):
+            LOSSES.clear()
+            trainer, fit = ddp(KeepsLosses).build(folder / str(test), *([] if test is None else [test]))
+            trainer.fit(**fit)
+            losses_of_runs.append(LOSSES[-trainer.global_step :])
+            if test is not None:
+                assert test.result is not None
+                assert test.result.search is not None
+                found.append(test.result.lr)
+        assert torch.equal(*map(torch.stack, losses_of_runs[:2]))
+        lr = torch.tensor(found)
+        ends = torch.cat([parameter.detach().flatten() for parameter in fit["model"].parameters()])
+        for mine in (lr, ends):
+            of_all = trainer.strategy.all_gather(mine)
+            assert all(torch.equal(each, mine) for each in of_all)
+        assert trainer.optimizers[0].param_groups[0]["lr"] == found[-1]
     elif case == "fsdp2":
         sharded = ddp(Sharded)
         sharded.trainer = lambda: {

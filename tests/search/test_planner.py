@@ -93,6 +93,12 @@ def test_goes_up_while_nothing_has_learned() -> None:
     assert bracket.lowest_diverged == pytest.approx(10**0.5)
 
 
+def test_goes_down_where_nothing_has_learned_and_higher_ones_are_worse() -> None:
+    trials = run_whole(Bracket(1e-3, 1e-1), lambda lr, i: 1.0 + lr * i**2 if lr > 2e-4 else 1.0)
+    assert min(trials)[0] <= -4  # below the lowest at the start
+    assert max(trial[0] for trial in trials) == -1
+
+
 def test_does_not_go_above_one_that_diverged() -> None:
     trials = run_whole(Bracket(1e-3, 1e-1), lambda lr, i: math.nan if lr > 0.02 and i else valley(1.0)(lr, i))
     assert trials == [*_first(-3, -1, -1.5, -2, -2.5), *((exponent, 1, 200) for exponent in (-2, -2.5))]

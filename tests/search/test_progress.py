@@ -63,7 +63,7 @@ def test_of_few_costs_any_fall_counts(costs: list[float], expected: bool) -> Non
 
 
 @given(
-    st.lists(st.floats(-2, 2) | st.sampled_from([math.nan, math.inf, -math.inf]), min_size=4, max_size=30),
+    st.lists(st.floats(-2, 2) | st.sampled_from([math.nan, math.inf, -math.inf]), min_size=10, max_size=30),
     st.floats(0, 4),
 )
 def test_has_learned_is_its_formula(values: list[float], fall: float) -> None:

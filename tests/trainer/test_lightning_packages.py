@@ -53,7 +53,7 @@ def run(package):
         def configure_optimizers(self):
             return torch.optim.SGD(self.parameters(), self.lr)
 
-    test = {"class_path": "lightning_lr.LRRangeTest", "init_args": {"num_steps": 30, "if_unsure": "warn"}}
+    test = {"class_path": "lightning_lr.LRRangeTest", "init_args": {"num_steps": 30, "verify": False}}
     cycles = {"class_path": "lightning_lr.CyclicalLR", "init_args": {"step_size": "0.5run"}}
     scheduler = f"{package}.callbacks.GradientAccumulationScheduler"
     scheduler = {"class_path": scheduler, "init_args": {"scheduling": {0: 2}}}

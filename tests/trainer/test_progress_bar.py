@@ -34,10 +34,10 @@ def _shown(
     monkeypatch.setattr("sys.stdout", terminal)
     monkeypatch.setattr(tqdm_progress.Tqdm, "monitor_interval", 0)
     monkeypatch.setenv("COLUMNS", "100")
-    test = test or LRRangeTest(1e-4, 1.0, 20, if_unsure="warn")
+    test = test or LRRangeTest(1e-4, 1.0, 20, verify=False)
     bars = [] if bar is None else [bar]
     order = [*bars, test] if bar_first else [test, *bars]
-    trainer = quiet_trainer(callbacks=order, max_epochs=1, **{"enable_progress_bar": True, **kwargs})
+    trainer = quiet_trainer(callbacks=order, **{"max_epochs": 1, "enable_progress_bar": True, **kwargs})
     torch.manual_seed(0)  # some initial weights diverge before the last learning rate
     trainer.fit(Classifier(), loader(), loader(4, seed=1))
     return terminal.getvalue()
@@ -57,9 +57,11 @@ def test_shows_count_rate_and_loss(
 
 @pytest.mark.parametrize("kind", [TQDMProgressBar, RichProgressBar])
 def test_a_search_counts_its_trials(kind: type[ProgressBar], monkeypatch: pytest.MonkeyPatch) -> None:
-    shown = _shown(kind(), True, monkeypatch, LRSearch(1e-2, 1.0, budget=350))
-    assert re.search(r"LR search [1-7]/11 lr=.* loss=", shown)
-    assert "LR search 7/11 lr=" in shown
+    shown = _shown(kind(), True, monkeypatch, LRSearch(1e-2, 1.0), max_epochs=5)
+    assert re.search(r"LR search [1-4]/5 lr=.* loss=", shown)
+    counts = re.findall(r"LR search (\d+)/(\d+) lr=", shown)
+    assert all(int(count) <= int(total) for count, total in counts)
+    assert int(counts[-1][0]) == int(counts[-1][1]) > 5  # trials of longer rungs were added
 
 
 @pytest.mark.parametrize("kind", [TQDMProgressBar, RichProgressBar])

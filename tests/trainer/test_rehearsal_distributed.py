@@ -11,7 +11,7 @@ from tests.helpers.distributed import start_ranks, wait_for_ranks
 
 
 # With three ranks the sum of gradients depends on the order of the terms; with two it would not.
-@pytest.mark.parametrize(("case", "ranks"), [("ddp", 3), ("mean", 2), ("fsdp2", 2)])
+@pytest.mark.parametrize(("case", "ranks"), [("ddp", 3), ("mean", 2), ("range test", 2), ("fsdp2", 2)])
 def test_leaves_no_trace(case: str, ranks: int, tmp_path: Path) -> None:
     processes = start_ranks("rehearsal_rank", [case, str(tmp_path), str(ranks)], ranks)
     errors = wait_for_ranks(processes, timeout=400)

@@ -1,0 +1,81 @@
+"""A batch whose loss is NaN at any learning rate, in a range test and in a search: it is no divergence."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from lightning_lr import LRRangeTest, LRSearch
+from tests.helpers.lr_finder_runs import fit
+from tests.helpers.tiny_models import Classifier, loader
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:LR(RangeTest|Search) is not confident"),
+    pytest.mark.filterwarnings("ignore:LR(RangeTest|Search). the loss of"),
+]
+
+FINDERS: dict[str, Any] = {
+    "sweep": lambda: LRRangeTest(verify=False),
+    "verified": LRRangeTest,
+    "search": lambda: LRSearch(1e-4, 10.0),
+}
+
+
+class Poisoned(Classifier):
+    """All weights are NaN after a bad batch."""
+
+    def __init__(self) -> None:
+        super().__init__(lr=1e-3)
+        self.backbone[1] = nn.Identity()  # no BatchNorm, whose statistics a bad batch would spoil
+
+
+class Skips(Poisoned):
+    """Makes no step on a bad batch, and so goes on unharmed."""
+
+    def on_after_backward(self) -> None:
+        gradients = [parameter.grad for parameter in self.parameters() if parameter.grad is not None]
+        if not all(gradient.isfinite().all() for gradient in gradients):
+            for gradient in gradients:
+                gradient.zero_()
+
+
+def batches(number: int, bad: int | None) -> DataLoader[Any]:
+    """Batches of which one has inputs that are NaN."""
+    made = list(loader(number))
+    if bad is not None:
+        made[bad][0] = torch.full_like(made[bad][0], math.nan)
+    return DataLoader(made, batch_size=None)  # type: ignore[arg-type]
+
+
+def found_lr(finder: str, model: type[Classifier], data: DataLoader[Any]) -> float:
+    torch.manual_seed(0)
+    callback = FINDERS[finder]()
+    fit(model(), callback, data=data, max_epochs=math.ceil(60 / len(data)))
+    assert callback.result is not None
+    return float(callback.result.lr)
+
+
+@pytest.mark.parametrize("model", [Poisoned, Skips])
+@pytest.mark.parametrize("bad", [0, 1])
+@pytest.mark.parametrize("finder", FINDERS)
+def test_one_of_the_first_batches(finder: str, bad: int, model: type[Classifier]) -> None:
+    with_, without = (found_lr(finder, model, batches(20, each)) for each in (bad, None))
+    assert without / 4 < with_ < without * 4
+
+
+@pytest.mark.parametrize("model", [Poisoned, Skips])
+@pytest.mark.parametrize("finder", ["verified", "search"])
+def test_one_batch_of_six(finder: str, model: type[Classifier]) -> None:
+    with_, without = (found_lr(finder, model, batches(6, each)) for each in (3, None))
+    assert without / 4 < with_ < without * 4
+
+
+@pytest.mark.parametrize("finder", FINDERS)
+def test_a_batch_that_is_left_out_is_named(finder: str) -> None:
+    with pytest.warns(UserWarning, match=r"LR.*: the loss of (a )?training batch .* Training will meet it"):
+        found_lr(finder, Poisoned, batches(20, 1))
