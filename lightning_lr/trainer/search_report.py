@@ -41,8 +41,9 @@ def report_search(
     log_suggestion(trainer, _TAG, result, step)
     if not trainer.is_global_zero:
         return
-    title = f"LR search: {monitor} of {len(bracket.told)} trials, {result.steps} steps"
-    Console().print(leaderboard_table(result.candidates, title))
+    if trainer.progress_bar_callback is not None:  # a Trainer without one should be quiet
+        title = f"LR search: {monitor} of {len(bracket.told)} trials, {result.steps} steps"
+        Console().print(leaderboard_table(result.candidates, title))
     writers = loggers.tensorboard_writers(trainer)
     if output_dir is None and not writers:
         return  # nothing to draw the figure for

@@ -42,7 +42,7 @@ def test_terminal_and_files(
 ) -> None:
     monkeypatch.setenv("COLUMNS", "180")
     search = LRSearch(1e-3, 100.0, output_dir=tmp_path / "found")
-    fit(Classifier(), search)
+    fit(Classifier(), search, enable_progress_bar=True)
     shown = capsys.readouterr().out
     assert f"LR search: loss of {len(search._search.bracket.told)} trials" in shown  # type: ignore[union-attr]
     for words in ("very high: diverges", "good: the best", "low: learns slowly", "could not catch up with"):
@@ -50,6 +50,8 @@ def test_terminal_and_files(
     assert {path.name for path in (tmp_path / "found").iterdir()} == {
         f"lr_search.{kind}" for kind in ("csv", "json", "png")
     }
+    fit(Classifier(), LRSearch(1e-3, 100.0))  # without a progress bar
+    assert "LR search" not in capsys.readouterr().out
     with (tmp_path / "found" / "lr_search.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [float(row["lr"]) for row in rows] == pytest.approx([each.lr for each in found(search).candidates], rel=1e-2)
