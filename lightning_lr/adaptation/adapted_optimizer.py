@@ -47,7 +47,8 @@ class AdaptedOptimizer:
         controller: of its learning rates.
         warn: shows a warning.
         after_return: called when the parameters were set back to the anchor, to reset what the optimizer does not hold.
-        guard: whether to return to the anchor, if there is one, when training has diverged.
+        guard: whether to return to the anchor, if there is one, when training has diverged. It ends after
+            `constants.MAX_RETURNS` returns in a row.
         has_grad_scaler: whether a GradScaler skips steps whose gradients are not finite; then such a loss does no harm.
     """
 
@@ -65,6 +66,7 @@ class AdaptedOptimizer:
         self._warn, self._after_return = warn, after_return
         self._uses_loss = controller.adapts_by_anchor
         self._guards = guard and controller.adapts_by_anchor
+        self._has_guard_ended = False
         self._has_grad_scaler = has_grad_scaler
         self._measured: list[tuple[Tensor, Measurement]] = []  # in the current batch, whose loss is not known yet
         self._reads: AsyncReads[_Sent] = AsyncReads()
@@ -113,11 +115,13 @@ class AdaptedOptimizer:
         for values, sent in known:
             losses, row = self._split(values, sent)
             sign = self._sign_of_divergence(losses, row)
-            self.controller.keeps_anchor = self._guards and self._detector.is_far_above
-            if sign is not None:
+            if sign is not None and self._detector.returns == constants.MAX_RETURNS:
+                self._end_guard()
+            elif sign is not None:
                 # a value that is not finite may come of one bad batch, at any learning rate
                 self._return_to_anchor(lr_is_cause=math.isfinite(sign))
                 return
+            self._keep_or_move_anchor()
             trend = "flat" if all(loss is None for loss in losses) else self._detector.trend
             is_new = self.controller.decide(row, sent.measurement, trend)
             for (name, group), has_alignment in zip(self.named_groups(), is_new, strict=False):
@@ -158,7 +162,7 @@ class AdaptedOptimizer:
     def restart(self) -> None:
         """Begin again with a scale of 1, from the learning rates that are set now."""
         self._drop_measurements()
-        self._detector = DivergenceDetector()
+        self._detector, self._has_guard_ended = DivergenceDetector(), False
         self.controller.restart()
 
     def detach(self) -> None:
@@ -171,6 +175,7 @@ class AdaptedOptimizer:
         return {
             "adaptation": self.controller.state(with_vectors),
             "watch": self._detector.state(),
+            "guard_ended": self._has_guard_ended,
             "late": [[values, _saved(sent)] for values, sent in self._reads.state()],
             "losses": [None if loss is None else float(loss) for loss in self._losses],
         }
@@ -194,9 +199,17 @@ class AdaptedOptimizer:
     def _load_state(self, state: dict[str, Any]) -> None:
         self.controller.load_state(state["adaptation"])
         self._detector.load_state(state["watch"])
-        self.controller.keeps_anchor = self._guards and self._detector.is_far_above
+        self._has_guard_ended = state.get("guard_ended", False)  # older checkpoints lack it
+        self._keep_or_move_anchor()
         self._reads.load_state([(values, _loaded(saved)) for values, saved in state["late"]])
         self._losses = [None if loss is None else torch.tensor(loss) for loss in state["losses"]]
+
+    @property
+    def _is_guarding(self) -> bool:
+        return self._guards and not self._has_guard_ended
+
+    def _keep_or_move_anchor(self) -> None:
+        self.controller.keeps_anchor = self._is_guarding and self._detector.is_far_above
 
     def _after_step(self, count: int) -> None:
         if count > self.controller.steps:
@@ -234,19 +247,13 @@ class AdaptedOptimizer:
     def _sign_of_divergence(self, losses: list[float | None], sums: list[float]) -> float | None:
         """The loss that shows it, or ``‖d‖²`` if that is not finite; None if training has not diverged."""
         for loss in losses:
-            if self._detector.has_diverged(loss) and self._guards:
+            if self._detector.has_diverged(loss) and self._is_guarding:
                 return loss
-        if not self._guards:
+        if not self._is_guarding:
             return None
         return next((square for square in sums[2::4] if not math.isfinite(square)), None)
 
     def _return_to_anchor(self, *, lr_is_cause: bool) -> None:
-        if self._detector.returns == constants.MAX_RETURNS:
-            raise RuntimeError(
-                f"HypergradientLR has taken training with {self.name} back to good weights {constants.MAX_RETURNS}"
-                " times in a row, and it diverges again even with small steps: look for values in the data or the loss"
-                " that are not finite, or set guard=False to train on."
-            )
         if self._detector.returns == 0:
             self._warn(
                 f"HypergradientLR: training with {self.name} has diverged. It continues from the mean of the last good"
@@ -256,6 +263,16 @@ class AdaptedOptimizer:
         self._drop_measurements()
         self.controller.return_to_anchor(lr_is_cause=lr_is_cause)
         self._after_return()
+
+    def _end_guard(self) -> None:
+        """Training goes on as without a guard, since the learning rate is not the cause."""
+        self._has_guard_ended = True
+        self._warn(
+            f"HypergradientLR has taken training with {self.name} back to good weights {constants.MAX_RETURNS} times in"
+            " a row, and its loss has risen or is not finite again. Training goes on without the guard. Look for values"
+            " in the data or the loss that are not finite. If the loss may rise, as with a term whose weight grows or"
+            " with new data, set guard=False."
+        )
 
 
 def _saved(sent: _Sent) -> dict[str, Any]:

@@ -24,6 +24,7 @@ SCALED_GROUP = {
     "max_survived_lr": "proven",
     "lr_ceiling": "ceiling",
     "has_started": "is_started",
+    "has_moved": "moved",
 }
 DIVERGENCE_DETECTOR = {
     "start": "start",

@@ -197,7 +197,7 @@ SIGN_CHANGES_AFTER_DIVERGENCE = 3
 """Sign changes that a divergence counts as, so that the gain is smaller afterwards. Chosen on the tasks."""
 
 MAX_RETURNS = 3
-"""Returns to the anchor in a row before there is an error. The scale is then at most 0.3³ of the first one that
+"""Returns to the anchor in a row before the guard ends. The scale is then at most 0.3³ of the first one that
 diverged, so the learning rate is not the cause."""
 
 # --- the verdict of ``adapt=False``

@@ -127,6 +127,7 @@ class LRController:
         if self._since >= self._spacing() - 1:
             self._displacement.after_step()
         for group in self.groups:
+            group.has_moved = group.has_gradients or (group.has_moved and self._anchor is not None)
             if not group.has_started and group.has_gradients:
                 self._shorten_first_step(group)
         self.scales.record_used()
@@ -224,7 +225,7 @@ class LRController:
             group.adapt(lr, steps, self._horizon, loss_trend)
         group.peak_lr = max(group.peak_lr, lr)
         if self._anchor is not None and lr < constants.ANCHOR_LR_DROP * group.peak_lr:
-            group.peak_lr = lr
+            group.peak_lr, group.has_moved = lr, False
             for params in group.params:
                 self._anchor.set_anchor(params)
         return True
@@ -256,6 +257,8 @@ class LRController:
         sums = alignment_sums(
             group.params, self._displacement, self._since, self._device, is_trusted=not self.keeps_anchor
         )
+        if not group.has_moved:
+            sums = torch.zeros_like(sums)  # nothing was measured: rules must not take d = 0 for an alignment
         if loss_scale is not None:
             sums = sums / torch.stack([loss_scale, loss_scale**2, torch.ones_like(loss_scale)]).to(sums)
         device_lr = (lr / self._world_size).to(sums) if isinstance(lr, Tensor) else sums.new_zeros(())
@@ -272,6 +275,7 @@ class LRController:
             self.write()
             return
         self._reset()  # the next step is the first
+        group.has_moved = False
         self._failed_first_steps += 1
         if self._failed_first_steps == constants.MAX_FAILED_FIRST_STEPS:
             raise RuntimeError(

@@ -36,6 +36,8 @@ class ScaledGroup:
         lr_ceiling: the learning rate that is never exceeded, after a divergence.
         alignment: the latest.
         has_started: false until the first step, which is shortened, has been made.
+        has_moved: whether a step has been made since the anchor was set; without an anchor, whether the last step was
+            made with gradients of the group. Else there is no alignment.
     """
 
     rule: Rule
@@ -52,6 +54,7 @@ class ScaledGroup:
     lr_ceiling: float = math.inf
     alignment: Alignment = _UNKNOWN
     has_started: bool = True
+    has_moved: bool = False
 
     @property
     def has_gradients(self) -> bool:
@@ -98,7 +101,8 @@ class ScaledGroup:
     def after_divergence(self, scheduled_lr: float, rule: Rule, *, lr_is_cause: bool) -> None:
         """Continue with a smaller scale and a new rule.
 
-        The ceiling is set from the recent maximum of the scheduled learning rate, since a divergence shows late.
+        The ceiling is set from the recent maximum of the scheduled learning rate, since a divergence shows late. A
+        second divergence does not raise it.
 
         Args:
             scheduled_lr: of the coming step.
@@ -107,12 +111,12 @@ class ScaledGroup:
         """
         max_lr = max(scheduled_lr, self.recent_max_lr)
         if lr_is_cause and max_lr > 0:
-            self.lr_ceiling = constants.CEILING_AFTER_DIVERGENCE * self.scale * max_lr
+            self.lr_ceiling = min(self.lr_ceiling, constants.CEILING_AFTER_DIVERGENCE * self.scale * max_lr)
         self.scale *= constants.SCALE_AFTER_DIVERGENCE
         rule.sign_changes = self.rule.sign_changes + constants.SIGN_CHANGES_AFTER_DIVERGENCE
         self.rule = rule
         self.max_survived_lr = self.scale * scheduled_lr
-        self.peak_lr, self.alignment = 0.0, _UNKNOWN
+        self.peak_lr, self.alignment, self.has_moved = 0.0, _UNKNOWN, False
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint, in plain numbers."""
@@ -128,4 +132,4 @@ class ScaledGroup:
         self.scale = state["rule"]["scale"]
         checkpoint_keys.load(self.rule, state["rule"], checkpoint_keys.RULE)
         self.alignment = Alignment(*state["alignment"])
-        checkpoint_keys.load(self, state, checkpoint_keys.SCALED_GROUP)
+        checkpoint_keys.load(self, {"moved": True, **state}, checkpoint_keys.SCALED_GROUP)  # older ones lack it

@@ -59,8 +59,8 @@ class HypergradientLR(Callback):
             learning rate was too low, about right or too high. ``every="auto"`` is then `SETTLED_SPACING` = 5.
         guard: of ``"long_horizon"``: if training diverges, return to the anchor with `SCALE_AFTER_DIVERGENCE` = 0.3 of
             the scale, and reset the statistics of BatchNorm. The learning rate then stays below
-            `CEILING_AFTER_DIVERGENCE` = 0.5 of the one that diverged, unless the loss was not finite. It raises after
-            `MAX_RETURNS` = 3 returns with fewer than `CALM_STEPS` = 100 steps between them.
+            `CEILING_AFTER_DIVERGENCE` = 0.5 of the one that diverged, unless the loss was not finite. The guard
+            ends with a warning after `MAX_RETURNS` = 3 returns with fewer than `CALM_STEPS` = 100 steps between them.
         save_anchor: whether checkpoints hold the anchor, or plain SGD's last gradients: as much as the parameters.
             Without it a resumed run begins a new anchor, as it does with sharded parameters (FSDP2).
 

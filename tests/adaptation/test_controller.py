@@ -11,6 +11,7 @@ from torch import nn
 from lightning_lr.adaptation.controller import LRController, Measurement
 from lightning_lr.adaptation.optimizer_scales import UsedLR
 from lightning_lr.adaptation.rules import NO_SCHEDULE, Alignment, LongHorizon, Multiplicative, TrainingPhase
+from lightning_lr.adaptation.scaled_group import ScaledGroup
 
 
 def _step(
@@ -138,6 +139,49 @@ def _descend(controller: LRController, steps: int) -> None:
     for _ in range(steps):
         controller.write()
         _adapt(controller.optimizer, controller, 1.0)
+
+
+def test_a_second_divergence_does_not_raise_the_ceiling() -> None:
+    """On a schedule that falls the scale rises, and the recent maximum of the schedule is of an earlier time."""
+    group = ScaledGroup(LongHorizon())
+
+    def step(scheduled_lr: float, cosine: float) -> None:
+        group.follow_schedule(scheduled_lr, 1)
+        group.alignment = Alignment(cosine, 1.0, 1.0)
+        lr = group.limited_scale(scheduled_lr, 1.11) * scheduled_lr
+        group.max_survived_lr = max(group.max_survived_lr, lr)
+        group.adapt(lr, 1, 50, "flat")
+
+    for _ in range(10):
+        step(0.1, 0.0)
+    group.after_divergence(0.1, LongHorizon(), lr_is_cause=True)
+    ceiling = group.lr_ceiling
+    for t in range(58):
+        step(0.1 * (1 - t / 60), 1.0)
+    group.after_divergence(0.1 / 30, LongHorizon(), lr_is_cause=True)
+    assert group.lr_ceiling <= ceiling < math.inf
+
+
+@pytest.mark.parametrize("rule", ["long", "short", "short, other optimizer"])
+def test_groups_that_have_not_moved_have_no_alignment(rule: str) -> None:
+    """``d = 0`` of a step that was not made is no step that was too short."""
+    pair = [nn.Parameter(torch.ones(4)), nn.Parameter(torch.ones(4))]
+    make = torch.optim.RMSprop if "other" in rule else torch.optim.SGD
+    optimizer = make([{"params": [parameter]} for parameter in pair], 0.01)
+    make_rule, horizon = (LongHorizon, 20) if rule == "long" else (lambda: Multiplicative(0.1), None)
+    controller = LRController(optimizer, make_rule, horizon, per_group=True, every=1)
+    gradients: list[list[float | None]] = [[1.0, None], [1.0, None], [1.0, 1.0], [1.0, 1.0]]
+    seen = []
+    for each in gradients:
+        for parameter, gradient in zip(pair, each, strict=True):
+            parameter.grad = None if gradient is None else torch.full_like(parameter, gradient)
+        measured = controller.before_step()
+        assert measured is not None
+        sums, measurement = measured
+        seen.append(controller.decide(sums.tolist(), measurement))
+        optimizer.step()
+        controller.after_step()
+    assert seen == [[False, False], [True, False], [True, False], [True, True]]
 
 
 def test_a_learning_rate_that_diverged_is_not_used_again_by_a_schedule() -> None:

@@ -20,6 +20,7 @@ def test_copied_sharded_and_with_buckets(tmp_path: Path) -> None:
     # the scale is that of the checkpoint; the mean, of which each process had a part, is a new one
     assert found["long, fsdp2 resumed"][0] == pytest.approx(found["long, fsdp2"][20], rel=1e-3)
     assert found["short, fsdp2 resumed"][-1] > found["short, fsdp2 resumed"][0]
+    assert found["guards ended"] == [True, True]
     for name in ("mean losses", "mean losses, sparse"):
         mean, expected, losses = found[name]
         assert mean == pytest.approx(expected, rel=1e-5)

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from lightning_lr import CyclicalLR, HypergradientLR
 from lightning_lr.adaptation.async_reads import AsyncReads
+from lightning_lr.adaptation.displacement import AnchorDisplacement
+from lightning_lr.adaptation.flat_params import FlatParams
 from lightning_lr.adaptation.rules import LongHorizon
 from tests.helpers.hypergradient_cases import FaultyLoss, first_group_state, mean_loss
 from tests.helpers.lightning_classes import Callback
@@ -36,13 +38,76 @@ def test_goes_back_from_a_loss_that_is_not_finite() -> None:
     assert first_group_state(adapts)["ceiling"] == math.inf  # the rate was not to blame
 
 
-def test_gives_up_when_it_has_gone_back_three_times_in_a_row() -> None:
-    model = FaultyLoss(lambda step: math.nan if step >= 30 else 1.0)
+def test_the_guard_ends_after_three_returns_in_a_row_and_training_goes_on() -> None:
+    """As plain training does, to its end."""
+    model, adapts = FaultyLoss(lambda step: math.nan if step >= 30 else 1.0), HypergradientLR()
     with (
         pytest.warns(UserWarning, match="has diverged"),
-        pytest.raises(RuntimeError, match=r"back to good weights 3 times in a row.*guard=False"),
+        pytest.warns(UserWarning, match=r"back to good weights 3 times in a row.*goes on.*guard=False") as caught,
     ):
-        fit(model, HypergradientLR(), data=loader(100), max_epochs=1)
+        fit(model, adapts, data=loader(100), max_epochs=1)
+    assert len([each for each in caught if "3 times in a row" in str(each.message)]) == 1
+    assert len(model.losses) == 100
+    assert not any(parameter.isfinite().all() for parameter in model.parameters())
+    assert adapts.state_dict()["progress"][0]["guard_ended"]
+
+
+@pytest.mark.filterwarnings("ignore:HypergradientLR. training with SGD has diverged")
+@pytest.mark.filterwarnings("ignore:HypergradientLR has taken training")
+def test_a_term_that_grows_does_not_end_the_run() -> None:
+    """It has no gradient: the loss rises, and the parameters are fine."""
+
+    class Grows(FaultyLoss):
+        def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+            return super().training_step(batch, batch_idx) + 0.05 * max(0, batch_idx - 60)
+
+    torch.manual_seed(0)
+    model, adapts = Grows(lambda _: 1.0), HypergradientLR(horizon=20)
+    fit(model, adapts, data=loader(400), max_epochs=1)
+    assert adapts.state_dict()["progress"][0]["guard_ended"]
+    assert len(model.losses) == 400
+    assert mean_loss(model) < 0.7 * model.losses[0]  # without the term
+
+
+def _told_to_rules(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    told: list[float] = []
+    update = LongHorizon.update
+
+    def record(rule: LongHorizon, *args: Any) -> float:
+        told.append(args[0].cosine)
+        return update(rule, *args)
+
+    monkeypatch.setattr(LongHorizon, "update", record)
+    return told
+
+
+@pytest.mark.filterwarnings("ignore:HypergradientLR. training with SGD has diverged")
+@pytest.mark.parametrize("every", [1, "auto"])
+def test_after_a_return_the_rule_is_told_nothing_until_a_step_is_made(every: Any, monkeypatch: Any) -> None:
+    told = _told_to_rules(monkeypatch)
+    torch.manual_seed(0)
+    model, adapts = FaultyLoss(lambda step: math.nan if step == 30 else 1.0), HypergradientLR(horizon=20, every=every)
+    fit(model, adapts, data=loader(60), max_epochs=1)
+    assert adapts.state_dict()["progress"][0]["watch"]["returns"] == 1
+    assert len(told) > 30
+    assert 1.0 not in told[5:]
+
+
+@pytest.mark.parametrize("every", [1, "auto"])
+def test_after_a_new_anchor_the_rule_is_told_nothing_until_a_step_is_made(every: Any, monkeypatch: Any) -> None:
+    """A schedule that falls steeply sets anchors anew."""
+    told, set_anchor, anew = _told_to_rules(monkeypatch), AnchorDisplacement.set_anchor, []
+
+    def record(anchor: AnchorDisplacement, params: FlatParams) -> None:
+        anew.append(params in anchor._anchors)
+        set_anchor(anchor, params)
+
+    monkeypatch.setattr(AnchorDisplacement, "set_anchor", record)
+    torch.manual_seed(0)
+    fit(FaultyLoss(lambda _: 1.0), HypergradientLR(horizon=20, every=every), CyclicalLR(1e-5, 1e-2, 10))
+    assert any(anew)
+    assert len(told) > 30
+    assert 1.0 not in told[5:]
 
 
 def test_every_return_is_told() -> None:
@@ -165,12 +230,12 @@ def test_the_rule_is_told_how_the_loss_goes(
 
 
 @pytest.mark.parametrize("every", [1, 100])
-def test_gives_up_however_sparse_the_measurements(every: int) -> None:
+def test_the_guard_ends_however_sparse_the_measurements(every: int) -> None:
     """The losses behind a bad one do not pass for calm."""
     torch.manual_seed(0)
     model = FaultyLoss(lambda step: 1.0 if step < 10 else math.nan)
     with (
-        pytest.raises(RuntimeError, match="3 times in a row"),
+        pytest.warns(UserWarning, match="3 times in a row"),
         pytest.warns(UserWarning, match="training with SGD has diverged"),
     ):
         fit(model, HypergradientLR(horizon=20, every=every), data=loader(600), max_epochs=1)

@@ -151,6 +151,46 @@ def test_goes_back_right_after_a_resume(tmp_path: Path) -> None:
     assert all(parameter.isfinite().all() for parameter in resumed.parameters())
 
 
+@pytest.mark.filterwarnings("ignore:HypergradientLR. training with SGD has diverged")
+@pytest.mark.parametrize("step", [31, 32, 33])
+def test_resume_right_after_a_return_is_exact(step: int, tmp_path: Path) -> None:
+    """No step has been made from the anchor then, so the next measurement gives no alignment."""
+
+    def run(bad: int, folder: Path, ckpt_path: Path | None = None) -> FaultyLoss:
+        torch.manual_seed(0)
+        model = FaultyLoss(lambda step: math.nan if step == bad else 1.0, momentum=0.9)
+        model.backbone[3] = torch.nn.Identity()
+        keep = callbacks.ModelCheckpoint(folder, "{step}", every_n_train_steps=1, save_top_k=-1)
+        adapts = HypergradientLR(horizon=20, every=1)
+        fit(model, adapts, keep, data=loader(1), max_epochs=40, enable_checkpointing=True, ckpt_path=ckpt_path)
+        return model
+
+    whole = run(30, tmp_path)
+    resumed = run(0, tmp_path / "resumed", tmp_path / f"step={step}.ckpt")
+    assert first_group_lrs(resumed) == first_group_lrs(whole)[step:]
+
+
+@pytest.mark.filterwarnings("ignore:HypergradientLR. training with SGD has diverged")
+@pytest.mark.filterwarnings("ignore:HypergradientLR has taken training")
+@pytest.mark.parametrize("is_old", [False, True])
+def test_a_guard_that_has_ended_stays_so_after_a_resume(is_old: bool, tmp_path: Path) -> None:
+    """Checkpoints of older versions do not say so: they load, with a guard."""
+    adapts, path = HypergradientLR(horizon=20), tmp_path / "run.ckpt"
+    trainer = fit(FaultyLoss(lambda step: math.nan if step >= 30 else 1.0), adapts, data=loader(60), max_epochs=1)
+    trainer.save_checkpoint(path)
+    if is_old:
+        checkpoint = torch.load(path, weights_only=True)
+        (progress,) = checkpoint["callbacks"]["HypergradientLR"]["progress"]
+        assert progress.pop("guard_ended")
+        for unit in progress["adaptation"]["units"]:
+            assert unit.pop("moved")
+        torch.save(checkpoint, path)
+    resumed = HypergradientLR(horizon=20)
+    fit(FaultyLoss(lambda _: 1.0), resumed, data=loader(60), max_epochs=2, ckpt_path=path)
+    # the older one has had 3 returns as well, and its weights are not finite: the guard ends again
+    assert resumed.state_dict()["progress"][0]["guard_ended"]
+
+
 def test_with_another_rule_the_schedule_goes_on(tmp_path: Path) -> None:
     """What the checkpoint's groups hold is scaled; the new rule begins at the schedule's own value."""
     trainer = fit(_scheduled(), RULES["long_horizon"](), max_epochs=1)

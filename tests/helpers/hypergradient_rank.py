@@ -76,6 +76,25 @@ def mean_losses(every: int) -> list[float]:
     return [watch["mean"], expected, float(watch["calm"])]
 
 
+class FailsOnFirstRank(Network):
+    """Its loss is not finite from step 10 on, on the first rank only."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        loss = super().training_step(batch, batch_idx)
+        return loss * float("nan") if len(self.losses) > 10 and self.global_rank == 0 else loss
+
+
+def guards_ended() -> list[bool]:
+    """Whether the guard of each rank has ended. Training goes on to its last step."""
+    seed_everything(3, verbose=False)
+    network, callback = FailsOnFirstRank(False, lr=1e-4), HypergradientLR(horizon=20)
+    trainer = _trainer(DDPStrategy(), callback, 2)
+    trainer.fit(network, loader(40))
+    _used(trainer, network, 40)
+    ended = torch.tensor(callback.state_dict()["progress"][0]["guard_ended"])
+    return [bool(each) for each in trainer.strategy.all_gather(ended)]
+
+
 def rates(strategy: Strategy, shards: bool, rule: dict[str, Any], **model: Any) -> list[float]:
     """The learning rate of each of 40 steps. It is the same on every rank."""
     seed_everything(3, verbose=False)
@@ -129,6 +148,7 @@ def main(folder: Path) -> None:
         "long, fsdp2 resumed": resumed_rates(folder, long),
         "short, fsdp2 resumed": resumed_rates(folder, short),
         "short, ddp": rates(DDPStrategy(), False, short, momentum=0.0),
+        "guards ended": guards_ended(),
         "mean losses": mean_losses(1),
         "mean losses, sparse": mean_losses(5),
         "short, buckets": rates(DDPStrategy(**buckets), False, short, momentum=0.0),
