@@ -171,14 +171,12 @@ class Bracket:
     def may_continue(self, lr: float) -> bool:
         """Whether a learning rate may go on from the state in which its last trial ended.
 
-        The best one of a rung and its two neighbours go on in the next rung. Judged by what was told so far.
+        The best one of a rung and its two neighbours go on in the next rung, if there is one. Judged by what was told
+        so far.
         """
-        if self._rungs.has_diverged(lr):
-            return False
-        if any(trial.lr == lr for trial in self._rungs.waiting):
-            return True
-        best = self._rungs.best()
-        return best is None or abs(self._grid.index(lr) - self._grid.index(best.lr)) <= 1
+        waiting = {trial.lr for trial in self._rungs.waiting}
+        rung_has_begun = bool(self._rungs.of(-1))
+        return lr in waiting or bool(waiting and rung_has_begun and self._is_near_best(lr))
 
     def ask(self) -> list[Trial]:
         """The trials that can be run now, in the order that makes early ends likely. None when the search is done.
@@ -239,7 +237,7 @@ class Bracket:
             end, final = "diverged", math.inf
         self._spent_on.append(len(values) * self.every if spent is None else spent)
         self._rungs.outcomes[trial] = Outcome(trial, tuple(map(float, values)), final, end, error)
-        self._can_resume = {lr for lr in (*self._can_resume, trial.lr) if self.may_continue(lr)}
+        self._can_resume = {lr for lr in (*self._can_resume, trial.lr) if self._may_resume(lr)}
         if not self._rungs.waiting:
             self._planner.plan(self._rungs, self.spent, self._can_resume if self.resumes_trials else set())
 
@@ -256,6 +254,16 @@ class Bracket:
             (trial,) = (trial for trial in bracket.ask() if trial.lr == each["lr"])
             bracket.tell(trial, each["values"], each["spent"], each.get("error"))
         return bracket
+
+    def _may_resume(self, lr: float) -> bool:
+        """As `may_continue`, before the trials that follow are planned."""
+        return any(trial.lr == lr for trial in self._rungs.waiting) or self._is_near_best(lr)
+
+    def _is_near_best(self, lr: float) -> bool:
+        """Whether it is the best one of the last rung or a neighbour, and has not diverged."""
+        best = self._rungs.best()
+        is_near = best is None or abs(self._grid.index(lr) - self._grid.index(best.lr)) <= 1
+        return is_near and not self._rungs.has_diverged(lr)
 
     def _num_values(self, trial: Trial) -> int:
         return trial.steps // self.every
