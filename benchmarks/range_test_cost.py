@@ -1,4 +1,6 @@
-"""The time of a range test of 200 steps, against 201 plain training steps and Lightning's ``LearningRateFinder``.
+"""The time of a sweep of 200 steps, and of a whole range test, against as many plain training steps.
+
+The sweep is also compared with Lightning's ``LearningRateFinder``.
 
 python -m benchmarks.range_test_cost
 """
@@ -6,6 +8,7 @@ python -m benchmarks.range_test_cost
 from __future__ import annotations
 
 import argparse
+import itertools
 import logging
 import tempfile
 import warnings
@@ -22,6 +25,7 @@ from benchmarks.timing import medians_and_ratios
 from lightning_lr import LRRangeTest
 
 STEPS = 200
+RUN_STEPS = 200  # of the run after a whole range test, whose trials are at most as long
 
 
 class Network(LightningModule):
@@ -29,13 +33,19 @@ class Network(LightningModule):
         super().__init__()
         self.net = net
         self.lr = 1e-3
+        self.steps = itertools.count()  # an iterator, which a rehearsal does not restore
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         images, labels = batch
         return nn.functional.cross_entropy(self.net(images), labels)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        return torch.optim.SGD(self.parameters(), self.lr, momentum=0.9)
+        optimizer = torch.optim.SGD(self.parameters(), self.lr, momentum=0.9)
+        optimizer.register_step_post_hook(self.count_step)
+        return optimizer
+
+    def count_step(self, *_: object) -> None:
+        next(self.steps)
 
 
 def small_cnn() -> nn.Module:
@@ -64,8 +74,8 @@ def large_mlp() -> nn.Module:
     )
 
 
-def _run(build: Callable[[], nn.Module], callbacks: list[Callback], steps: int) -> None:
-    """Train for ``steps``, at least 1: a Trainer cannot stop directly after the sweep."""
+def _run(build: Callable[[], nn.Module], callbacks: list[Callback], steps: int) -> int:
+    """Train for ``steps``, at least 1: a Trainer cannot stop directly after the sweep. Returns all optimizer steps."""
     torch.manual_seed(0)
     data = TensorDataset(torch.randn(32 * STEPS, 1, 8, 8), torch.randint(10, (32 * STEPS,)))
     with tempfile.TemporaryDirectory() as folder:
@@ -73,7 +83,9 @@ def _run(build: Callable[[], nn.Module], callbacks: list[Callback], steps: int) 
             ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False
         )
         trainer = Trainer(accelerator="cpu", max_steps=steps, callbacks=callbacks, default_root_dir=folder, **quiet)
-        trainer.fit(Network(build()), DataLoader(data, 32))
+        network = Network(build())
+        trainer.fit(network, DataLoader(data, 32))
+    return next(network.steps)
 
 
 def main() -> None:
@@ -84,7 +96,7 @@ def main() -> None:
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     for name, build in (("small CNN", small_cnn), ("MLP, 25 M parameters", large_mlp)):
         # This range does not diverge, so both finders take all of their steps.
-        runs: dict[str, Callable[[], None]] = {
+        runs: dict[str, Callable[[], Any]] = {
             f"{STEPS + 1} plain steps": lambda build=build: _run(build, [], STEPS + 1),  # type: ignore[misc]
             f"LRRangeTest({STEPS}) + 1 step": lambda build=build: _run(  # type: ignore[misc]
                 build, [LRRangeTest(1e-7, 1e-2, STEPS, verify=False)], 1
@@ -94,6 +106,14 @@ def main() -> None:
             ),
         }
         print(f"{name}\n{medians_and_ratios(runs, f'{STEPS + 1} plain steps', repeats)}")
+        steps = _run(build, [LRRangeTest()], RUN_STEPS)
+        whole: dict[str, Callable[[], Any]] = {
+            f"{steps} plain steps": lambda build=build, steps=steps: _run(build, [], steps),  # type: ignore[misc]
+            f"LRRangeTest() + {RUN_STEPS} steps": lambda build=build: _run(  # type: ignore[misc]
+                build, [LRRangeTest()], RUN_STEPS
+            ),
+        }
+        print(medians_and_ratios(whole, f"{steps} plain steps", repeats))
 
 
 if __name__ == "__main__":

@@ -5,9 +5,10 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 
 
-def medians_and_ratios(runs: Mapping[str, Callable[[], None]], against: str, repeats: int) -> str:
+def medians_and_ratios(runs: Mapping[str, Callable[[], Any]], against: str, repeats: int) -> str:
     """Time each function once a round, after one round of warm-up, and return one line of text for each.
 
     Ratios are taken within a round, because the load of the machine changes from minute to minute. A line has the
