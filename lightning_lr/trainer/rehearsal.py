@@ -7,7 +7,8 @@ has to be restored.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Literal
 
@@ -151,6 +152,17 @@ class Rehearsal:
         number = torch.tensor(float(len(batches)), device=strategy.root_device)
         self._batches = batches[: int(strategy.reduce(number, reduce_op="min"))]
         return len(self._batches)
+
+    @contextmanager
+    def only_step(self, step: int, batches_per_step: int) -> Iterator[None]:
+        """Within this context all training is on the batches of one optimizer step, see `leave_out`."""
+        assert self._batches is not None
+        batches, first = self._batches, step * batches_per_step % len(self._batches)
+        self._batches = batches[first : first + batches_per_step]
+        try:
+            yield
+        finally:
+            self._batches = batches
 
     def leave_out(self, step: int, batches_per_step: int) -> bool:
         """Leave the batches of an optimizer step out of all training that follows.

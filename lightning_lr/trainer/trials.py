@@ -19,7 +19,7 @@ from lightning_lr.trainer.free_memory import free_bytes
 from lightning_lr.trainer.lightning_packages import MisconfigurationException
 from lightning_lr.trainer.progress_bar import ProgressLine, progress_line
 from lightning_lr.trainer.rehearsal import Rehearsal, TrainingState
-from lightning_lr.trainer.sweep import Sweep, SweepResult
+from lightning_lr.trainer.sweep import Sweep
 
 # Size of a saved state, relative to the parameters. An optimizer makes up to two tensors per parameter in its first
 # steps: these two, their copies and the copy of the parameters.
@@ -29,8 +29,8 @@ _MAX_STATES = 4
 # The share of the free memory that saved states may use, and that batches may use. The rest is for training.
 _MEMORY_SHARE = 0.5
 _BATCHES_SHARE = 0.25
-# Batches that are left out because the loss on them is not finite even at the lowest learning rate. More of them are a
-# learning rate that is too high, or a fault of the model.
+# Steps whose batches are left out because the loss on them is not finite before any training. More of them are a fault
+# of the data or of the model.
 _MOST_BAD_BATCHES = 3
 
 
@@ -144,31 +144,46 @@ class Search:
             if state is None:
                 self._seed_all()
             result = sweep.run(trainer, rehearsal)
-            if not self._leaves_out_bad_batch(trainer, rehearsal, trial, result):
+            values = [*earlier, *result.values]
+            if result.error is not None or not self._leaves_out_bad_batch(trainer, rehearsal, trial, values):
                 break
-        bracket.tell(trial, [*earlier, *result.values], spent=result.steps, error=result.error)
+        bracket.tell(trial, values, spent=result.steps, error=result.error)
         line.update(f"lr={trial.lr:.1e}")
-        return [*earlier, *result.values, *result.later]
+        return [*values, *result.later]
 
-    def _leaves_out_bad_batch(self, trainer: Trainer, rehearsal: Rehearsal, trial: Trial, result: SweepResult) -> bool:
-        """Leave the batch out at which the first trial, that of the lowest learning rate, became NaN all at once.
+    def _leaves_out_bad_batch(
+        self, trainer: Trainer, rehearsal: Rehearsal, trial: Trial, values: Sequence[float]
+    ) -> bool:
+        """Leave the batch out at which the first trial of a rung became NaN all at once, if it is NaN by itself.
+
+        The other trials of a rung meet the same batches.
 
         Returns:
             Whether there was one. The trial is then to be run once more.
         """
-        if self.bracket.told or self._monitor is not None or result.error is not None:
+        if self._monitor is not None or any(outcome.trial.rung == trial.rung for outcome in self.bracket.told):
             return False
-        step = first_bad_step(result.values)
+        step = first_bad_step(values)
         if step is None or len(self._bad_steps) == _MOST_BAD_BATCHES:
+            return False
+        if self._is_finite_at_start(trainer, rehearsal, step):
             return False
         if not rehearsal.leave_out(step, trainer.accumulate_grad_batches):
             return False
         self._bad_steps.append(step)
         rank_zero_warn(
-            f"{self._owner}: the loss of a training batch (the one of step {step}) is not finite at lr={trial.lr:.2g}:"
+            f"{self._owner}: the loss of a training batch (the one of step {step}) is not finite before any training:"
             f" it is left out of the search. Training will meet it."
         )
         return True
+
+    def _is_finite_at_start(self, trainer: Trainer, rehearsal: Rehearsal, step: int) -> bool:
+        """Whether the loss of the batches of a step is finite with the weights of the common state."""
+        with rehearsal.only_step(step, trainer.accumulate_grad_batches):
+            rehearsal.rewind()
+            self._seed_all()
+            first = Sweep([self.bracket.min_lr], self._owner, points_before_error=0)
+            return math.isfinite(first.run(trainer, rehearsal).values[0])
 
     def _seed_all(self) -> None:
         assert self.seed is not None

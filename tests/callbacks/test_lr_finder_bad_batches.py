@@ -79,3 +79,27 @@ def test_one_batch_of_six(finder: str, model: type[Classifier]) -> None:
 def test_a_batch_that_is_left_out_is_named(finder: str) -> None:
     with pytest.warns(UserWarning, match=r"LR.*: the loss of (a )?training batch .* Training will meet it"):
         found_lr(finder, Poisoned, batches(20, 1))
+
+
+@pytest.mark.parametrize("model", [Poisoned, Skips])
+@pytest.mark.parametrize("finder", FINDERS)
+def test_one_that_only_the_longer_trials_meet(finder: str, model: type[Classifier]) -> None:
+    with_, without = (found_lr(finder, model, batches(100, each)) for each in (60, None))
+    assert without / 4 < with_ < without * 4
+
+
+@pytest.mark.filterwarnings("error:.*Training will meet it")
+def test_a_batch_that_is_not_finite_only_with_trained_weights_stays() -> None:
+    class Overflows(Poisoned):
+        """Its loss becomes NaN all at once when it has made 50 steps."""
+
+        steps = 0
+
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            return super().training_step(batch, batch_idx) * (math.nan if self.steps > 50 else 1.0)
+
+        def on_before_zero_grad(self, optimizer: Any) -> None:
+            self.steps += 1
+
+    with pytest.raises(ValueError, match="diverge or fail"):
+        found_lr("search", Overflows, batches(100, None))
