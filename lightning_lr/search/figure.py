@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -38,13 +38,16 @@ NAMES_WIDTH = 0.32
 NAMES_GAP = 0.075
 
 
-def search_figure(candidates: Sequence[Candidate], every: int = 1, monitor: str = "loss") -> Figure:
+def search_figure(
+    candidates: Sequence[Candidate], every: int = 1, monitor: str = "loss", mode: Literal["min", "max"] = "min"
+) -> Figure:
     """The recorded values of every trial, coloured by the learning rate. One trial of each verdict is named.
 
     Args:
         candidates: the best first.
         every: optimizer steps between two values.
         monitor: name of what was recorded.
+        mode: whether less (``"min"``) or more (``"max"``) of it is better.
     """
     from matplotlib import colormaps, colors
     from matplotlib.cm import ScalarMappable
@@ -59,15 +62,15 @@ def search_figure(candidates: Sequence[Candidate], every: int = 1, monitor: str 
         axes.plot(_steps(each, every), _smoothed(each), color=colormap(norm(each.lr)), linewidth=NORMAL)
     axes.plot(_steps(best, every), _smoothed(best), color=CHOSEN, linewidth=THICK, zorder=3)
 
-    low, high = _loss_limits(candidates)
+    low, high = _loss_limits(candidates, mode)
     axes.set_ylim(low, high)
     end = every * len(best.values)
     axes.set_xlim(0, (1 + NAMES_WIDTH) * end)
     axes.set_xticks([tick for tick in axes.get_xticks() if tick <= end])
-    _name_verdicts(axes, candidates, every, low, high)
+    _name_verdicts(axes, candidates, every, low, high, mode)
     colorbar = figure.colorbar(ScalarMappable(norm, colormap), ax=axes, extend="both")
     colorbar.set_label("learning rate", fontsize=LABEL_SIZE)
-    finish_axes(axes, "optimizer step", monitor, f"lr = {best.lr:.2g}")
+    finish_axes(axes, "optimizer step", monitor, f"best trial: lr = {best.lr:.2g}")
     return figure
 
 
@@ -84,25 +87,23 @@ def _start(candidate: Candidate) -> float:
     return float(fill_gaps(np.array(candidate.values))[0])
 
 
-def _loss_limits(candidates: Sequence[Candidate]) -> tuple[float, float]:
-    """All that did not diverge, as far as it is not much worse than the start. Else the rest would be a flat line."""
-    start, best = _start(candidates[0]), candidates[0].score
+def _loss_limits(candidates: Sequence[Candidate], mode: str) -> tuple[float, float]:
+    """All of the best one, and of the others what is not much worse than its start. Else it would be a flat line."""
+    start, of_best = _start(candidates[0]), _smoothed(candidates[0])
     shown = np.concatenate([_smoothed(each) for each in candidates if each.verdict != "very high"])
-    fall = abs(start - best) or 1.0
-    low, high = max(float(np.nanmin(shown)), start - FAR * fall), min(float(np.nanmax(shown)), start + FAR * fall)
-    if best < start:
-        high = min(high, start + NEAR * fall)
-    else:
-        low = max(low, start - NEAR * fall)
+    fall = abs(start - candidates[0].score) or 1.0
+    below, above = (FAR, NEAR) if mode == "min" else (NEAR, FAR)
+    low = min(float(np.nanmin(of_best)), max(float(np.nanmin(shown)), start - below * fall))
+    high = max(float(np.nanmax(of_best)), min(float(np.nanmax(shown)), start + above * fall))
     margin = MARGIN * (high - low) or 1.0
     return low - margin, high + margin
 
 
-def _name_verdicts(axes: Axes, candidates: Sequence[Candidate], every: int, low: float, high: float) -> None:
+def _name_verdicts(axes: Axes, candidates: Sequence[Candidate], every: int, low: float, high: float, mode: str) -> None:
     """Write each verdict at the right, with a line to the end of one of its curves. No name covers another."""
     best_of_verdict = {each.verdict: each for each in reversed(candidates)}
     best_of_verdict["good"] = candidates[0]
-    worse_end = high if candidates[0].score < _start(candidates[0]) else low
+    worse_end = high if mode == "min" else low
     ends = []  # of one curve for each verdict: value, step, verdict
     for verdict, each in best_of_verdict.items():
         values = _smoothed(each)

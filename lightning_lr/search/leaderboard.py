@@ -160,7 +160,7 @@ def _why(bracket: Bracket, outcome: Outcome) -> str:
     score, of_rival = bracket.sign * outcome.score, bracket.sign * rival.score
     if score == of_rival:
         return f"lr={rival.lr:.2g} is lower and ended as well after {total} steps: {score:.3g}"
-    return f"lr={rival.lr:.2g} ended better after {total} steps: {score:.3g} to {of_rival:.3g}"
+    return f"lr={rival.lr:.2g} ended better after {total} steps: {_compared(score, of_rival)}"
 
 
 def _why_dropped(bracket: Bracket, outcome: Outcome) -> str:
@@ -176,7 +176,14 @@ def _why_dropped(bracket: Bracket, outcome: Outcome) -> str:
             mean, rival_mean = (bracket.sign * float(np.mean(each[counts])) for each in (costs, of_rival))
             if bracket.sign * mean > bracket.sign * rival_mean:
                 return (
-                    f"could not catch up with lr={rival.lr:.2g} after {ran} of {total} steps: {mean:.3g} to"
-                    f" {rival_mean:.3g}"
+                    f"could not catch up with lr={rival.lr:.2g} after {ran} of {total} steps:"
+                    f" {_compared(mean, rival_mean)}"
                 )
     return f"ended after {ran} of {total} steps"
+
+
+def _compared(number: float, other: float) -> str:
+    """Two numbers with as many digits as tell them apart, from three to six."""
+    texts = [(f"{number:.{digits}g}", f"{other:.{digits}g}") for digits in range(3, 7)]
+    first, second = next((pair for pair in texts if pair[0] != pair[1]), texts[-1])
+    return f"{first} to {second}"

@@ -49,7 +49,7 @@ def report_search(
         return  # nothing to draw the figure for
     for writer in writers:
         writer.add_text(f"{_TAG}/leaderboard", leaderboard_markdown(result.candidates), step)
-    figure = search_figure(result.candidates, bracket.every, monitor)
+    figure = search_figure(result.candidates, bracket.every, monitor, "min" if bracket.sign > 0 else "max")
     loggers.log_figure(trainer, f"{_TAG}/trials", figure, step)
     if output_dir is not None:
         stem = create_file_stem(trainer, output_dir, _TAG)

@@ -156,7 +156,7 @@ ARGUMENTS = {
     "search.Trial": "lr, rung, steps",
     "search.Verdict": "'very high', 'high', 'good', 'low'",
     "search.leaderboard": "bracket",
-    "search.search_figure": "candidates, every=1, monitor='loss'",
+    "search.search_figure": "candidates, every=1, monitor='loss', mode='min'",
     "search.search_result": "bracket, run_steps=inf",
 }
 

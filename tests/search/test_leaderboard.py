@@ -28,6 +28,12 @@ def _rivals(bracket: Bracket, rung: int, lr: str) -> list[Outcome]:
     return [each for each in bracket.rungs[rung] if f"{each.lr:.2g}" == lr and each.end == "completed"]
 
 
+def _tells_apart(match: re.Match[str], score: float, other: float) -> bool:
+    """Whether the texts are those of two numbers, with three digits or with the fewest that differ."""
+    digits = next((digits for digits in range(3, 7) if f"{score:.{digits}g}" != f"{other:.{digits}g}"), 6)
+    return (match[2], match[3]) == (f"{score:.{digits}g}", f"{other:.{digits}g}")
+
+
 def _is_true(bracket: Bracket, candidate: Candidate) -> bool:
     """Whether the reason that the leaderboard gives is what the trials show. Less is better, or more with `sign` -1."""
     outcome, sign, why = _outcome(bracket, candidate), bracket.sign, candidate.why
@@ -39,9 +45,7 @@ def _is_true(bracket: Bracket, candidate: Candidate) -> bool:
         return candidate.rung < len(bracket.rungs) - 1 and outcome.lr < bracket.lowest_diverged
     if match := re.fullmatch(rf"lr=({NUMBER}) ended better after {total} steps: ({NUMBER}) to ({NUMBER})", why):
         return outcome.end == "completed" and any(
-            each.score < outcome.score
-            and match[2] == f"{sign * outcome.score:.3g}"
-            and match[3] == f"{sign * each.score:.3g}"
+            each.score < outcome.score and _tells_apart(match, sign * outcome.score, sign * each.score)
             for each in _rivals(bracket, candidate.rung, match[1])
         )
     if match := re.fullmatch(rf"lr=({NUMBER}) is lower and ended as well after {total} steps: {NUMBER}", why):
@@ -50,7 +54,7 @@ def _is_true(bracket: Bracket, candidate: Candidate) -> bool:
         )
     pattern = rf"could not catch up with lr=({NUMBER}) after {ran} of {total} steps: ({NUMBER}) to ({NUMBER})"
     if match := re.fullmatch(pattern, why):
-        is_worse = sign * float(match[2]) >= sign * float(match[3])  # three digits may be equal
+        is_worse = sign * float(match[2]) >= sign * float(match[3])  # six digits may be equal
         return outcome.end == "dropped" and is_worse and bool(_rivals(bracket, candidate.rung, match[1]))
     if match := re.fullmatch(rf"above lr=({NUMBER}), which diverged", why):
         return any(
@@ -160,3 +164,13 @@ def test_scores_and_means_are_finite_with_single_values_that_are_not() -> None:
     assert np.isfinite([each.score for each in board]).all()
     assert any(each.why.startswith("could not catch up") for each in board)
     assert not any("nan" in each.why for each in board)
+
+
+def test_a_reason_shows_the_digits_in_which_two_scores_differ() -> None:
+    bracket = Bracket(0.01, 0.1, extends=False)
+    while trials := bracket.ask():
+        for trial in trials:
+            bracket.tell(trial, [2.0, *[1.5 - trial.lr / 1000] * (trial.steps - 1)])
+    best, *others = leaderboard(bracket)
+    assert best.lr == pytest.approx(0.1)
+    assert others[0].why == "lr=0.1 ended better after 200 steps: 1.5 to 1.4999"

@@ -31,7 +31,7 @@ def _candidates(mode: Literal["min", "max"], bad_steps: tuple[int, ...] = ()) ->
 def test_shows_every_trial_and_names_each_verdict(mode: Literal["min", "max"], bad_steps: tuple[int, ...]) -> None:
     sign = 1 if mode == "min" else -1
     candidates = _candidates(mode, bad_steps)
-    (axes, _) = search_figure(candidates, monitor="val_loss").axes
+    (axes, _) = search_figure(candidates, monitor="val_loss", mode=mode).axes
     lines = {len(line.get_xdata()) for line in axes.lines}  # type: ignore[arg-type]
     assert len(axes.lines) == len(candidates)
     assert lines == {40, 200}
@@ -46,7 +46,7 @@ def test_shows_every_trial_and_names_each_verdict(mode: Literal["min", "max"], b
     assert low < 1.1
     assert 2 < high < 5
     assert axes.get_ylabel() == "val_loss"
-    assert axes.get_title() == "lr = 0.01"
+    assert axes.get_title() == "best trial: lr = 0.01"
 
 
 def test_a_curve_ends_where_it_is_not_finite_to_its_end() -> None:
@@ -59,3 +59,22 @@ def test_a_curve_ends_where_it_is_not_finite_to_its_end() -> None:
     ends = [int(np.isfinite(np.array(line.get_ydata(), dtype=float)).sum()) for line in axes.lines]
     assert min(ends) == 3
     assert all(math.isfinite(limit) for limit in axes.get_ylim())
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_shows_all_of_the_best_curve_where_nothing_was_learned(mode: Literal["min", "max"]) -> None:
+    sign = 1 if mode == "min" else -1
+    bracket = Bracket(1e-3, 10.0, mode=mode, extends=False)
+    while trials := bracket.ask():
+        for trial in trials:
+            rises = [1 + trial.lr * i if trial.lr > 1 else 1 + 0.3 * math.sin(i) + (i > 0) for i in range(trial.steps)]
+            bracket.tell(trial, [sign * value for value in rises][: 10 if trial.lr > 1 else None])
+    candidates = leaderboard(bracket)
+    assert sign * candidates[0].score > sign * candidates[0].values[0]
+    (axes, _) = search_figure(candidates, mode=mode).axes
+    low, high = axes.get_ylim()
+    best = np.array(axes.lines[-1].get_ydata())
+    assert low < best.min()
+    assert best.max() < high
+    ((_, end),) = (text.xy for text in axes.texts if text.get_text() == "very high: diverges")  # type: ignore[attr-defined]
+    assert (end == high) == (mode == "min")
