@@ -165,6 +165,12 @@ class LRFinder(Callback):
         search.run(trainer)
         result = search_result(search.bracket, self._run_steps)
         report_search(trainer, search.bracket, result, self._monitor or "loss", self._output_dir)
+        best = result.candidates[0]
+        if result.lr != best.lr:
+            rank_zero_info(
+                f"{self._name}: lr={best.lr:.3g} is the best in trials of {best.steps} steps. Longer runs need lower"
+                f" learning rates, so this one of {self._run_steps:.0f} steps gets {result.lr:.3g}."
+            )
         return result
 
     def _apply_result(self, trainer: Trainer, pl_module: LightningModule, suggestion: Suggestion) -> None:

@@ -18,18 +18,21 @@ from lightning_lr.trainer.lightning_packages import MisconfigurationException
 class LRSearch(LRFinder):
     """Searches a learning rate from coarse to fine, aside from the run, and starts the run with the one it finds.
 
-    Every half decade of the range is tried for 50 optimizer steps, the best four for 200 steps, then the neighbours of
-    the best one (see `lightning_lr.search.bracket`). All trials start from the same state, train on the same batches in
-    the same order, and end early when they diverge or cannot catch up. Then everything is restored. The run that
-    follows is bit for bit the run without a search, but with the learning rate that was found. It also gives bounds to
-    a `CyclicalLR`, or another schedule of this package, whose bounds were left open.
+    Every half decade of the range is tried for 40 optimizer steps, then the best one and its two neighbours for 200,
+    and for 400 if the loss still falls steeply (see `lightning_lr.search.bracket`). If the best one lies at an end of
+    the range, the search goes on beyond it. All trials start from the same state, train on the same batches in the same
+    order, and end early when they diverge or cannot catch up. Then everything is restored. The run that follows is bit
+    for bit the run without a search, but with the learning rate that was found. A longer run than the trials gets a
+    lower one than the best, see `SearchResult`. It also gives bounds to a `CyclicalLR`, or another schedule of this
+    package, whose bounds were left open.
 
     An interrupted search is continued, with the first trial that was not finished, when the run is resumed from a
     checkpoint of that time (for example by Lightning's ``OnExceptionCheckpoint``). A finished search is not repeated.
 
     Args:
-        min_lr: lowest learning rate, for the parameter group with the highest one. Other groups keep their ratio to it.
-        max_lr: highest learning rate.
+        min_lr: lowest learning rate at the start, for the parameter group with the highest one. Other groups keep their
+            ratio to it.
+        max_lr: highest learning rate at the start.
         budget: maximum number of optimizer steps of all trials together. It makes the later trials longer or shorter.
             None for the lengths above.
         monitor: what is compared: the training loss (None), or any key that the module logs. A key of the training
@@ -96,8 +99,7 @@ class LRSearch(LRFinder):
         if sum(finder.applies for finder in finders) > 1:
             raise MisconfigurationException(
                 f"{' and '.join(type(finder).__name__ for finder in finders)} would both set the learning rate: leave"
-                f" one of them out, or give one of them apply=False. LRRangeTest searches by itself if its curve is not"
-                f" clear."
+                f" one of them out, or give one of them apply=False. LRRangeTest runs such trials by itself."
             )
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

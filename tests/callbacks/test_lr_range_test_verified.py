@@ -58,12 +58,29 @@ def test_the_suggestion_is_that_of_the_trials_and_says_so(caplog: pytest.LogCapt
         assert getattr(test.result, name) == getattr(trials, name)
     assert "LRRangeTest: the sweep suggests lr=" in caplog.text
     assert f"LRRangeTest found lr={test.result.lr:.3g}" in caplog.text
+
     assert len(trials.candidates) >= 3
     assert trials.steps <= 1400
     best, *_ = trials.candidates
     tried = sorted(each.lr for each in trials.candidates)
     assert tried[0] < best.lr < tried[-1]
     assert not any("high" in each.verdict for each in trials.candidates if each.lr <= test.result.max_lr)
+
+
+@pytest.mark.parametrize("max_steps", [60, 1200])
+def test_says_why_a_longer_run_gets_a_lower_learning_rate_than_the_best(
+    caplog: pytest.LogCaptureFixture, max_steps: int
+) -> None:
+    test = LRRangeTest()
+    with caplog.at_level("INFO"):
+        fit(Classifier(lr=1e-3), test, max_epochs=-1, max_steps=max_steps)
+    best = found(test).candidates[0]
+    assert test.result is not None
+    reason = (
+        f"LRRangeTest: lr={best.lr:.3g} is the best in trials of {best.steps} steps. Longer runs need lower learning"
+        f" rates, so this one of {max_steps} steps gets {test.result.lr:.3g}."
+    )
+    assert (reason in caplog.text) == (max_steps > best.steps)
 
 
 def test_verify_false_keeps_what_the_sweep_found() -> None:
