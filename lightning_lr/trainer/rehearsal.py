@@ -23,6 +23,8 @@ from lightning_lr.trainer.loaders import ReplayableStream, is_one_shot, read_bat
 from lightning_lr.trainer.snapshot import Snapshot
 from lightning_lr.trainer.strategies import NOT_SNAPSHOTTED, reshard, rewrap_model
 
+# The share of the free host memory that batches may use. The rest is for training.
+_BATCHES_SHARE = 0.25
 _ACCUMULATION_SCHEDULERS = either("callbacks.GradientAccumulationScheduler")
 
 
@@ -131,12 +133,13 @@ class Rehearsal:
         assert self._batches is not None
         return TrainingState(self._take_snapshot([]), self._loop)
 
-    def cache_batches(self, max_batches: float, memory_share: float = 1.0) -> int:
+    def cache_batches(self, max_batches: float) -> int:
         """Read training batches into host memory. From now on all training is on these, in this order.
+
+        They take at most a quarter of the free host memory, except that at least one is read.
 
         Args:
             max_batches: maximum number of batches, infinite for all of an epoch.
-            memory_share: the share of the free host memory that they may use. At least one is read.
 
         Returns:
             The number of batches, the same on all ranks.
@@ -147,7 +150,7 @@ class Rehearsal:
             self._fit_loop._combined_loader,
             self._streams,
             min(max_batches, self._fit_loop.max_batches),
-            memory_share * free_bytes(torch.device("cpu")) / max(1, self._trainer.world_size),
+            _BATCHES_SHARE * free_bytes(torch.device("cpu")) / max(1, self._trainer.world_size),
         )
         number = torch.tensor(float(len(batches)), device=strategy.root_device)
         self._batches = batches[: int(strategy.reduce(number, reduce_op="min"))]

@@ -26,9 +26,8 @@ from lightning_lr.trainer.sweep import Sweep
 _STATE_SIZE = 5
 # Saved states at the same time: of the best trial and its two neighbours, and of the one that is compared with them.
 _MAX_STATES = 4
-# The share of the free memory that saved states may use, and that batches may use. The rest is for training.
+# The share of the free memory that saved states may use. The rest is for training.
 _MEMORY_SHARE = 0.5
-_BATCHES_SHARE = 0.25
 # Steps whose batches are left out because the loss on them is not finite before any training. More of them are a fault
 # of the data or of the model.
 _MOST_BAD_BATCHES = 3
@@ -98,7 +97,7 @@ class Search:
             if self.seed is None:
                 self.seed = trainer.strategy.broadcast(int(torch.randint(2**31, ())))
             self._seed_all()
-            rehearsal.cache_batches(max_batches, _BATCHES_SHARE)
+            rehearsal.cache_batches(max_batches)
             for step in self._bad_steps:
                 rehearsal.leave_out(step, trainer.accumulate_grad_batches)
             saves_states = self._can_save_states(trainer, rehearsal)

@@ -132,3 +132,21 @@ def test_a_stream(tmp_path: Path) -> None:
     run = Run(Hooked, train=lambda: iter(list(loader())), trainer=lambda: {"max_epochs": 1})
     run.rehearse = {"batches": 4, "is_stream": True}
     assert_no_trace(tmp_path, run, ContinueFromState)
+
+
+class ReadsBatches(Rehearse):
+    """Reads all the batches that are allowed."""
+
+    def rehearse(self, trainer: Trainer) -> None:
+        with Rehearsal(trainer, self.snapshot_device) as rehearsal:
+            self.values = [[float(rehearsal.cache_batches(100))]]
+
+
+@pytest.mark.parametrize(("free_batches", "read"), [(1, 1), (9, 2), (13, 3)])
+def test_batches_take_a_quarter_of_the_free_memory(
+    free_batches: int, read: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nbytes = sum(tensor.nbytes for tensor in next(iter(loader())))
+    monkeypatch.setattr("lightning_lr.trainer.rehearsal.free_bytes", lambda _: free_batches * nbytes)
+    rehearse = assert_no_trace(tmp_path, Run(Hooked), ReadsBatches)
+    assert rehearse.values == [[float(read)]]
