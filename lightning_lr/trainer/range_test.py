@@ -157,8 +157,11 @@ class RangeTest:
 
 
 def _rising(lrs: NDArray[np.float64], below: bool = False) -> NDArray[np.float64]:
-    """Four decades of learning rates above or below others, with the same factor from one to the next."""
-    factor = float(lrs[1] / lrs[0])
+    """Four decades of learning rates above or below others, with the same factor from one to the next.
+
+    In a narrow range this would take more steps than the sweep itself. Then the factor is larger, and it takes as many.
+    """
+    factor = max(float(lrs[1] / lrs[0]), EXTENSION ** (1 / len(lrs)))
     powers = np.arange(1, math.ceil(math.log(EXTENSION) / math.log(factor)) + 1)
     rates: NDArray[np.float64] = lrs[0] * factor ** -powers[::-1] if below else lrs[-1] * factor**powers
     return rates

@@ -106,3 +106,17 @@ def test_a_range_that_was_chosen_is_kept(arguments: dict[str, Any]) -> None:
     assert test.result is not None
     assert test.result.curve.lrs[-1] <= 2e-3 * (1 + 1e-9)
     assert test.result.curve.lrs[0] == pytest.approx(1e-4)
+
+
+@pytest.mark.parametrize("mostly", ["too high", "too low"])
+def test_a_narrow_range_is_left_in_few_steps(mostly: str) -> None:
+    seed_everything(0)
+    model = RawRegression()
+    min_lr = 0.5 if mostly == "too high" else 1e-3
+    test = LRRangeTest(min_lr=min_lr, max_lr=1.1 * min_lr, verify=False)
+    quiet_trainer(callbacks=[test], max_epochs=1).fit(model, raw_features(1.0))
+    assert test.result is not None
+    lrs = test.result.curve.lrs
+    assert len(lrs) <= 401
+    assert len(model.losses) <= 1000
+    assert lrs[0] < 1e-4 if mostly == "too high" else lrs[-1] > 1e-2
