@@ -118,10 +118,7 @@ class Planner:
         else:
             return None
         lr = self.grid.lr(index)
-        nearest = self.grid.lr(highest if index > highest else lowest)
         if not self.grid.has(index) or not LOWEST_LR <= lr <= HIGHEST_LR or rungs.has_diverged(lr):
-            return None
-        if index > highest and rungs.has_diverged(nearest):
             return None
         return replace(rungs.latest[0], lr=lr)
 
