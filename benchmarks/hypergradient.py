@@ -75,7 +75,7 @@ def _run(cell: Cell, steps: int, seed: int) -> Result:
         callbacks.append(METHODS[cell.method](cell.optimizer))
     try:
         module = train(task, make, cell.lr, steps, seed, callbacks)
-    except RuntimeError:  # it diverges again and again
+    except RuntimeError:  # a first step that never succeeds
         return Result(float("inf"), 0.0)
     loss = torch.stack(module.losses[-(steps // 10) :]).mean().item()
     return Result(loss if np.isfinite(loss) else float("inf"), measure(task, module)[1])

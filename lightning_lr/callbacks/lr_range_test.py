@@ -32,7 +32,7 @@ _MIN_LRS = 10  # learning rates of a sweep: fewer make no curve that could be sm
 # end in a second, worse valley.
 _TRIALS_FROM, _TRIALS_TO = 30, 3
 _MIN_STEPS_PER_EVAL = 10  # optimizer steps between two values of a metric, at least: the default of `LRSearch`
-_LIMIT_BATCHES = 400  # training batches that the trials read, as many as the longest trial has steps
+_LIMIT_BATCHES = 1.0  # share of an epoch that the trials read, at most as much as the longest one uses
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,7 @@ class LRRangeTest(LRFinder):
             that checkpoints hold it. If not, it is only reported.
         at_epochs: epochs at whose start a sweep is run, from 0.
         verify: whether short trainings from the same state try what the sweep suggests, and lower or higher ones, as in
-            `LRSearch` (about 600 optimizer steps, at most 1400, on up to 400 batches that are kept in host memory). If
+            `LRSearch` (about 600 optimizer steps, at most 1400, on batches that are kept in host memory). If
             not, the sweep alone decides.
         output_dir: folder for the curve (CSV), the result (JSON) and the figure (PNG); None to write nothing.
         snapshot: where the copy of the model and the optimizers is kept during the sweep.

@@ -41,8 +41,9 @@ class LRSearch(LRFinder):
         steps_per_eval: optimizer steps between two values of ``monitor``. The training loss is read at every step.
         eval_batches: maximum number of batches of each validation loader for one value.
         limit_batches: training batches that the trials use, over and over: a number (``100``) or a share of an epoch
-            (``0.1``). They are read once, at most as many as the longest trial uses, and kept in host memory. With
-            fewer than 100 the trials memorize them, which makes high learning rates look better than they are.
+            (``0.1``). They are read once, at most as many as the longest trial uses, and kept in at most a quarter of
+            the free host memory. Trials that are longer memorize them, which makes high learning rates look better
+            than they are.
         apply: whether to set what was found, in the hyperparameters ``lr`` and ``learning_rate`` of the module too, so
             that checkpoints hold it. If not, it is only reported.
         output_dir: folder for the leaderboard (CSV), the result with all curves (JSON) and the figure (PNG); None to
@@ -79,7 +80,7 @@ class LRSearch(LRFinder):
         monitor_mode: Literal["min", "max"] = "min",
         steps_per_eval: int = 10,
         eval_batches: int = 10,
-        limit_batches: int | float = 100,
+        limit_batches: int | float = 1.0,
         apply: bool = True,
         output_dir: str | Path | None = None,
         snapshot: Literal["device", "cpu"] = "device",

@@ -18,10 +18,12 @@ from lightning_lr.range_test.suggestion import CONFIDENT_NOISE
 EXTENSION = 1e4
 # The loss still falls if its minimum is among the last points: this share of them. A round number.
 LAST_SHARE = 0.05
-# A sweep begins too high if it ends within this share of its points, or if the loss has half of its fall, by more than
-# its noise, within them. Smaller changes at the start are noise in most of the recorded sweeps.
+# A sweep begins too high if it ends within this share of its points, or if the loss has half of a clear fall within
+# them. Smaller changes at the start are noise in most of the recorded sweeps.
 START_SHARE = 0.2
 HALF = 0.5
+# A fall is clear if it is at least this share of the initial level, and above the noise.
+CLEAR_SHARE = 0.05
 
 
 def begins_too_high(lrs: NDArray[np.float64], losses: Sequence[float]) -> bool:
@@ -36,7 +38,8 @@ def begins_too_high(lrs: NDArray[np.float64], losses: Sequence[float]) -> bool:
         return True
     curve = rule_input(_curve(lrs, losses), momentum=True)
     falls = first_index(curve.smoothed <= curve.initial - HALF * curve.fall)
-    return curve.fall > CONFIDENT_NOISE * curve.noise and falls is not None and falls < first
+    least = max(CONFIDENT_NOISE * curve.noise, CLEAR_SHARE * abs(curve.initial))
+    return curve.fall > least and falls is not None and falls < first
 
 
 def still_falls_at_end(lrs: NDArray[np.float64], losses: Sequence[float]) -> bool:

@@ -38,14 +38,14 @@ def still_falls(costs: Array) -> bool:
     """Whether the last quarter of a trial has more than a fifth of its whole fall.
 
     The fall of the last quarter is the mean of the third quarter less the mean of the fourth one. The whole fall is the
-    start less the mean of the last third.
+    start less the mean of the last third, at least 0.
     """
     changes = _changes(costs)
     quarter = len(costs) // 4
     if quarter == 0:
         return False
     late = float(np.nanmean(changes[-2 * quarter : -quarter]) - np.nanmean(changes[-quarter:]))
-    return late > LATE_SHARE * _fall(changes)
+    return late > LATE_SHARE * max(0.0, _fall(changes))
 
 
 def _changes(costs: Array) -> Array:

@@ -28,7 +28,9 @@ NOT_CONTINUED = "the search in the checkpoint is of an older version"
 
 def finder_of(name: str) -> LRRangeTest | LRSearch:
     """A finder with the arguments that the old one had."""
-    return LRSearch(1e-2, 1.0, budget=350) if name.startswith("LRSearch") else LRRangeTest(1e-4, 0.3, 20)
+    if name.startswith("LRSearch"):
+        return LRSearch(1e-2, 1.0, budget=350, limit_batches=100)
+    return LRRangeTest(1e-4, 0.3, 20)
 
 
 def checkpoint(name: str, finder: LRRangeTest | LRSearch, folder: Path) -> Path:

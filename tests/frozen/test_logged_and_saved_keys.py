@@ -94,10 +94,10 @@ SEARCH_SAVES = """
     search.bracket.told[]: lr, spent, values
 """
 ADAPTATION_SAVES = """
-    progress[]: late, losses
+    progress[]: guard_ended, late, losses
     progress[].adaptation: own, since, unknown, used
     progress[].adaptation.units[]: alignment, ceiling, direction, highest, is_started, own, peak, proven
-    progress[].adaptation.units[]: steady, steps
+    progress[].adaptation.units[]: moved, steady, steps
     progress[].watch: calm, far, high, latest, level, low, lowest, mean, returns, start, variance
 """
 LONG_HORIZON_SAVES = f"""{ADAPTATION_SAVES}

@@ -45,7 +45,7 @@ ARGUMENTS = {
     """,
     "LRSearch": """
         min_lr=1e-07, max_lr=10.0, budget=None, monitor=None, monitor_mode='min', steps_per_eval=10, eval_batches=10,
-        limit_batches=100, apply=True, output_dir=None, snapshot='device'
+        limit_batches=1.0, apply=True, output_dir=None, snapshot='device'
     """,
     "LRTrace": "",
     "OneCycleLR": """
