@@ -64,16 +64,18 @@ def diverges(costs: Array, level: Array, total: int) -> bool:
     Args:
         costs: so far, at least one.
         level: the costs of a training with a learning rate so low that it changes little. Where this is shorter than
-            ``costs``, only costs that are not finite are a divergence.
+            ``costs``, it goes on with its mean. If it is empty, only costs that are not finite are a divergence.
         total: number of costs at the end.
     """
     if len(costs) >= NON_FINITE_IN_A_ROW and not np.any(np.isfinite(costs[-NON_FINITE_IN_A_ROW:])):
         return True
     n, window = len(costs), max(MIN_WINDOW, int(WINDOW_SHARE * total))
-    if not window <= n <= len(level):
+    if n < window or not np.any(np.isfinite(level)):
         return False
-    gaps = np.convolve(_finite(_gap(costs, level[:n])), np.full(window, 1 / window), "valid")
-    min_fall = MIN_FALL_SHARE * abs(float(np.mean(_finite(level[:n])[-window:])))
+    finite = _finite(level[:n])
+    level = np.concatenate([finite, np.full(n - len(finite), np.mean(finite))])
+    gaps = np.convolve(_finite(_gap(costs, level)), np.full(window, 1 / window), "valid")
+    min_fall = MIN_FALL_SHARE * abs(float(np.mean(level[-window:])))
     return bool(gaps[-1] > RISE_PER_FALL * max(-float(np.min(gaps)), min_fall))
 
 

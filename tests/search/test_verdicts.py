@@ -27,7 +27,8 @@ def test_divergence() -> None:
     jump = np.concatenate([level[:30], level[30:] + 2.0])
     assert next(n for n in range(1, 61) if diverges(jump[:n], level, 60)) in range(34, 40)
     assert not diverges(jump, np.array([]), 60)
-    assert not diverges(jump, level[:50], 60)
+    assert diverges(jump, level[:50], 60)  # the level goes on with its mean
+    assert not diverges(level, level[:30], 60)
     assert not diverges(np.append(level[:40], 20.0), level, 240)  # one bad batch among many
     assert not any(diverges(wild_start[:n], level, 60) for n in range(1, 15))
 
