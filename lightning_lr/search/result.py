@@ -21,8 +21,8 @@ LENGTH_EXPONENT = 0.35
 # No longer runs were measured, so longer ones get the learning rate of this length.
 LONGEST_MEASURED = 19200
 # Most of ``max_lr`` over the best learning rate of the trials. Above, some cycles diverge. If the next learning rate of
-# the grid diverged, some do even there. With both limits the mean log gap of triangular2 and of one cycle is 0.078 and
-# 0.079 on the 47 settings of benchmarks/suite. The worst is 0.72: a network that dies within one cycle.
+# the grid diverged, some do even there. With both limits the mean log gap of triangular2 and of one cycle is 0.080 and
+# 0.082 on the 47 settings of benchmarks/suite. The worst is 0.72: a network that dies within one cycle.
 MAX_LR_PER_BEST = 4 / 3
 MAX_LR_PER_BEST_AT_EDGE = 1.0
 
