@@ -60,7 +60,7 @@ class LRRangeTest(LRFinder):
 
     Args:
         min_lr: first learning rate, for the parameter group with the highest one. Other groups keep their ratio to it.
-            If the loss changes from there on, the sweep is run once more from four decades below.
+            If the loss changes from there on, the sweep is run again from four decades below.
         max_lr: last learning rate. If the loss still falls there, the sweep goes on, by up to four decades.
         num_steps: optimizer steps of the sweep, at least 10.
         mode: how the learning rate rises from step to step.

@@ -13,7 +13,7 @@ from lightning_lr.range_test.rules import FLAT_NOISE
 from lightning_lr.range_test.smoothing import Array
 from lightning_lr.range_test.suggestion import CONFIDENT_NOISE
 
-# A sweep that begins too high is run once more from this factor below, and one that ends too low goes on up to this
+# A sweep that begins too high is run again from this factor below, and one that ends too low goes on up to this
 # factor above: four decades.
 EXTENSION = 1e4
 # The loss still falls if its minimum is among the last points: this share of them. A round number.

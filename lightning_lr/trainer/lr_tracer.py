@@ -91,6 +91,7 @@ class _Trace:
         self._oldest_time = 0.0  # of the first of these points
         self._names = dict(zip(trainer.optimizers, optimizer_names(trainer.optimizers), strict=True))
         self._monitor_names = monitor_names(trainer)
+        self._keys: dict[Optimizer, list[tuple[str, str]]] = {}  # of each group, as they were at the last step
         self._handles = [optimizer.register_step_post_hook(self._read_lrs) for optimizer in trainer.optimizers]
 
     def batch_end(self, outputs: Any) -> None:
@@ -129,19 +130,27 @@ class _Trace:
         return self._log_every > 0 and (self._epoch_loop._batches_that_stepped + 1) % self._log_every == 0
 
     def _read_lrs(self, optimizer: Optimizer, args: object, kwargs: object) -> None:
-        name, groups = self._names[optimizer], optimizer.param_groups
-        keys = [f"lr/{name}"] if len(groups) == 1 else [f"lr/{name}/{group}" for group in group_names(optimizer)]
-        monitor_keys = [self._monitor_names[optimizer] + suffix for suffix in monitor_suffixes(optimizer)]
-        lrs = {key: group["lr"] for key, group in zip(keys, groups, strict=True)}
-        metrics = {key: group["lr"] for key, group in zip(monitor_keys, groups, strict=True)}
-        for key, monitor_key, group in zip(keys, monitor_keys, groups, strict=True):
-            if (effective := effective_lr(group)) is not None:
-                lrs[f"{key}/effective"] = metrics[f"effective_{monitor_key}"] = effective
-        lrs = {key: lr.detach().clone() if isinstance(lr, Tensor) else lr for key, lr in lrs.items()}
-        if self._has_loggers and self._is_due():
-            self._used_lrs.update(lrs)
-        # A float stays on the CPU: Lightning takes metrics of any device, and a copy to another one would wait for it.
+        groups = optimizer.param_groups
+        keys = self._keys.get(optimizer, [])
+        if len(keys) != len(groups):  # a finetuning callback may add groups
+            keys = self._keys[optimizer] = self._keys_of(optimizer)
+        is_logged = self._has_loggers and self._is_due()
         # The property would compute all metrics of the step, which costs far more.
         callback_metrics = self._trainer._logger_connector._callback_metrics
-        for key, lr in [*lrs.items(), *metrics.items()]:
-            callback_metrics[key] = lr.detach().clone() if isinstance(lr, Tensor) else torch.tensor(lr)
+        for (key, monitor_key), group in zip(keys, groups, strict=True):
+            used = {key: (group["lr"], monitor_key)}
+            if (effective := effective_lr(group)) is not None:
+                used[f"{key}/effective"] = effective, f"effective_{monitor_key}"
+            for name, (lr, monitor_name) in used.items():
+                kept = lr.detach().clone() if isinstance(lr, Tensor) else lr  # the tensor will be filled in place
+                if is_logged:
+                    self._used_lrs[name] = kept
+                # A float stays on the CPU: Lightning takes metrics of any device, and a copy to one would wait for it.
+                callback_metrics[name] = callback_metrics[monitor_name] = torch.as_tensor(kept)
+
+    def _keys_of(self, optimizer: Optimizer) -> list[tuple[str, str]]:
+        """The logged key and the name of the metric of each group."""
+        name, names = self._names[optimizer], group_names(optimizer)
+        keys = [f"lr/{name}"] if len(names) == 1 else [f"lr/{name}/{group}" for group in names]
+        monitor_keys = [self._monitor_names[optimizer] + suffix for suffix in monitor_suffixes(optimizer)]
+        return list(zip(keys, monitor_keys, strict=True))

@@ -39,8 +39,8 @@ class RangeTest:
         eval_batches: maximum number of batches of each validation loader.
         snapshot_device: where the copy of the model and the optimizers lives, ``"device"`` or ``"cpu"``.
         extends: whether the sweep leaves the range of ``lrs``, which must then rise by a constant factor. If the loss
-            changes from the first points on, it is run once more from four decades below. If it still falls at the end,
-            the sweep goes on, by up to four decades.
+            changes from the first points on, it is run again from four decades below, down to 1e-15. If it still falls
+            at the end, the sweep goes on, by up to four decades.
     """
 
     lrs: NDArray[np.float64]
@@ -66,7 +66,7 @@ class RangeTest:
             result = self._without_bad_batch(trainer, rehearsal, lrs, line, result)
             while self._begins_too_high(lrs, result):
                 rank_zero_info(
-                    f"{self.owner}: the loss changes from lr={lrs[0]:.2g} on, so the sweep is run once more from"
+                    f"{self.owner}: the loss changes from lr={lrs[0]:.2g} on, so the sweep is run again from"
                     f" {lrs[0] / EXTENSION:.2g}."
                 )
                 lrs = np.concatenate([_rising(lrs, below=True), lrs])

@@ -53,7 +53,7 @@ def test_goes_on_below_min_lr_where_the_loss_changes_at_once(
         quiet_trainer(callbacks=[test], max_epochs=5).fit(model, raw_features(scale))
     assert test.result is not None
     assert test.result.curve.lrs[0] < 2e-11
-    assert "the loss changes from lr=1e-07 on, so the sweep is run once more from 1e-11" in caplog.text
+    assert "the loss changes from lr=1e-07 on, so the sweep is run again from 1e-11" in caplog.text
     assert test.result.max_lr < 1 / scale**2
     assert sum(model.losses[-20:]) / 20 < 0.01 * model.losses[0]
 

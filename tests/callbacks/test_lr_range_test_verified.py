@@ -7,13 +7,12 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
 
 from lightning_lr import CyclicalLR, LRRangeTest
 from tests.helpers.interrupted_training import STEPS, Interrupted, OnException
 from tests.helpers.lightning_classes import Callback, MisconfigurationException, Trainer, seed_everything
 from tests.helpers.lr_finder_runs import UsedLRs, fit, found, lrs, stream
-from tests.helpers.tiny_models import Classifier
+from tests.helpers.tiny_models import Classifier, ManualWithTwoOptimizers
 
 pytestmark = pytest.mark.filterwarnings("ignore:LRRangeTest is not confident")
 
@@ -120,28 +119,9 @@ def test_a_validation_metric() -> None:
     assert all(len(each.values) == each.steps / 10 for each in trials.candidates)
 
 
-class Manual(Classifier):
-    """Two optimizers."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.automatic_optimization = False
-
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        loss = super().training_step(batch, batch_idx)
-        self.manual_backward(loss)
-        for optimizer in self.optimizers():  # type: ignore[union-attr]
-            optimizer.step()
-            optimizer.zero_grad()
-        return loss
-
-    def configure_optimizers(self) -> Any:
-        return torch.optim.SGD(self.backbone.parameters(), 0.1), torch.optim.Adam(self.head.parameters(), 0.01)
-
-
 def test_manual_optimization_with_two_optimizers() -> None:
     test = LRRangeTest(**SWEEP)
-    trainer = fit(Manual(), test)
+    trainer = fit(ManualWithTwoOptimizers(), test)
     assert lrs(trainer) == pytest.approx([found(test).lr, 0.1 * found(test).lr])
 
 

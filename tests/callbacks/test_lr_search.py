@@ -11,7 +11,7 @@ from torch import Tensor
 from lightning_lr import CyclicalLR, LRRangeTest, LRSearch, OneCycleLR
 from tests.helpers.lightning_classes import seed_everything
 from tests.helpers.lr_finder_runs import SHORT_SEARCH, UsedLRs, fit, found, lrs
-from tests.helpers.tiny_models import Classifier
+from tests.helpers.tiny_models import Classifier, ManualWithTwoOptimizers
 
 pytestmark = pytest.mark.filterwarnings("ignore:LR(RangeTest|Search) is not confident")
 
@@ -141,28 +141,9 @@ def test_where_all_rates_diverge_the_search_goes_down_and_leaves_the_model_alone
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
 
 
-class Manual(Classifier):
-    """Two optimizers."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.automatic_optimization = False
-
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        loss = super().training_step(batch, batch_idx)
-        self.manual_backward(loss)
-        for optimizer in self.optimizers():  # type: ignore[union-attr]
-            optimizer.step()
-            optimizer.zero_grad()
-        return loss
-
-    def configure_optimizers(self) -> Any:
-        return torch.optim.SGD(self.backbone.parameters(), 0.1), torch.optim.Adam(self.head.parameters(), 0.01)
-
-
 def test_manual_optimization_with_two_optimizers() -> None:
     search = LRSearch(**SHORT_SEARCH)
-    trainer = fit(Manual(), search)
+    trainer = fit(ManualWithTwoOptimizers(), search)
     assert lrs(trainer) == pytest.approx([found(search).lr, 0.1 * found(search).lr])
 
 

@@ -79,3 +79,22 @@ def quiet_trainer(**kwargs: Any) -> Trainer:
         "enable_model_summary": False,
     }
     return Trainer(**{**defaults, **kwargs})
+
+
+class ManualWithTwoOptimizers(Classifier):
+    """Steps an optimizer of the backbone and one of the head in manual optimization."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        loss = super().training_step(batch, batch_idx)
+        self.manual_backward(loss)
+        for optimizer in self.optimizers():  # type: ignore[union-attr]
+            optimizer.step()
+            optimizer.zero_grad()
+        return loss
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.SGD(self.backbone.parameters(), 0.1), torch.optim.Adam(self.head.parameters(), 0.01)
