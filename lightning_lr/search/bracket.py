@@ -283,8 +283,9 @@ def _check_arguments(
     for name, number in (("min_lr", min_lr), ("max_lr", max_lr)):
         if isinstance(number, bool) or not isinstance(number, Real):
             raise ValueError(f"{name} must be a number, got {number!r}.")
-    if budget is not None and (isinstance(budget, bool) or not isinstance(budget, int)):
-        raise ValueError(f"budget must be a whole number of optimizer steps, got {budget!r}.")
+    for name, steps in (("budget", budget), ("every", every), ("max_steps", max_steps)):
+        if steps is not None and (isinstance(steps, bool) or not isinstance(steps, int)):
+            raise ValueError(f"{name} must be a whole number of optimizer steps, got {steps!r}.")
     if not 0 < min_lr < math.inf:
         raise ValueError(f"min_lr must be finite and above 0, got {min_lr}.")
     if not min_lr < max_lr < math.inf:

@@ -250,8 +250,10 @@ def test_single_values_that_are_not_finite_do_not_matter() -> None:
         ({"min_lr": "low"}, "min_lr must be a number, got 'low'"),
         ({"budget": 1300.0}, "budget must be a whole number of optimizer steps, got 1300.0"),
         ({"every": 0}, "every must be at least 1 optimizer step, got 0"),
-        ({"mode": "up"}, "mode must be 'min' or 'max', got 'up'"),
+        ({"every": 2.5}, "every must be a whole number of optimizer steps, got 2.5"),
+        ({"max_steps": "all"}, "max_steps must be a whole number of optimizer steps, got 'all'"),
         ({"max_steps": 0}, "max_steps must be at least 1 optimizer step, got 0"),
+        ({"mode": "up"}, "mode must be 'min' or 'max', got 'up'"),
         ({"budget": 759}, "budget must be at least 760 optimizer steps for the 17 learning rates .* got 759"),
     ],
 )
