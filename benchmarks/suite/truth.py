@@ -64,7 +64,11 @@ class Truth:
         return float(self.losses[left] * (1 - share) + self.losses[left + 1] * share)
 
     def gap(self, lr: float) -> Gap:
-        loss, best = self.loss(lr), float(np.min(self.losses))
+        return self.gap_of_loss(self.loss(lr))
+
+    def gap_of_loss(self, loss: float) -> Gap:
+        """The gap of a training that ended with this loss, below 0 if it is better than all of the grid."""
+        best = float(np.min(self.losses))
         if not math.isfinite(loss):
             return Gap(1.0, 1.0)
         linear = min(_CAP, (loss - best) / (self.initial - best))

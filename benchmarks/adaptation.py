@@ -1,0 +1,264 @@
+"""Rules that adapt the learning rate while training, from four starts, against the best rate of a grid.
+
+    python -m benchmarks.adaptation [--settings NAME ...] [--seeds 0 1 2] [--contestants NAME ...]
+        [--schedules alone line cosine triangular] [--workers 2] [--csv FILE]
+
+Each contestant (`benchmarks.adaptation_contestants`) trains each setting of `benchmarks.suite` for 600 steps, with the
+same batches and the same initial weights: without a schedule, and on top of a line to zero, a cosine to zero and
+triangular cycles, of which the start is the peak (`benchmarks.suite.scheduled`). Rivals that do not look at the start
+are run once for each seed.
+
+The log gap compares the mean of the last 60 training losses with that of the best peak of a grid under the same
+schedule: 0 is the best, 1 no better than untrained, or diverged (`benchmarks.suite.truth`). The columns:
+
+* share: of runs with a log gap of at most 0.1, also for each start;
+* mean, worst: log gap;
+* harm: among the runs that end with a log gap of at most 0.25 without adaptation, the share that ends worse than
+  without it by more than 0.05;
+* validation: the median gap of the validation loss, computed like the log gap. L* is then the validation loss of the
+  best peak, which is trained as one of the contestants. Settings whose L* is above the loss before training have none.
+
+The grids are those of runs of 600 steps, also where ``--steps`` says otherwise.
+
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import math
+import sys
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import cache
+from itertools import product
+from multiprocessing import get_context
+from pathlib import Path
+from statistics import fmean, median
+from typing import NamedTuple, cast
+
+import numpy as np
+import torch
+
+from benchmarks.adaptation_contestants import CONTESTANTS, NOTHING, USUAL
+from benchmarks.suite import GROUPS, SETTINGS
+from benchmarks.suite.scheduled import SCHEDULES, Schedule, truth_under
+from benchmarks.suite.setting import Setting
+from benchmarks.suite.training import Ended, train
+from benchmarks.suite.truth import STEPS, Truth
+
+STARTS = (1e-6, 1e-4, 1e-2, 1.0)
+BEST = "best of the grid"
+_NEAR, _BAD, _BEGUN_NEAR = 0.1, 0.05, 0.25  # log gaps
+_GROUP_OF = {setting: group for group, settings in GROUPS.items() for setting in settings}
+
+
+class Run(NamedTuple):
+    """What is trained.
+
+    Attributes:
+        setting: name of the setting.
+        seed: of the weights and of the batches.
+        contestant: who adapts the learning rate.
+        schedule: on top of what.
+        start: learning rate at the start, or peak of the schedule. None for a contestant that does not look at it.
+        steps: optimizer steps.
+    """
+
+    setting: str
+    seed: int
+    contestant: str
+    schedule: Schedule
+    start: float | None
+    steps: int
+
+
+Results = dict[Run, Ended]
+
+
+class Row(NamedTuple):
+    """A run, and how good it is.
+
+    Attributes:
+        run: what was trained.
+        gap: log gap of the training loss.
+        validation: gap of the validation loss, NaN if there is none.
+        harm: log gap minus that of the same run without adaptation. None if that one did not end near the best.
+    """
+
+    run: Run
+    gap: float
+    validation: float
+    harm: float | None
+
+
+@cache
+def _setting(name: str) -> Setting:
+    return SETTINGS[name]()
+
+
+def _train(run: Run) -> Ended:
+    torch.set_num_threads(1)  # the models are so small that a second thread only costs
+    setting = _setting(run.setting)
+    if run.contestant == BEST:
+        return train(setting, run.seed, truth_under(run.setting, run.schedule).best_lr, run.schedule, run.steps)
+    contestant = CONTESTANTS[run.contestant]
+    lr = run.start if contestant.lr is None else contestant.lr
+    assert lr is not None
+    changed = contestant.change(setting)
+    return train(changed, run.seed, lr, run.schedule, run.steps, contestant.callbacks, contestant.finds_lr)
+
+
+def _runs(arguments: argparse.Namespace) -> list[Run]:
+    """All runs. Those without adaptation are among them if another contestant has to be compared with them."""
+    names = list(dict.fromkeys(arguments.contestants))
+    if NOTHING not in names and any(CONTESTANTS[name].lr is None for name in names):
+        names.insert(0, NOTHING)
+    runs = []
+    for setting, seed, schedule in product(arguments.settings, arguments.seeds, arguments.schedules):
+        runs.append(Run(setting, seed, BEST, schedule, None, arguments.steps))
+        for name in names:
+            starts = arguments.starts if CONTESTANTS[name].lr is None else [None]
+            runs += [Run(setting, seed, name, schedule, start, arguments.steps) for start in starts]
+    return runs
+
+
+def _results(runs: list[Run], workers: int, path: Path | None) -> Results:
+    """Train what the file does not hold yet, and add it to the file."""
+    known = {} if path is None or not path.exists() else _read_csv(path)
+    results = {run: known[run] for run in runs if run in known}
+    if results:
+        print(f"{len(results)} of {len(runs)} runs are taken from {path}.", file=sys.stderr, flush=True)
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        futures = {pool.submit(_train, run): run for run in runs if run not in results}
+        for future in as_completed(futures):
+            run = futures[future]
+            results[run] = future.result()
+            if path is not None:
+                _add_to_csv(path, run, results[run])
+            print(f"{len(results)}/{len(runs)} {' '.join(map(str, run))}", file=sys.stderr, flush=True)
+    return results
+
+
+def _rows(runs: list[Run], results: Results) -> list[Row]:
+    rows = []
+    for run in runs:
+        gap = _gap(run, results[run])
+        best = run._replace(contestant=BEST, start=None)
+        plain = run._replace(contestant=NOTHING)
+        harm = None
+        if run.start is not None and run != plain:
+            gap_of_plain = _gap(plain, results[plain])
+            harm = gap - gap_of_plain if gap_of_plain <= _BEGUN_NEAR else None
+        rows.append(Row(run, gap, _validation_gap(run, results[run], results[best]), harm))
+    return rows
+
+
+def _gap(run: Run, ended: Ended) -> float:
+    return truth_under(run.setting, run.schedule).gap_of_loss(ended.loss).log
+
+
+def _validation_gap(run: Run, ended: Ended, best: Ended) -> float:
+    initial = truth_under(run.setting, run.schedule).initial
+    if not best.validation < initial:  # also if it is NaN
+        return float("nan")
+    truth = Truth(np.ones(1), np.array([best.validation]), initial)
+    return truth.gap_of_loss(ended.validation).log
+
+
+def _read_csv(path: Path) -> Results:
+    with path.open(newline="") as file:
+        return {
+            Run(
+                line["setting"],
+                int(line["seed"]),
+                line["contestant"],
+                cast(Schedule, line["schedule"]),
+                float(line["start"]) if line["start"] else None,
+                int(line["steps"]),
+            ): Ended(float(line["loss"]), float(line["validation"]))
+            for line in csv.DictReader(file)
+        }
+
+
+def _add_to_csv(path: Path, run: Run, ended: Ended) -> None:
+    is_new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.writer(file)
+        if is_new:
+            writer.writerow([*Run._fields, *Ended._fields, "gap"])
+        writer.writerow([*run, *ended, _gap(run, ended)])
+
+
+def _print_table(title: str, rows: list[Row], starts: Iterable[float]) -> None:
+    """A line for each contestant."""
+    print(f"\n{title}\n")
+    names = [f"{start:g}" for start in starts]
+    print(f"| | runs | share | mean | worst | {' | '.join(names)} | harm | validation |")
+    print("|---|" + "---:|" * (6 + len(names)))
+    for name in dict.fromkeys(row.run.contestant for row in rows):
+        of_name = [row for row in rows if row.run.contestant == name]
+        gaps = [row.gap for row in of_name]
+        cells = [name, str(len(gaps)), _share(gaps), f"{fmean(gaps):.3f}", f"{max(gaps):.2f}"]
+        cells += [_share([row.gap for row in of_name if row.run.start == start]) for start in starts]
+        harms = [row.harm for row in of_name if row.harm is not None]
+        cells.append(f"{sum(harm > _BAD for harm in harms)} of {len(harms)}" if harms else "")
+        validation = [row.validation for row in of_name if not math.isnan(row.validation)]
+        cells.append(f"{median(validation):.3f}" if validation else "")
+        print(f"| {' | '.join(cells)} |")
+
+
+def _share(gaps: list[float]) -> str:
+    return f"{fmean(gap <= _NEAR for gap in gaps):.2f}" if gaps else ""
+
+
+def _print_settings(rows: list[Row], starts: Iterable[float]) -> None:
+    """A line for each setting and schedule: the log gaps of each contestant, mean over seeds, one for each start."""
+    print("Log gaps, mean over the seeds, one for each start:\n")
+    names = list(dict.fromkeys(row.run.contestant for row in rows))
+    print(f"| setting | optimizer | schedule | {' | '.join(names)} |")
+    print("|---|---|---|" + "---|" * len(names))
+    for setting, schedule in dict.fromkeys((row.run.setting, row.run.schedule) for row in rows):
+        cells = [setting, _setting(setting).optimizer, schedule]
+        part = [row for row in rows if (row.run.setting, row.run.schedule) == (setting, schedule)]
+        for name in names:
+            of_name = [row for row in part if row.run.contestant == name]
+            of_starts = [[row.gap for row in of_name if row.run.start == start] for start in (None, *starts)]
+            cells.append(" / ".join(f"{fmean(gaps):.2f}" for gaps in of_starts if gaps))
+        print(f"| {' | '.join(cells)} |")
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS), metavar="NAME")
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument(
+        "--contestants", nargs="+", choices=CONTESTANTS, default=USUAL, metavar="NAME", help=", ".join(CONTESTANTS)
+    )
+    parser.add_argument("--schedules", nargs="+", choices=SCHEDULES, default=list(SCHEDULES))
+    parser.add_argument("--starts", type=float, nargs="+", default=list(STARTS))
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--csv", type=Path, help="file for all runs; those that it holds already are not made again")
+    arguments = parser.parse_args()
+    for name in [name for name in arguments.contestants if not CONTESTANTS[name].is_installed]:
+        print(f"{name} is left out: {CONTESTANTS[name].package} is not installed.", file=sys.stderr)
+        arguments.contestants = [each for each in arguments.contestants if each != name]
+    return arguments
+
+
+def main() -> None:
+    arguments = _arguments()
+    runs = _runs(arguments)
+    rows = _rows(runs, _results(runs, arguments.workers, arguments.csv))
+    _print_settings(rows, arguments.starts)
+    for schedule in arguments.schedules:
+        part = [row for row in rows if row.run.schedule == schedule]
+        for group in GROUPS:
+            if of_group := [row for row in part if _GROUP_OF[row.run.setting] == group]:
+                _print_table(f"{group.capitalize()}, {schedule}", of_group, arguments.starts)
+        _print_table(f"All settings, {schedule}", part, arguments.starts)
+
+
+if __name__ == "__main__":
+    main()
