@@ -28,7 +28,7 @@ import argparse
 import csv
 import math
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import cache
 from itertools import product
@@ -97,7 +97,8 @@ def _setting(name: str) -> Setting:
     return SETTINGS[name]()
 
 
-def _train(run: Run) -> Ended:
+def train_run(run: Run) -> Ended:
+    """Train as the contestant does."""
     torch.set_num_threads(1)  # the models are so small that a second thread only costs
     setting = _setting(run.setting)
     if run.contestant == BEST:
@@ -109,7 +110,7 @@ def _train(run: Run) -> Ended:
     return train(changed, run.seed, lr, run.schedule, run.steps, contestant.callbacks, contestant.finds_lr)
 
 
-def _runs(arguments: argparse.Namespace) -> list[Run]:
+def runs_of(arguments: argparse.Namespace) -> list[Run]:
     """All runs. Those without adaptation are among them if another contestant has to be compared with them."""
     names = list(dict.fromkeys(arguments.contestants))
     if NOTHING not in names and any(CONTESTANTS[name].lr is None for name in names):
@@ -123,24 +124,25 @@ def _runs(arguments: argparse.Namespace) -> list[Run]:
     return runs
 
 
-def _results(runs: list[Run], workers: int, path: Path | None) -> Results:
+def results_of(runs: list[Run], workers: int, path: Path | None) -> Results:
     """Train what the file does not hold yet, and add it to the file."""
-    known = {} if path is None or not path.exists() else _read_csv(path)
+    known = {} if path is None or not path.exists() else read_csv(path)
     results = {run: known[run] for run in runs if run in known}
     if results:
         print(f"{len(results)} of {len(runs)} runs are taken from {path}.", file=sys.stderr, flush=True)
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        futures = {pool.submit(_train, run): run for run in runs if run not in results}
+        futures = {pool.submit(train_run, run): run for run in runs if run not in results}
         for future in as_completed(futures):
             run = futures[future]
             results[run] = future.result()
             if path is not None:
-                _add_to_csv(path, run, results[run])
+                add_to_csv(path, run, results[run])
             print(f"{len(results)}/{len(runs)} {' '.join(map(str, run))}", file=sys.stderr, flush=True)
     return results
 
 
-def _rows(runs: list[Run], results: Results) -> list[Row]:
+def rows_of(runs: list[Run], results: Results) -> list[Row]:
+    """How good each run is, given how all of them ended."""
     rows = []
     for run in runs:
         gap = _gap(run, results[run])
@@ -166,7 +168,8 @@ def _validation_gap(run: Run, ended: Ended, best: Ended) -> float:
     return truth.gap_of_loss(ended.validation).log
 
 
-def _read_csv(path: Path) -> Results:
+def read_csv(path: Path) -> Results:
+    """The runs that `add_to_csv` wrote."""
     with path.open(newline="") as file:
         return {
             Run(
@@ -181,7 +184,8 @@ def _read_csv(path: Path) -> Results:
         }
 
 
-def _add_to_csv(path: Path, run: Run, ended: Ended) -> None:
+def add_to_csv(path: Path, run: Run, ended: Ended) -> None:
+    """One line for a run, and the names of the columns before the first."""
     is_new = not path.exists()
     with path.open("a", newline="") as file:
         writer = csv.writer(file)
@@ -228,7 +232,8 @@ def _print_settings(rows: list[Row], starts: Iterable[float]) -> None:
         print(f"| {' | '.join(cells)} |")
 
 
-def _arguments() -> argparse.Namespace:
+def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
+    """The choices of the command line, without the contestants whose packages are not installed."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=list(SETTINGS), metavar="NAME")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
@@ -240,7 +245,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--csv", type=Path, help="file for all runs; those that it holds already are not made again")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     for name in [name for name in arguments.contestants if not CONTESTANTS[name].is_installed]:
         print(f"{name} is left out: {CONTESTANTS[name].package} is not installed.", file=sys.stderr)
         arguments.contestants = [each for each in arguments.contestants if each != name]
@@ -248,9 +253,9 @@ def _arguments() -> argparse.Namespace:
 
 
 def main() -> None:
-    arguments = _arguments()
-    runs = _runs(arguments)
-    rows = _rows(runs, _results(runs, arguments.workers, arguments.csv))
+    arguments = parse_arguments()
+    runs = runs_of(arguments)
+    rows = rows_of(runs, results_of(runs, arguments.workers, arguments.csv))
     _print_settings(rows, arguments.starts)
     for schedule in arguments.schedules:
         part = [row for row in rows if row.run.schedule == schedule]

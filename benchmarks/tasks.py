@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -18,12 +18,10 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-OptimizerName = Literal["sgd", "momentum", "nesterov", "adam", "adamw"]
 Batch = tuple[Tensor, Tensor]
 OPTIMIZERS: dict[str, Callable[[Any, float], torch.optim.Optimizer]] = {
     "sgd": lambda parameters, lr: torch.optim.SGD(parameters, lr),
     "momentum": lambda parameters, lr: torch.optim.SGD(parameters, lr, momentum=0.9),
-    "nesterov": lambda parameters, lr: torch.optim.SGD(parameters, lr, momentum=0.9, nesterov=True),
     "adam": lambda parameters, lr: torch.optim.Adam(parameters, lr),
     "adamw": lambda parameters, lr: torch.optim.AdamW(parameters, lr),
 }
@@ -63,20 +61,17 @@ class Task:
 
 
 class TaskModule(LightningModule):
-    """Trains a task and keeps the training loss of every step in ``losses``."""
+    """Trains a task."""
 
     def __init__(self, task: Task, make_optimizer: Callable[[Any, float], torch.optim.Optimizer], lr: float) -> None:
         super().__init__()
         self.net, self.task, self.make_optimizer, self.lr = task.build(), task, make_optimizer, lr
-        self.losses: list[Tensor] = []
 
     def forward(self, x: Tensor) -> Tensor:
         return self.net(x)  # type: ignore[no-any-return]
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        loss = self.task.loss(self(batch[0]), batch[1])
-        self.losses.append(loss.detach())
-        return loss
+        return self.task.loss(self(batch[0]), batch[1])
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return self.make_optimizer(self.parameters(), self.lr)
@@ -84,7 +79,7 @@ class TaskModule(LightningModule):
 
 def train(
     task: Task,
-    optimizer: str | Callable[[Any, float], torch.optim.Optimizer],
+    optimizer: str,
     lr: float,
     steps: int,
     seed: int = 0,
@@ -95,7 +90,7 @@ def train(
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     torch.set_num_threads(1)  # a second thread makes these small models slower
     torch.manual_seed(seed)
-    module = TaskModule(task, OPTIMIZERS[optimizer] if isinstance(optimizer, str) else optimizer, lr)
+    module = TaskModule(task, OPTIMIZERS[optimizer], lr)
     quiet: dict[str, Any] = dict.fromkeys(
         ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False
     )

@@ -97,8 +97,8 @@ def train(
     batches: Any = setting.batches(steps, seed)  # a list is a dataset
     cycles: list[Callback] = []
     if schedule == "triangular":
-        bounds = (None, None) if finds_lr else (lr * BASE_PER_PEAK, lr)
-        cycles.append(CyclicalLR(*bounds, step_size=step_size(steps)))
+        base_lr, max_lr = (None, None) if finds_lr else (lr * BASE_PER_PEAK, lr)
+        cycles.append(CyclicalLR(base_lr, max_lr, step_size=step_size(steps)))
     quiet: dict[str, Any] = dict.fromkeys(
         ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False
     )
