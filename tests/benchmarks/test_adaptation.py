@@ -86,6 +86,25 @@ def test_harm_is_against_the_same_run_without_adaptation_where_that_ends_near_th
     assert [row.harm for row in rows[6:]] == pytest.approx([0.1, -0.05, 0.2])
 
 
+def test_the_table_has_a_line_for_each_contestant(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    truth = truth_under("diabetes", "alone")
+    best, worst = float(truth.losses.min()), truth.initial
+
+    def results_of(runs: list[Run], *_: Any) -> dict[Run, Ended]:  # DoG and the last start diverge, all else is best
+        return {run: Ended(math.inf if run.start == 1 or run.contestant == "DoG" else best, worst / 2) for run in runs}
+
+    monkeypatch.setattr(adaptation, "results_of", results_of)
+    words = ["--settings", "diabetes", "--seeds", "0", "1", "--schedules", "alone", "--contestants", "nothing", "DoG"]
+    monkeypatch.setattr("sys.argv", ["adaptation", *words])
+    adaptation.main()
+    out = capsys.readouterr().out
+    assert "| diabetes | sgdm | alone | 0.00 | 0.00 / 0.00 / 0.00 / 1.00 | 1.00 |" in out
+    assert "| nothing | 8 | 0.75 | 0.250 | 0.250 | 1.00 | 1.00 | 1.00 | 1.00 | 0.00 |  | 0.000 |" in out
+    assert "| DoG | 2 | 0.00 | 1.000 | 1.000 | 1.00 |  |  |  |  |  | 0.000 |" in out
+
+
 def test_runs_that_the_file_holds_are_not_made_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "runs.csv"
     held = {
