@@ -8,7 +8,7 @@ For each setting the file holds, with S seeds and N peaks:
 * ``<setting>/<schedule>/loss``: final losses, infinite where a training diverged, shape [S, N].
 
 The peaks are quarter decades from a tenth of the best constant rate to a hundred times that. Settings that the file
-holds already are replaced, the others are kept. All settings take about half an hour on one core.
+holds already are replaced, the others are kept. All settings take about twenty minutes on one core.
 """
 
 from __future__ import annotations
