@@ -1,6 +1,7 @@
 """What adapts the learning rate of a run: this package, nothing, and rivals that take the place of the optimizer.
 
-The rivals are what their packages and papers propose, with their defaults. No package has ScheduleFree+.
+The rivals are what their packages and papers propose, with their defaults. Those that take the place of the optimizer
+have no weight decay. ScheduleFree+ is missing: schedulefree has it in no release up to 1.4.1.
 """
 
 from __future__ import annotations

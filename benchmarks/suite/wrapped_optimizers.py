@@ -1,7 +1,7 @@
-"""Rules of papers that adapt the learning rate and that no package has for torch: DoG, Mechanic and MetaOptimize.
+"""DoG, Mechanic and MetaOptimize, written from their papers.
 
-DoG takes the place of the optimizer. The others are around an optimizer, whose parameter groups they share, so that a
-scheduler drives both.
+DoG takes the place of the optimizer. The others are around an optimizer that is made already, as those of a setting
+are. They share its parameter groups, so that a scheduler drives both.
 """
 
 from __future__ import annotations
