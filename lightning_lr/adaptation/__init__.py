@@ -4,15 +4,18 @@
 - The `LRController` sums, before a step, over the gradient and a displacement: `alignment_sums`. The displacement is
   that from the anchor, a mean of the iterates (`AnchorDisplacement`), or of the last step (`LastStepDisplacement`).
 - `AsyncReads` brings these sums, and the losses, from the device one step later.
-- The `DivergenceDetector` takes the losses. If training has diverged, it returns to the anchor.
+- The `LossLevel` follows the loss, and the `DivergenceDetector` the gradients as well. If training has diverged, it
+  returns to the anchor.
 - Else a rule (`LongHorizon`, `Multiplicative` or `Additive`) takes the `Alignment` and gives the factor by which the
   scale of a `ScaledGroup` changes.
-- `OptimizerScales` limits the scales and writes ``scale · scheduled learning rate`` through `ScaledLRs`.
+- `OptimizerScales` limits the scales and writes ``scale · scheduled learning rate`` through `ScaledLRs`, at the end of
+  a run times the `FinalDecay`.
 
 All constants are in `constants`, the logged values in `logged_values`, the keys of checkpoints in `checkpoint_keys`.
 """
 
+from lightning_lr.adaptation.decay import FinalDecay
 from lightning_lr.adaptation.divergence import DivergenceDetector
 from lightning_lr.adaptation.rules import Additive, Alignment, LongHorizon, Multiplicative
 
-__all__ = ["Additive", "Alignment", "DivergenceDetector", "LongHorizon", "Multiplicative"]
+__all__ = ["Additive", "Alignment", "DivergenceDetector", "FinalDecay", "LongHorizon", "Multiplicative"]

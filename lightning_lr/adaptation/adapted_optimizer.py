@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from typing import Any, NamedTuple
 
 import torch
@@ -47,8 +48,7 @@ class AdaptedOptimizer:
         controller: of its learning rates.
         warn: shows a warning.
         after_return: called when the parameters were set back to the anchor, to reset what the optimizer does not hold.
-        guard: whether to return to the anchor, if there is one, when training has diverged. It ends after
-            `constants.MAX_RETURNS` returns in a row.
+        guard: whether to return to the anchor, if there is one, when training has diverged.
         has_grad_scaler: whether a GradScaler skips steps whose gradients are not finite; then such a loss does no harm.
     """
 
@@ -63,7 +63,7 @@ class AdaptedOptimizer:
         has_grad_scaler: bool = False,
     ) -> None:
         self.name, self.controller, self.optimizer = name, controller, controller.optimizer
-        self._warn, self._after_return = warn, after_return
+        self.warn, self._after_return = warn, after_return
         self._uses_loss = controller.adapts_by_anchor
         self._guards = guard and controller.adapts_by_anchor
         self._has_guard_ended = False
@@ -83,12 +83,16 @@ class AdaptedOptimizer:
         if measured is not None:
             self._measured.append(measured)
 
-    def watch(self, schedulers: Iterable[Any]) -> bool:
-        """Let the schedulers of this optimizer step on scheduled learning rates. False if it has another one."""
+    def watch(self, schedulers: Iterable[Any], *, warns: bool = False) -> None:
+        """Let the schedulers of this optimizer step on scheduled learning rates, and warn if it has another one."""
         for scheduler in schedulers:
             if getattr(scheduler, "optimizer", None) is self.optimizer:
                 self.controller.scales.lrs.watch(scheduler)
-        return not self.controller.scales.lrs.has_unwatched_scheduler()
+        if warns and self.controller.scales.lrs.has_unwatched_scheduler():
+            self.warn(
+                f"HypergradientLR: {self.name} has a scheduler that configure_optimizers does not return. It would read"
+                " back the scaled learning rate and scale it again: return it."
+            )
 
     def take_lrs(self, *, are_scaled: bool) -> None:
         """Take learning rates that others have set for the coming step: see `ScaledLRs.take`."""
@@ -117,13 +121,11 @@ class AdaptedOptimizer:
             sign = self._sign_of_divergence(losses, row)
             if sign is not None and self._detector.returns == constants.MAX_RETURNS:
                 self._end_guard()
-            elif sign is not None:
-                # a value that is not finite may come of one bad batch, at any learning rate
+            elif sign is not None:  # one that is not finite may come of one bad batch, at any learning rate
                 self._return_to_anchor(lr_is_cause=math.isfinite(sign))
                 return
             self._keep_or_move_anchor()
-            trend = "flat" if all(loss is None for loss in losses) else self._detector.trend
-            is_new = self.controller.decide(row, sent.measurement, trend)
+            is_new = self.controller.decide(row, sent.measurement, self._detector.losses.state_of_loss())
             for (name, group), has_alignment in zip(self.named_groups(), is_new, strict=False):
                 if has_alignment:
                     self._cosines[name] = self._cosines.get(name, _Cosines()).add(group.alignment.cosine)
@@ -195,6 +197,7 @@ class AdaptedOptimizer:
             self._load_state(state)
         else:
             self.controller.scales.load_scheduled_lrs(state["adaptation"])
+        self.controller.steps = self._steps_at_batch_end = self._counter.count = state["adaptation"].get("steps", 0)
 
     def _load_state(self, state: dict[str, Any]) -> None:
         self.controller.load_state(state["adaptation"])
@@ -209,7 +212,7 @@ class AdaptedOptimizer:
         return self._guards and not self._has_guard_ended
 
     def _keep_or_move_anchor(self) -> None:
-        self.controller.keeps_anchor = self._is_guarding and self._detector.is_far_above
+        self.controller.keeps_anchor = self._is_guarding and self._detector.losses.is_far_above
 
     def _after_step(self, count: int) -> None:
         if count > self.controller.steps:
@@ -245,17 +248,17 @@ class AdaptedOptimizer:
         return losses, sums
 
     def _sign_of_divergence(self, losses: list[float | None], sums: list[float]) -> float | None:
-        """The loss that shows it, or ``‖d‖²`` if that is not finite; None if training has not diverged."""
-        for loss in losses:
-            if self._detector.has_diverged(loss) and self._is_guarding:
-                return loss
-        if not self._is_guarding:
-            return None
-        return next((square for square in sums[2::4] if not math.isfinite(square)), None)
+        """The level of the loss if it is far above, else what is not finite; None if training has not diverged."""
+        bad_losses = (loss for loss in losses if self._detector.add_loss(loss))  # those behind the first are not calm
+        bad = next(chain(bad_losses, (square for square in sums[2::4] if not math.isfinite(square))), None)
+        is_far_off = self._detector.is_far_off(math.sqrt(sum(sums[1::4])))
+        if is_far_off or (bad is not None and self._detector.losses.is_far_above):
+            bad = self._detector.losses.level
+        return bad if self._is_guarding else None
 
     def _return_to_anchor(self, *, lr_is_cause: bool) -> None:
         if self._detector.returns == 0:
-            self._warn(
+            self.warn(
                 f"HypergradientLR: training with {self.name} has diverged. It continues from the mean of the last good"
                 f" weights, with {constants.SCALE_AFTER_DIVERGENCE} of the learning rate."
             )
@@ -267,19 +270,31 @@ class AdaptedOptimizer:
     def _end_guard(self) -> None:
         """Training goes on as without a guard, since the learning rate is not the cause."""
         self._has_guard_ended = True
-        self._warn(
+        self.warn(
             f"HypergradientLR has taken training with {self.name} back to good weights {constants.MAX_RETURNS} times in"
-            " a row, and its loss has risen or is not finite again. Training goes on without the guard. Look for values"
-            " in the data or the loss that are not finite. If the loss may rise, as with a term whose weight grows or"
-            " with new data, set guard=False."
+            " a row, and it has diverged again. Training goes on without the guard. Look for values in the data or the"
+            " loss that are not finite."
         )
 
 
+def limit_players(optimizers: Iterable[AdaptedOptimizer]) -> None:
+    """Keep the scales of optimizers near 1, since they step on losses of their own: see `SeparateLosses`."""
+    limit = float(constants.MAX_SCALE_OF_PLAYERS)
+    for optimizer in optimizers:
+        groups = optimizer.controller.groups if optimizer.controller.adapts_by_anchor else []
+        if new := [group for group in groups if group.max_change > limit]:
+            for group in new:
+                group.max_change = limit
+            optimizer.warn(
+                f"HypergradientLR: {optimizer.name} steps on its own loss, as in adversarial training. What it gains"
+                f" another may lose, so its learning rate stays within a factor of {limit:g} of the one that is set."
+            )
+
+
 def _saved(sent: _Sent) -> dict[str, Any]:
-    used = [tuple(each) for each in sent.measurement.used]
-    return {"used": used, "steps": sent.measurement.steps, "batches": sent.batches}
+    (used, steps), batches = sent
+    return {"used": [tuple(each) for each in used], "steps": steps, "batches": batches}
 
 
 def _loaded(saved: dict[str, Any]) -> _Sent:
-    used = [UsedLR(*each) for each in saved["used"]]
-    return _Sent(Measurement(used, saved["steps"]), saved["batches"])
+    return _Sent(Measurement([UsedLR(*each) for each in saved["used"]], saved["steps"]), saved["batches"])

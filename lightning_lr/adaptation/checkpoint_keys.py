@@ -9,33 +9,30 @@ from typing import Any
 RULE_ARGUMENTS = {"beta": "beta"}  # saved, but not loaded: the argument of the new run holds
 RULE = {
     "sign_changes": "turns",
-    "mean_cosine": "mean",
-    "last_cosine": "latest",
-    "cosine_variance": "variance",
+    "is_climbing": "climbing",
+    "count": "count",
+    "mean": "mean",
+    "mean_square": "square",
+    "mean_square_norm": "norm",
     "last_value": "before",
 }
 SCALED_GROUP = {
     "scheduled_lr": "own",
     "recent_max_lr": "highest",
-    "schedule_direction": "direction",
-    "steps_since_schedule": "steady",
-    "steps": "steps",
-    "peak_lr": "peak",
     "max_survived_lr": "proven",
     "lr_ceiling": "ceiling",
     "has_started": "is_started",
     "has_moved": "moved",
 }
-DIVERGENCE_DETECTOR = {
-    "start": "start",
-    "mean": "mean",
+LOSS_LEVEL = {
+    "first_losses": "first",
     "level": "level",
     "lowest_level": "lowest",
-    "recent_low": "low",
-    "variance": "variance",
-    "latest_losses": "latest",
-    "steps_far_above": "far",
-    "steps_high": "high",
+    "deviation": "deviation",
+    "has_learned": "learned",
+}
+DIVERGENCE_DETECTOR = {
+    "mean_square_norm": "norm",
     "steps_since_return": "calm",
     "returns": "returns",
 }
@@ -47,7 +44,7 @@ def save(source: object, keys: Mapping[str, str]) -> dict[str, Any]:
 
 
 def load(target: object, state: Mapping[str, Any], keys: Mapping[str, str]) -> None:
-    """Set the attributes of an object to what `save` gave."""
+    """Set the attributes of an object to what `save` gave. Those that an older checkpoint lacks stay as they are."""
     for name, key in keys.items():
-        if hasattr(target, name):
+        if hasattr(target, name) and key in state:
             setattr(target, name, state[key])

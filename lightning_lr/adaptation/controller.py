@@ -11,12 +11,13 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from lightning_lr.adaptation import constants
+from lightning_lr.adaptation.decay import FinalDecay
 from lightning_lr.adaptation.displacement import AnchorDisplacement, Displacement, alignment_sums
 from lightning_lr.adaptation.first_step import shorten_first_step
 from lightning_lr.adaptation.last_step import LastStepDisplacement
 from lightning_lr.adaptation.optimizer_scales import OptimizerScales, UsedLR, is_on_device
 from lightning_lr.adaptation.reset import OptimizerReset
-from lightning_lr.adaptation.rules import Alignment, Rule, Trend
+from lightning_lr.adaptation.rules import UNKNOWN_LOSS, Alignment, LossState, Rule
 from lightning_lr.adaptation.scaled_group import ScaledGroup
 
 Every = int | Literal["auto"]
@@ -51,13 +52,18 @@ class LRController:
         every: steps from one measurement to the next; ``"auto"``: 1 until the learning rate has settled, then more.
         reset: resets the state of the optimizer; by default, to what it is now.
         world_size: number of processes that train together.
+        min_lr: learning rate below which the rule does not go.
+        max_lr: learning rate that is never exceeded.
+        decay: fall of the learning rate at the end, in which the scales stay; None for none.
+        freeze_after: steps after which the scales stay.
 
     Attributes:
         scales: of the learning rates.
         groups: that have a scale each.
         steps: begun so far.
         not_finite: measurements with gradients that were not finite.
-        keeps_anchor: whether the anchor stays where it is, since the iterates are not trusted.
+        adapts_by_anchor: whether it adapts, with an anchor to return to.
+        keeps_anchor: whether the anchor stays where it is, since the loss is far above what it was.
     """
 
     def __init__(
@@ -71,17 +77,23 @@ class LRController:
         every: Every = "auto",
         reset: OptimizerReset | None = None,
         world_size: int = 1,
+        min_lr: float = 0.0,
+        max_lr: float = math.inf,
+        decay: FinalDecay | None = None,
+        freeze_after: float = math.inf,
     ) -> None:
         self.optimizer = optimizer
         self.steps = 0
         self.not_finite = 0
         self.keeps_anchor = False
+        self._decay = decay
+        self._freeze_after = freeze_after if decay is None else min(freeze_after, decay.start)
         self._make_rule, self._adapts, self._every = make_rule, adapts, every
         self._reset = OptimizerReset(optimizer) if reset is None else reset
         self._world_size = world_size
         self._anchor = None if horizon is None else AnchorDisplacement(horizon)
+        self.adapts_by_anchor = adapts and self._anchor is not None
         self._displacement: Displacement = self._anchor or _last_step(optimizer)
-        self._horizon = 0.0 if horizon is None else horizon
         self._device = next(iter(self._parameters())).device
         self._failed_first_steps = 0
         self._since = 0  # steps since the last measurement
@@ -91,13 +103,10 @@ class LRController:
             per_group=per_group,
             shorten_first_step=self.adapts_by_anchor,
             world_size=world_size,
+            min_lr=min_lr,
+            max_lr=max_lr,
         )
         self.groups = self.scales.groups
-
-    @property
-    def adapts_by_anchor(self) -> bool:
-        """Whether it adapts, with an anchor to return to."""
-        return self._adapts and self._anchor is not None
 
     def before_step(self, loss_scale: Tensor | None = None) -> tuple[Tensor, Measurement] | None:
         """To be called before each step of the optimizer, when the gradients are there.
@@ -135,13 +144,13 @@ class LRController:
             for group, (lr, _) in zip(self.groups, self.scales.used, strict=True):
                 group.max_survived_lr = 0.0 if is_on_device(lr) else max(group.max_survived_lr, float(lr))
 
-    def decide(self, sums: list[float], measurement: Measurement, loss_trend: Trend = "flat") -> list[bool]:
+    def decide(self, sums: list[float], measurement: Measurement, loss: LossState = UNKNOWN_LOSS) -> list[bool]:
         """Adapt the learning rates.
 
         Args:
             sums: that `before_step` gave, summed over processes.
             measurement: what belongs to them.
-            loss_trend: of the loss.
+            loss: what is known of the loss.
 
         Returns:
             Whether each scaled group has a new alignment.
@@ -153,7 +162,7 @@ class LRController:
             lr = float(used.lr or device_lr)
             group.follow_schedule(lr / used.scale if used.scale > 0 else 0.0, measurement.steps)
             alignment = Alignment(dot, math.sqrt(square), math.sqrt(moved))
-            is_new.append(self._decide(group, alignment, lr, measurement.steps, loss_trend))
+            is_new.append(self._decide(group, alignment, lr, measurement.steps, loss))
         self.write()
         return is_new
 
@@ -183,11 +192,15 @@ class LRController:
 
     def sync_scales(self) -> None:
         """Set the learning rates of the coming step, when the schedule has moved: see `OptimizerScales`."""
-        self.scales.sync_scales(self._max_growth())
+        self.scales.sync_scales(self._max_growth(), self.decay_factor())
 
     def write(self) -> None:
         """Set the learning rates of the coming step, when the schedule may still move: see `OptimizerScales`."""
-        self.scales.write(self._max_growth())
+        self.scales.write(self._max_growth(), self.decay_factor())
+
+    def decay_factor(self) -> float:
+        """Of all learning rates of the coming step."""
+        return 1.0 if self._decay is None else self._decay.factor(self.steps)
 
     def state(self, with_vectors: bool) -> dict[str, Any]:
         """For a checkpoint: plain numbers, and vectors of the size of the parameters if wanted."""
@@ -196,6 +209,7 @@ class LRController:
             **self.scales.state(),
             "unknown": self.not_finite,
             "since": self._since,
+            "steps": self.steps,
             "movement": self._displacement.state(positions) if with_vectors else None,
         }
 
@@ -204,6 +218,7 @@ class LRController:
         self.scales.load_scheduled_lrs(state)
         self.load_groups(state)
         self.not_finite, self._since = state["unknown"], state["since"]
+        self.steps = state.get("steps", 0)  # older checkpoints lack it; `write` needs it for the decay
         self.scales.used = [UsedLR(*used) for used in state["used"]]
         if state["movement"] is not None:
             flat = [params for group in self.groups for params in group.params]
@@ -215,19 +230,14 @@ class LRController:
         if self.scales.load_groups(state):
             self.write()
 
-    def _decide(self, group: ScaledGroup, alignment: Alignment, lr: float, steps: int, loss_trend: Trend) -> bool:
+    def _decide(self, group: ScaledGroup, alignment: Alignment, lr: float, steps: int, loss: LossState) -> bool:
         if lr > 0 and alignment.gradient_norm > 0 and alignment.displacement_norm == 0:
             alignment = _STRAIGHT  # steps so short that rounding leaves the parameters as they are
         if not alignment.is_known:
             return False
         group.alignment = alignment
-        if self._adapts:
-            group.adapt(lr, steps, self._horizon, loss_trend)
-        group.peak_lr = max(group.peak_lr, lr)
-        if self._anchor is not None and lr < constants.ANCHOR_LR_DROP * group.peak_lr:
-            group.peak_lr, group.has_moved = lr, False
-            for params in group.params:
-                self._anchor.set_anchor(params)
+        if self._adapts and self.steps <= self._freeze_after:
+            group.adapt(lr, steps, loss)
         return True
 
     def _parameters(self) -> list[Tensor]:
@@ -242,7 +252,7 @@ class LRController:
 
     def _max_growth(self) -> float:
         """Factor by which the rule may raise the learning rate from one measurement to the next."""
-        return math.exp((constants.MAX_RISE + constants.GROWTH_ROUNDING) * math.sqrt(self._spacing()))
+        return math.exp((constants.MAX_RISE + 1e-9) * math.sqrt(self._spacing()))  # 1e-9 for rounding
 
     @torch.no_grad()
     def _measure(self, loss_scale: Tensor | None) -> tuple[Tensor, Measurement]:

@@ -36,6 +36,8 @@ class OptimizerScales:
         per_group: whether each parameter group has a scale; else all of the optimizer have one.
         shorten_first_step: whether new groups begin with a shortened step.
         world_size: number of processes that train together.
+        min_lr: learning rate below which no rule goes.
+        max_lr: learning rate that is never exceeded.
 
     Attributes:
         groups: with a scale each.
@@ -51,37 +53,41 @@ class OptimizerScales:
         per_group: bool,
         shorten_first_step: bool,
         world_size: int,
+        min_lr: float = 0.0,
+        max_lr: float = math.inf,
     ) -> None:
         self.optimizer = optimizer
         self.groups: list[ScaledGroup] = []
         self.lrs = ScaledLRs(optimizer)
         self.used: list[UsedLR] = []
+        self._min_lr, self._max_lr = min_lr, max_lr
         self._make_rule, self._per_group, self._world_size = make_rule, per_group, world_size
         self._shorten_first_step = shorten_first_step
         self._known_groups = 0
         self.add_new_params()
 
-    def write(self, max_growth: float) -> None:
+    def write(self, max_growth: float, decay_factor: float) -> None:
         """Set the learning rates of the coming step.
 
         Args:
             max_growth: factor by which a learning rate may exceed the maximum that training has survived.
+            decay_factor: of all learning rates: see `FinalDecay`.
         """
-        self._write(self._limited_scales(max_growth))
+        self._write(self._limited_scales(max_growth), decay_factor)
 
-    def sync_scales(self, max_growth: float) -> None:
+    def sync_scales(self, max_growth: float, decay_factor: float) -> None:
         """Set the learning rates of the coming step, and the scales to those that are used: see `write`."""
         scales = self._limited_scales(max_growth)
         for group, scale in zip(self.groups, scales, strict=True):
             group.scale = scale
-        self._write(scales)
+        self._write(scales, decay_factor)
 
     def add_new_params(self) -> None:
         """Take in parameter groups that were added, and parameters that have become trainable."""
         for i, param_group in enumerate(self.optimizer.param_groups):
             if i == len(self.groups) and (self._per_group or i == 0):
                 scale = self.groups[0].scale if self.groups else 1.0
-                self.groups.append(ScaledGroup(self._make_rule(), scale, has_started=not self._shorten_first_step))
+                self.groups.append(self._new_group(scale))
             group = self._scaled_group(i)
             if i >= self._known_groups > 0:
                 self._adjust_lrs(group, i)
@@ -92,10 +98,11 @@ class OptimizerScales:
 
     def restart(self) -> None:
         """Begin again with scales of 1, from learning rates that are known to be good."""
+        max_change = self.groups[0].max_change
         self.groups.clear()
         self.add_new_params()
         for group in self.groups:
-            group.has_started = True
+            group.has_started, group.rule.is_climbing, group.max_change = True, False, max_change
         self.used = []
 
     def scheduled_lrs(self) -> list[float]:
@@ -144,7 +151,20 @@ class OptimizerScales:
         pairs = zip(self.groups, self.scheduled_lrs(), strict=True)
         return [group.limited_scale(scheduled, max_growth) for group, scheduled in pairs]
 
-    def _write(self, scales: list[float]) -> None:
+    def _new_group(self, scale: float) -> ScaledGroup:
+        has_started = not self._shorten_first_step
+        max_change = self.groups[0].max_change if self.groups else math.inf
+        return ScaledGroup(
+            self._make_rule(),
+            scale,
+            has_started=has_started,
+            min_lr=self._min_lr,
+            max_lr=self._max_lr,
+            max_change=max_change,
+        )
+
+    def _write(self, scales: list[float], decay_factor: float) -> None:
+        scales = [scale * decay_factor for scale in scales]
         self.lrs.write(scales if self._per_group else scales * self._known_groups)
 
     def _scaled_group(self, i: int) -> ScaledGroup:

@@ -16,7 +16,6 @@ from typing import Literal, NamedTuple, Protocol, get_args
 from lightning_lr.adaptation import constants
 
 RuleName = Literal["long_horizon", "multiplicative", "additive"]
-Trend = Literal["flat", "falling", "risen"]
 
 
 class Alignment(NamedTuple):
@@ -44,26 +43,24 @@ class Alignment(NamedTuple):
         >>> Alignment(1.0, 2.0, 1.0).cosine, Alignment(math.nan, 1.0, math.inf).cosine, Alignment(0.0, 0.0, 1.0).cosine
         (0.5, -1.0, 0.0)
         """
-        cosine = self.dot / (self.gradient_norm * self.displacement_norm + constants.COSINE_EPSILON)
+        product = self.gradient_norm * self.displacement_norm
+        cosine = self.dot / product if product != 0 else 0.0
         return max(-1.0, min(1.0, cosine)) if math.isfinite(cosine) else -1.0
 
 
-class TrainingPhase(NamedTuple):
-    """What a rule is told about training, besides the alignment.
+class LossState(NamedTuple):
+    """What a rule is told of the loss, besides the alignment. See `lightning_lr.adaptation.loss_level.LossLevel`.
 
     Attributes:
-        schedule_direction: how a schedule has last moved the learning rate: 1 up, -1 down; 0 if it has not moved within
-            the horizon.
-        loss_trend: whether the loss is falling fast or has risen, beyond its noise.
-        horizons: length of training so far, in horizons.
+        has_learned: whether the loss has ever been below its first values, beyond the noise.
+        has_risen: whether it is above them, beyond the noise.
     """
 
-    schedule_direction: Literal[-1, 0, 1] = 0
-    loss_trend: Trend = "flat"
-    horizons: float = 0.0
+    has_learned: bool = True
+    has_risen: bool = False
 
 
-NO_SCHEDULE = TrainingPhase()
+UNKNOWN_LOSS = LossState()
 
 
 class Rule(Protocol):
@@ -71,92 +68,97 @@ class Rule(Protocol):
 
     Attributes:
         sign_changes: how often the sign of the alignment has changed.
+        is_climbing: whether the scale is on its first way up, where the learning rate may be too low by decades.
     """
 
     sign_changes: int
+    is_climbing: bool
 
-    def update(self, alignment: Alignment, lr: float, steps: int, phase: TrainingPhase = NO_SCHEDULE) -> float:
+    def update(self, alignment: Alignment, lr: float, steps: int, loss: LossState = UNKNOWN_LOSS) -> float:
         """Take one alignment and give the factor by which the scale changes.
 
         Args:
             alignment: of a gradient and the steps before it.
             lr: learning rate of the latest of these steps.
             steps: since the last alignment.
-            phase: of training.
+            loss: what is known of the loss.
         """
 
 
 @dataclass
 class LongHorizon:
-    """The default: the displacement is that from a mean of the iterates, not that of the last step.
+    """The default: the derivative of the loss by the log of the learning rate, of all steps since the anchor.
 
-    With n the steps since the last alignment, and K the number of sign changes of m::
+    The anchor θ̄ is an exponential mean of the iterates, whose horizon is half of the run. If all steps had been longer
+    by a factor 1 + ε, θ would be ε(θ - θ̄) further on, so ``⟨g, θ̄ - θ⟩`` is minus that derivative. Before a step, n
+    steps after the last measurement, with d = θ̄ - θ::
 
-        c = cosine - target
-        m ← m + COSINE_WEIGHT (c - m)
-        log scale ← log scale + clip(GAIN √n c / (1 + K / GAIN_HALVING), -MAX_FALL, MAX_RISE √n)
+        G² ← G² + NORM_WEIGHT (min(‖g‖, FAR_GRADIENT G)² - G²)
+        c = ⟨g, d⟩ / (max(‖g‖, G) ‖d‖)
+        m ← m + MEAN_WEIGHT (c - m)
+        v ← v + SQUARE_WEIGHT (c² - v),  r = √(v / (1 - (1 - SQUARE_WEIGHT)^count))
+        rise = MAX_RISE_LEARNING if training has learned or the loss has risen, else MAX_RISE
+        climbing, until m < -CLIMB_END r:
+            log scale += √n rise clip(2 m / r, -1, 1)
+        then, with K the sign changes of m:
+            log scale += √n min(rise, GAIN clip(c / r, ±MAX_DERIVATIVE) / (1 + K / GAIN_HALVING))
+        While neither holds, the scale does not fall.
 
-    One step is too short a horizon: noise then shrinks the learning rate (Wu et al. 2018). The gain falls only at sign
-    changes. So a learning rate that is too low by decades is reached fast, and one that is right stays.
-
-    =========================  ============================================  ============================
-    schedule                   target                                        gain
-    =========================  ============================================  ============================
-    none                       -COSINE_OFFSET                                as above
-    rises                      0: the schedule itself will raise the rate    times the fade
-    falls, loss not risen      -NOISE_OFFSET σ: noise will shrink with the   times the fade
-                               learning rate
-    falls, loss has risen      0                                             times the fade
-    =========================  ============================================  ============================
-
-    σ² is an exponential mean of ``(cosine - last cosine)²/2``, and the fade is ``1 - horizons/GAIN_FADE``, at least
-    MIN_GAIN_FADE. On a schedule the loss limits the scale as well, since near divergence the cosine reacts too late:
-    the scale does not rise while the loss is falling fast and the cosine is below STRAIGHT_COSINE, and it shrinks by at
-    least ``MIN_SHRINK √n`` while the loss has risen.
+    At the best learning rate the derivative is 0, with or without noise. So there is no offset, and as c is divided by
+    its own root mean square, neither noise nor dimension has a say. One step is too short a horizon: noise then
+    shrinks the learning rate (Wu et al. 2018). d is the trace of MetaOptimize (Sharifnassab et al. 2025) for a
+    discount of 1 - 1/horizon, which includes decoupled weight decay. The mean of gradients of different lengths must
+    count the long ones, so c is not a cosine: batches that are fitted already have small gradients and say "longer".
 
     The values in capitals are those of `lightning_lr.adaptation.constants`.
 
     References:
+        Arsalan Sharifnassab, Saber Salehkaleybar, Richard Sutton, "MetaOptimize: A Framework for Optimizing Step
+        Sizes and Other Meta-parameters", 2025, arXiv:2402.02342 (the trace).
         Harry Kesten, "Accelerated Stochastic Approximation", 1958 (the gain).
         Yuhuai Wu et al., "Understanding Short-Horizon Bias in Stochastic Meta-Optimization", 2018, arXiv:1803.02021.
     """
 
     sign_changes: int = 0
-    mean_cosine: float = 0.0
-    last_cosine: float | None = None
-    cosine_variance: float = 0.0
+    is_climbing: bool = True
+    count: int = 0
+    mean: float = 0.0
+    mean_square: float = 0.0
+    mean_square_norm: float = 0.0
 
-    def update(self, alignment: Alignment, lr: float, steps: int, phase: TrainingPhase = NO_SCHEDULE) -> float:  # noqa: ARG002
-        if math.isfinite(alignment.dot):
-            self._track_noise(alignment.cosine)
-        cosine = alignment.cosine - self._target_cosine(phase)
-        before, weight = self.mean_cosine, constants.COSINE_WEIGHT
-        self.mean_cosine = (1 - weight) * before + weight * cosine if before else cosine
-        self.sign_changes += before * self.mean_cosine < 0
-        root = math.sqrt(steps)
-        change = constants.GAIN * root * cosine / (1 + self.sign_changes / constants.GAIN_HALVING)
-        limit = constants.MAX_RISE * root
-        if phase.schedule_direction:
-            change *= max(constants.MIN_GAIN_FADE, 1 - phase.horizons / constants.GAIN_FADE)
-            if phase.loss_trend == "falling" and alignment.cosine < constants.STRAIGHT_COSINE:
-                limit = 0.0
-            elif phase.loss_trend == "risen":
-                limit = -constants.MIN_SHRINK * root
-        return math.exp(max(-constants.MAX_FALL, min(limit, change)))
+    def update(self, alignment: Alignment, lr: float, steps: int, loss: LossState = UNKNOWN_LOSS) -> float:  # noqa: ARG002
+        derivative = self._derivative(alignment)
+        before, self.mean = self.mean, self.mean + constants.MEAN_WEIGHT * (derivative - self.mean)
+        self.count += 1
+        self.mean_square += constants.SQUARE_WEIGHT * (derivative**2 - self.mean_square)
+        rms = math.sqrt(self.mean_square / (1 - (1 - constants.SQUARE_WEIGHT) ** self.count))
+        if rms == 0:
+            return 1.0
+        self.is_climbing = self.is_climbing and self.mean >= -constants.CLIMB_END * rms
+        has_effect = loss.has_learned or loss.has_risen
+        rise = constants.MAX_RISE_LEARNING if has_effect else constants.MAX_RISE
+        if self.is_climbing:
+            change = rise * _clip(2 * self.mean / rms, 1)
+        else:
+            self.sign_changes += before * self.mean < 0
+            gain = constants.GAIN / (1 + self.sign_changes / constants.GAIN_HALVING)
+            change = min(rise, gain * _clip(derivative / rms, constants.MAX_DERIVATIVE))
+        if not has_effect:
+            change = max(0.0, change)
+        return math.exp(math.sqrt(steps) * change)
 
-    def _track_noise(self, cosine: float) -> None:
-        before, self.last_cosine = self.last_cosine, cosine
-        if before is not None:
-            square = (cosine - before) ** 2 / 2
-            self.cosine_variance += constants.COSINE_VARIANCE_WEIGHT * (square - self.cosine_variance)
+    def _derivative(self, alignment: Alignment) -> float:
+        """c; -1 if it is not finite."""
+        norm = alignment.gradient_norm
+        limit = constants.FAR_GRADIENT * math.sqrt(self.mean_square_norm) or norm
+        weight = constants.NORM_WEIGHT if self.mean_square_norm else 1.0
+        self.mean_square_norm += weight * (min(norm, limit) ** 2 - self.mean_square_norm)
+        usual = math.sqrt(self.mean_square_norm)
+        return alignment.cosine * min(1.0, norm / usual) if usual > 0 else alignment.cosine  # squares may underflow
 
-    def _target_cosine(self, phase: TrainingPhase) -> float:
-        """The cosine at which the scale stays."""
-        if phase.schedule_direction == 0:
-            return -constants.COSINE_OFFSET
-        if phase.schedule_direction > 0 or phase.loss_trend == "risen":
-            return 0.0
-        return -constants.NOISE_OFFSET * math.sqrt(self.cosine_variance)
+
+def _clip(value: float, limit: float) -> float:
+    return max(-limit, min(limit, value))
 
 
 @dataclass
@@ -173,9 +175,10 @@ class Multiplicative:
 
     beta: float
     sign_changes: int = 0
+    is_climbing: bool = False
     last_value: float = 0.0  # cosine, the latest that was not 0
 
-    def update(self, alignment: Alignment, lr: float, steps: int, phase: TrainingPhase = NO_SCHEDULE) -> float:  # noqa: ARG002
+    def update(self, alignment: Alignment, lr: float, steps: int, loss: LossState = UNKNOWN_LOSS) -> float:  # noqa: ARG002
         cosine = alignment.cosine
         self.sign_changes += self.last_value * cosine < 0
         self.last_value = cosine or self.last_value
@@ -198,9 +201,10 @@ class Additive:
 
     beta: float
     sign_changes: int = 0
+    is_climbing: bool = False
     last_value: float = 0.0  # dot, the latest that was not 0
 
-    def update(self, alignment: Alignment, lr: float, steps: int, phase: TrainingPhase = NO_SCHEDULE) -> float:  # noqa: ARG002
+    def update(self, alignment: Alignment, lr: float, steps: int, loss: LossState = UNKNOWN_LOSS) -> float:  # noqa: ARG002
         if lr == 0 or not math.isfinite(alignment.dot):
             return 1.0
         self.sign_changes += self.last_value * alignment.dot < 0

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from torch import Tensor
 
 from lightning_lr.adaptation import checkpoint_keys, constants
 from lightning_lr.adaptation.flat_params import FlatParams
-from lightning_lr.adaptation.rules import Alignment, Rule, TrainingPhase, Trend
+from lightning_lr.adaptation.rules import Alignment, LossState, Rule
 
 _UNKNOWN = Alignment(0.0, 0.0, 0.0)
 
@@ -28,12 +28,11 @@ class ScaledGroup:
         known_params: the parameters in ``params``.
         scheduled_lr: learning rate set by the schedule, before scaling, when it last moved; the highest of the groups.
         recent_max_lr: maximum of the scheduled learning rates, which is forgotten slowly.
-        schedule_direction: 1 if the schedule last moved up, -1 if down.
-        steps_since_schedule: steps since it moved; infinite if it never has.
-        steps: steps for which the scale has been adapted.
-        peak_lr: highest learning rate used since the anchor was set.
         max_survived_lr: highest learning rate used so far without a divergence; 0 if not known.
-        lr_ceiling: the learning rate that is never exceeded, after a divergence.
+        lr_ceiling: the learning rate that is never exceeded after a divergence.
+        min_lr: the learning rate below which the rule does not go.
+        max_lr: the learning rate that is never exceeded.
+        max_change: factor of 1 within which the scale stays, up and down.
         alignment: the latest.
         has_started: false until the first step, which is shortened, has been made.
         has_moved: whether a step has been made since the anchor was set; without an anchor, whether the last step was
@@ -46,12 +45,11 @@ class ScaledGroup:
     known_params: set[Tensor] = field(default_factory=set)
     scheduled_lr: float = 0.0
     recent_max_lr: float = 0.0
-    schedule_direction: Literal[-1, 1] = 1
-    steps_since_schedule: float = math.inf
-    steps: int = 0
-    peak_lr: float = 0.0
     max_survived_lr: float = 0.0
     lr_ceiling: float = math.inf
+    min_lr: float = 0.0
+    max_lr: float = math.inf
+    max_change: float = math.inf
     alignment: Alignment = _UNKNOWN
     has_started: bool = True
     has_moved: bool = False
@@ -63,23 +61,20 @@ class ScaledGroup:
 
     def follow_schedule(self, scheduled_lr: float, steps: int) -> None:
         """Take the scheduled learning rate of the latest of some steps; 0 if it is not known."""
-        known = self.scheduled_lr
-        if scheduled_lr == 0 or math.isclose(scheduled_lr, known, rel_tol=constants.SCHEDULE_TOLERANCE):
-            self.steps_since_schedule += steps
-        else:
-            self.steps_since_schedule = 0 if known else math.inf
-            self.schedule_direction = 1 if scheduled_lr > known else -1
+        is_same = math.isclose(scheduled_lr, self.scheduled_lr, rel_tol=constants.SCHEDULE_TOLERANCE)
+        if scheduled_lr > 0 and not is_same:
             self.scheduled_lr = scheduled_lr
         self.recent_max_lr = max(self.scheduled_lr, self.recent_max_lr * constants.RECENT_MAX_LR_DECAY**steps)
 
-    def adapt(self, lr: float, steps: int, horizon: float, loss_trend: Trend) -> None:
-        """Change the scale by the rule, for the latest alignment. A schedule counts if it moved within the horizon."""
-        self.steps += steps
-        direction = self.schedule_direction if self.steps_since_schedule < horizon else 0
-        phase = TrainingPhase(direction, loss_trend, self.steps / max(horizon, 1.0))
-        self.scale *= self.rule.update(self.alignment, lr, steps, phase)
+    def adapt(self, lr: float, steps: int, loss: LossState) -> None:
+        """Change the scale by the rule, for the latest alignment."""
+        before = self.scale
+        self.scale *= self.rule.update(self.alignment, lr, steps, loss)
         if self.scheduled_lr > 0:
-            self.scale = min(self.scale, self.lr_ceiling / self.scheduled_lr)
+            # a schedule may go below min_lr, and the scale does not rise against it
+            self.scale = max(self.scale, min(before, self.min_lr / self.scheduled_lr))
+            self.scale = min(self.scale, min(self.lr_ceiling, self.max_lr) / self.scheduled_lr)
+        self.scale = max(1 / self.max_change, min(self.max_change, self.scale))
 
     def limited_scale(self, scheduled_lr: float, max_growth: float) -> float:
         """The scale to use with a scheduled learning rate.
@@ -89,13 +84,13 @@ class ScaledGroup:
         """
         if scheduled_lr <= 0:
             return self.scale
-        limit = min(self.lr_ceiling, self.max_survived_lr * max_growth or math.inf)
+        limit = min(self.lr_ceiling, self.max_lr, self.max_survived_lr * max_growth or math.inf)
         return min(self.scale, limit / scheduled_lr)
 
     def rescale_lrs(self, factor: float) -> None:
         """Multiply all known learning rates: a group with a higher one has joined, which is no move of a schedule."""
         self.scheduled_lr, self.recent_max_lr = self.scheduled_lr * factor, self.recent_max_lr * factor
-        self.peak_lr, self.max_survived_lr = self.peak_lr * factor, self.max_survived_lr * factor
+        self.max_survived_lr *= factor
         self.lr_ceiling *= factor
 
     def after_divergence(self, scheduled_lr: float, rule: Rule, *, lr_is_cause: bool) -> None:
@@ -114,9 +109,10 @@ class ScaledGroup:
             self.lr_ceiling = min(self.lr_ceiling, constants.CEILING_AFTER_DIVERGENCE * self.scale * max_lr)
         self.scale *= constants.SCALE_AFTER_DIVERGENCE
         rule.sign_changes = self.rule.sign_changes + constants.SIGN_CHANGES_AFTER_DIVERGENCE
+        rule.is_climbing = False
         self.rule = rule
         self.max_survived_lr = self.scale * scheduled_lr
-        self.peak_lr, self.alignment, self.has_moved = 0.0, _UNKNOWN, False
+        self.alignment, self.has_moved = _UNKNOWN, False
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint, in plain numbers."""
@@ -130,6 +126,6 @@ class ScaledGroup:
     def load_state(self, state: dict[str, Any]) -> None:
         """Continue from what `state` gave."""
         self.scale = state["rule"]["scale"]
-        checkpoint_keys.load(self.rule, state["rule"], checkpoint_keys.RULE)
+        checkpoint_keys.load(self.rule, {"climbing": False, **state["rule"]}, checkpoint_keys.RULE)  # as below
         self.alignment = Alignment(*state["alignment"])
         checkpoint_keys.load(self, {"moved": True, **state}, checkpoint_keys.SCALED_GROUP)  # older ones lack it

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from contextlib import suppress
 from functools import partial
 from typing import Any, Literal
@@ -11,23 +10,21 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch.optim import LBFGS, Optimizer
 
-from lightning_lr.adaptation import constants
-from lightning_lr.adaptation.adapted_optimizer import AdaptedOptimizer
-from lightning_lr.adaptation.controller import LRController
+from lightning_lr.adaptation.adapted_optimizer import AdaptedOptimizer, limit_players
 from lightning_lr.adaptation.logged_values import logged_values
 from lightning_lr.adaptation.reset import OptimizerReset, reset_running_statistics
-from lightning_lr.adaptation.rules import RuleName, rule_maker
+from lightning_lr.adaptation.rules import RuleName
+from lightning_lr.adaptation.separate_losses import SeparateLosses
+from lightning_lr.callbacks._adaptation_arguments import AdaptationArguments
 from lightning_lr.callbacks._arguments import check_flags
 from lightning_lr.callbacks._saved_arguments import plain_arguments, warn_if_changed
 from lightning_lr.callbacks._scheduled_lr import ScheduledLR
 from lightning_lr.optimizers.param_groups import lr_ratios, optimizer_names
-from lightning_lr.schedules.durations import Duration
 from lightning_lr.trainer import loggers
 from lightning_lr.trainer.grad_scaler import has_grad_scaler, loss_scale
 from lightning_lr.trainer.lazy_parameters import check_no_lazy_parameters
 from lightning_lr.trainer.lightning_packages import Callback, MisconfigurationException, either
 from lightning_lr.trainer.lr_tracer import LRTracer
-from lightning_lr.trainer.run_lengths import steps_per_epoch, steps_per_run
 from lightning_lr.trainer.step_loss import StepLoss
 
 
@@ -37,32 +34,39 @@ class HypergradientLR(Callback):
     The learning rate of a step is ``scale`` times the one that the optimizer, a scheduler or `CyclicalLR` sets. Groups
     keep their ratios. Return all schedulers from ``configure_optimizers``: a hidden one reads back the scaled value.
 
-    The rule ``"long_horizon"`` (`lightning_lr.adaptation.LongHorizon`) measures, before a step, the cosine of the
-    gradient and the way back to the anchor, a mean of the iterates, which takes one copy of the parameters. While it is
-    positive the steps were too short, and the scale rises. The first step is shortened, so that any first learning rate
-    is safe, from 1e-7 to 10; `LearningRateMonitor` shows the one before. A schedule raises the learning rate above its
-    maximum so far only as fast as the rule may, unless it is a tensor on a device. ``"multiplicative"`` and
-    ``"additive"`` are the rules of Baydin et al., "Online Learning Rate Adaptation with Hypergradient Descent", 2018,
-    arXiv:1703.04782. They look back one step, so noise shrinks their learning rate.
-    A measurement takes effect from the second step after it on, so that no step waits for the device.
+    The rule ``"long_horizon"`` (`lightning_lr.adaptation.LongHorizon` has the whole algorithm) measures, before a step,
+    the angle of the gradient and the way back to the anchor, a mean of the iterates, which takes one copy of the
+    parameters. While it is acute the steps were too short, and the scale rises. The first step is shortened, so any
+    first learning rate from 1e-7 to 10 is safe. A schedule raises the learning rate above its maximum so far only as
+    fast as the rule may, unless it is a tensor on a device. The other rules are of Baydin et al., "Online Learning Rate
+    Adaptation with Hypergradient Descent", 2018, arXiv:1703.04782. They look back one step, so noise shrinks their
+    learning rate. No step waits for the device: a measurement takes effect from the second step after it on. In
+    adversarial training, where optimizers step on losses of their own, the scales stay within a factor of
+    `MAX_SCALE_OF_PLAYERS` = 3.
 
     Args:
         rule: how the scale is adapted.
         beta: β of the paper's rules, above 0. ``"multiplicative"``: below 1, by default `MULTIPLICATIVE_BETA` = 0.02.
             ``"additive"`` needs one; the paper has 1e-3 for SGD and 1e-7 for Adam.
         horizon: of the anchor: steps (``200``), epochs (``"2ep"``) or a share of the run. By default the share
-            `HORIZON_SHARE` = 0.2, or `HORIZON_STEPS` = 200 where the length of the run is not known.
+            `HORIZON_SHARE` = 0.5, or `HORIZON_STEPS` = 300 where the length of the run is not known.
         per_group: whether each parameter group has a scale. Else each optimizer has one.
         every: steps from one measurement to the next, or ``"auto"``: 1 until the alignment has changed its sign
             `SETTLED_SIGN_CHANGES` = 8 times, then `SETTLED_SPACING` = 5. Fewer measurements adapt more slowly.
         adapt: false to observe only. The alignment is logged, and a sentence at the end of each epoch says whether the
             learning rate was too low, about right or too high. ``every="auto"`` is then `SETTLED_SPACING` = 5.
-        guard: of ``"long_horizon"``: if training diverges, return to the anchor with `SCALE_AFTER_DIVERGENCE` = 0.3 of
-            the scale, and reset the statistics of BatchNorm. The learning rate then stays below
-            `CEILING_AFTER_DIVERGENCE` = 0.5 of the one that diverged, unless the loss was not finite. The guard
-            ends with a warning after `MAX_RETURNS` = 3 returns with fewer than `CALM_STEPS` = 100 steps between them.
+        guard: of ``"long_horizon"``: if training diverges (loss or parameters not finite, or loss and gradient both far
+            above what they were), return to the anchor with `SCALE_AFTER_DIVERGENCE` = 0.3 of the scale, and reset
+            BatchNorm. The learning rate then stays below `CEILING_AFTER_DIVERGENCE` = 0.5 of the one that diverged,
+            unless the loss was not finite. It ends with a warning after `MAX_RETURNS` = 3 returns in a row.
         save_anchor: whether checkpoints hold the anchor, or plain SGD's last gradients: as much as the parameters.
             Without it a resumed run begins a new anchor, as it does with sharded parameters (FSDP2).
+        min_lr: learning rate below which the rule does not go; a schedule may.
+        max_lr: learning rate that is never exceeded.
+        freeze_after: steps, epochs or share of the run after which the scale stays.
+        decay: steps, epochs (``"2ep"``) or share of the run (``"0.2run"``) at its end in which the learning rate falls
+            as ``1 - √x`` (`lightning_lr.adaptation.FinalDecay`), and the scale stays. ``"auto"`` is `DECAY_SHARE` = 0.2
+            of the run for ``"long_horizon"`` where its length is known and no schedule is set; None is no decay.
 
     Logged keys, every ``Trainer(log_every_n_steps)``; those of a scale end in ``/<group>`` if ``per_group``:
 
@@ -88,17 +92,16 @@ class HypergradientLR(Callback):
         adapt: bool = True,
         guard: bool = True,
         save_anchor: bool = True,
+        min_lr: float | None = None,
+        max_lr: float | None = None,
+        freeze_after: int | str | None = None,
+        decay: int | str | None = "auto",
     ) -> None:
         self._arguments = plain_arguments(locals())
-        make_rule = rule_maker(rule, beta, horizon)
-        check_flags(per_group=per_group, adapt=adapt, guard=guard, save_anchor=save_anchor)
-        if every != "auto" and (isinstance(every, bool) or not isinstance(every, int) or every < 1):
-            raise ValueError(f"every must be 'auto' or a number of steps of at least 1, got {every!r}.")
-        self._horizon = None if horizon is None else Duration.parse("horizon", horizon)
-        self._make_controller = partial(
-            LRController, make_rule=make_rule, adapts=adapt, per_group=per_group, every=every
+        self._adaptation = AdaptationArguments(
+            rule, beta, horizon, per_group, every, adapt, min_lr, max_lr, freeze_after, decay
         )
-        self._has_anchor = rule == "long_horizon"
+        check_flags(guard=guard, save_anchor=save_anchor)
         self._adapt, self._guard, self._save_anchor = adapt, guard, save_anchor
         self._optimizers: list[AdaptedOptimizer] = []  # while training
         self._saved: list[dict[str, Any]] = []  # their states, of a run that has ended or is resumed
@@ -106,6 +109,7 @@ class HypergradientLR(Callback):
         self._is_resumed, self._is_same_rule = False, True  # the saved states are from a checkpoint, and fit
         self._resets: list[OptimizerReset] = []
         self._loss, self._lrs_are_scaled, self._is_first_batch = StepLoss(), False, True
+        self._separate_losses = SeparateLosses()
         self.lr_tracer = LRTracer(self._logged_values)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -135,11 +139,7 @@ class HypergradientLR(Callback):
             self.restart(optimizer)
         self._to_restart = []
         for adapted in self._optimizers:
-            if not adapted.watch(config.scheduler for config in trainer.lr_scheduler_configs):
-                rank_zero_warn(
-                    f"HypergradientLR: {adapted.name} has a scheduler that configure_optimizers does not return. It"
-                    " would read back the scaled learning rate and scale it again: return it."
-                )
+            adapted.watch((config.scheduler for config in trainer.lr_scheduler_configs), warns=True)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._take_lrs(trainer)
@@ -148,10 +148,16 @@ class HypergradientLR(Callback):
         if batch_idx == 0 or self._is_first_batch:  # a resumed run may begin at any batch
             self._take_lrs(trainer)  # of callbacks that come after this one
         self._is_first_batch = False
+        self._separate_losses.batch_start()
+
+    def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._separate_losses.backward()
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
-        for adapted in self._optimizers:
+        for i, adapted in enumerate(self._optimizers):
             if adapted.optimizer is optimizer:
+                if self._separate_losses.step(i):
+                    limit_players(self._optimizers)
                 adapted.before_step(loss_scale(trainer, optimizer))
 
     def on_train_batch_end(
@@ -205,12 +211,12 @@ class HypergradientLR(Callback):
             )
 
     def _adapted_optimizers(self, trainer: Trainer, pl_module: LightningModule) -> list[AdaptedOptimizer]:
-        horizon = self._horizon_steps(trainer) if self._has_anchor else None
+        controllers = self._adaptation.controllers(trainer)
         names = optimizer_names(trainer.optimizers)
         return [
             AdaptedOptimizer(
                 name,
-                self._make_controller(optimizer, horizon=horizon, reset=reset, world_size=trainer.world_size),
+                controllers(optimizer, reset=reset),
                 # with the step, since Python shows the same text only once
                 warn=lambda text: rank_zero_warn(f"{text} This is step {trainer.global_step}."),
                 after_return=partial(reset_running_statistics, pl_module),
@@ -224,12 +230,6 @@ class HypergradientLR(Callback):
         if not self._optimizers:
             return self._saved
         return [adapted.state(self._save_anchor) for adapted in self._optimizers]
-
-    def _horizon_steps(self, trainer: Trainer) -> float:
-        run = steps_per_run(trainer)
-        if self._horizon is not None:
-            return self._horizon.steps("horizon", steps_per_epoch(trainer), run)
-        return max(1.0, constants.HORIZON_SHARE * run) if math.isfinite(run) else constants.HORIZON_STEPS
 
     def _take_lrs(self, trainer: Trainer) -> None:
         """Take what other callbacks have set for the coming step; StochasticWeightAveraging adds a scheduler."""

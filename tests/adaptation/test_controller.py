@@ -10,8 +10,7 @@ from torch import nn
 
 from lightning_lr.adaptation.controller import LRController, Measurement
 from lightning_lr.adaptation.optimizer_scales import UsedLR
-from lightning_lr.adaptation.rules import NO_SCHEDULE, Alignment, LongHorizon, Multiplicative, TrainingPhase
-from lightning_lr.adaptation.scaled_group import ScaledGroup
+from lightning_lr.adaptation.rules import LongHorizon, Multiplicative
 
 
 def _step(
@@ -73,7 +72,7 @@ def test_steps_too_short_to_be_seen_are_too_short() -> None:
     parameter = nn.Parameter(torch.ones(4))
     optimizer = torch.optim.SGD([parameter], 1e-12)
     controller = LRController(optimizer, LongHorizon, 20)
-    for _ in range(300):
+    for _ in range(500):
         if parameter.max() < 1:
             break
         _adapt(optimizer, controller, 1.0)
@@ -122,13 +121,13 @@ def test_a_learning_rate_that_diverged_is_not_tried_again() -> None:
         return controller.groups[0].scale
 
     controller = build()
-    diverged = descend(controller, 20)
+    diverged = descend(controller, 60)
     assert diverged > 3
     controller.return_to_anchor()
     assert controller.groups[0].scale == 0.3 * diverged
-    assert descend(controller, 40) == pytest.approx(0.5 * diverged)
+    assert descend(controller, 60) == pytest.approx(0.5 * diverged)
     controller.return_to_anchor(lr_is_cause=False)  # a bad batch: the scale comes back
-    assert descend(controller, 40) == pytest.approx(0.5 * diverged)
+    assert descend(controller, 60) == pytest.approx(0.5 * diverged)
     resumed = build()
     resumed.load_groups(controller.state(with_vectors=False))
     assert descend(resumed, 20) == pytest.approx(0.5 * diverged)
@@ -139,27 +138,6 @@ def _descend(controller: LRController, steps: int) -> None:
     for _ in range(steps):
         controller.write()
         _adapt(controller.optimizer, controller, 1.0)
-
-
-def test_a_second_divergence_does_not_raise_the_ceiling() -> None:
-    """On a schedule that falls the scale rises, and the recent maximum of the schedule is of an earlier time."""
-    group = ScaledGroup(LongHorizon())
-
-    def step(scheduled_lr: float, cosine: float) -> None:
-        group.follow_schedule(scheduled_lr, 1)
-        group.alignment = Alignment(cosine, 1.0, 1.0)
-        lr = group.limited_scale(scheduled_lr, 1.11) * scheduled_lr
-        group.max_survived_lr = max(group.max_survived_lr, lr)
-        group.adapt(lr, 1, 50, "flat")
-
-    for _ in range(10):
-        step(0.1, 0.0)
-    group.after_divergence(0.1, LongHorizon(), lr_is_cause=True)
-    ceiling = group.lr_ceiling
-    for t in range(58):
-        step(0.1 * (1 - t / 60), 1.0)
-    group.after_divergence(0.1 / 30, LongHorizon(), lr_is_cause=True)
-    assert group.lr_ceiling <= ceiling < math.inf
 
 
 @pytest.mark.parametrize("rule", ["long", "short", "short, other optimizer"])
@@ -191,11 +169,11 @@ def test_a_learning_rate_that_diverged_is_not_used_again_by_a_schedule() -> None
     diverged = group["lr"]
     turns = controller.groups[0].rule.sign_changes
     controller.return_to_anchor()
-    # a new rule: the mean and the noise of the cosines were those of the divergence
-    assert controller.groups[0].rule == LongHorizon(sign_changes=turns + 3)
+    # a new rule: the mean and the noise of the derivatives were those of the divergence; it does not climb again
+    assert controller.groups[0].rule == LongHorizon(sign_changes=turns + 3, is_climbing=False)
     assert controller.groups[0].scale == 0.3 * diverged / 1e-6
     group["lr"] = 1e-8
-    _descend(controller, 100)
+    _descend(controller, 250)
     assert group["lr"] == pytest.approx(0.5 * diverged, rel=0.2)
     group["lr"] = 1e-6  # a warm restart
     controller.before_step()
@@ -252,45 +230,26 @@ def test_limits_of_learning_rates_hold_for_a_group_that_is_added(per_group: bool
     assert old == pytest.approx(before)
     assert new == pytest.approx(100 * before)
     _descend(controller, 3)
-    assert all(group.steps_since_schedule == math.inf for group in controller.groups)
+    rates = [group["lr"] for group in optimizer.param_groups]
+    assert rates == pytest.approx([before, 100 * before], rel=0.1)  # neither cut, nor as high as what diverged
 
 
-def test_a_restart_is_no_move_of_a_schedule() -> None:
-    optimizer = torch.optim.SGD([nn.Parameter(torch.ones(2))], 1e-6)
+def test_after_a_restart_the_rate_that_was_found_is_used_and_not_climbed_from() -> None:
+    """It is known to be good: the first step is not shortened, and the scale moves by the small gain."""
+    parameter = nn.Parameter(torch.ones(2))
+    optimizer = torch.optim.SGD([parameter], 1e-6)
     controller = LRController(optimizer, LongHorizon, 20, every=1)
     _descend(controller, 10)
-    optimizer.param_groups[0]["lr"] = 1e-3  # found by a range test
+    optimizer.param_groups[0]["lr"] = 0.1  # found by a range test
     controller.restart()
+    before = parameter.tolist()
+    _descend(controller, 1)
+    assert parameter.tolist() == pytest.approx([each - 0.1 for each in before])
+    assert controller.groups[0].scale == 1
+    rule = controller.groups[0].rule
+    assert rule == LongHorizon(is_climbing=False)
     _descend(controller, 5)
-    assert controller.groups[0].steps_since_schedule == math.inf
-
-
-@pytest.mark.parametrize("as_tensor", [False, True], ids=["float", "tensor"])
-@pytest.mark.parametrize("resumes", [False, True])
-def test_a_schedule_counts_for_a_horizon_after_it_has_moved(resumes: bool, as_tensor: bool) -> None:
-    asked = []
-
-    class Asked(LongHorizon):
-        def update(self, alignment: Alignment, lr: float, steps: int, phase: TrainingPhase = NO_SCHEDULE) -> float:
-            asked.append(phase.schedule_direction)
-            return super().update(alignment, lr, steps, phase)
-
-    parameter = nn.Parameter(torch.ones(2))
-    optimizer = torch.optim.SGD([parameter], torch.tensor(1e-6) if as_tensor else 1e-6, foreach=False)
-    group, rates = optimizer.param_groups[0], {3: 3e-6, 4: 2e-6}
-    controller = LRController(optimizer, Asked, 4)
-    for step in range(12):
-        if step in rates:
-            group["lr"] = torch.tensor(rates[step]) if as_tensor else rates[step]
-        elif step in (1, 7) and as_tensor:
-            group["lr"].copy_(group["lr"].clone())  # as a rehearsal puts it back
-        _adapt(optimizer, controller, 1.0)
-        if step == 5 and resumes:
-            state = controller.state(with_vectors=True)
-            controller = LRController(optimizer, Asked, 4)
-            controller.load_state(state)
-    # the first step has no displacement; the learning rate of a step is seen with the next one
-    assert asked == [0] * 3 + [1] + [-1] * 4 + [0] * 3
+    assert not rule.is_climbing
 
 
 def test_sums_stay_on_the_device() -> None:

@@ -36,7 +36,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "LRRangeTest": {"num_steps": 20, "min_lr": 1e-5, "lrs": None, "at_epochs": [0], "rule": "dual"},
     "CyclicalLR": {"base_lr": [0.01], "max_lr": 0.1, "step_size": "1ep", "scale_fn": "math.sqrt", "warmup": 3},
     "LRSearch": {"min_lr": 1e-3, "max_lr": 10.0, "budget": 700, "limit_batches": 0.5, "monitor": None},
-    "HypergradientLR": {"horizon": "0.5run", "every": 2, "per_group": True},
+    "HypergradientLR": {"horizon": "0.5run", "every": 2, "per_group": True, "max_lr": 1.0, "decay": "0.3run"},
     "LRTrace": {},
     "OneCycleLR": {"max_lr": {"pg1": 0.1}, "total_steps": "0.9run", "momentum": [0.85, 0.95]},
     "WarmupStableDecayLR": {"max_lr": 0.1, "warmup": 5, "decay": "0.3run"},

@@ -69,10 +69,10 @@ def test_accumulation_and_none_from_the_training_step() -> None:
             loss = super().training_step(batch, batch_idx)
             return None if batch_idx % 7 == 3 else loss
 
-    for kwargs, steps in (({"accumulate_grad_batches": 3}, 14), ({}, 40)):
+    for kwargs, steps in (({"accumulate_grad_batches": 3}, 28), ({}, 80)):
         model = (RecordingClassifier if kwargs else Sometimes)(lr=1e-5)
         adapts = HypergradientLR()
-        trainer = fit(model, adapts, gradient_clip_val=0.5, **kwargs)
+        trainer = fit(model, adapts, gradient_clip_val=0.5, max_epochs=4, **kwargs)
         assert trainer.global_step == len(model.used) == steps
         assert first_group_state(adapts)["rule"]["scale"] > 2
 
@@ -93,7 +93,7 @@ def test_frozen_and_unused_parameters_and_empty_groups() -> None:
 
     for per_group in (False, True):
         model = Partly()
-        fit(model, HypergradientLR(per_group=per_group))
+        fit(model, HypergradientLR(per_group=per_group, decay=None), data=loader(100))
         frozen, trained, empty = model.used[-1]
         assert trained > 1e-4
         assert (frozen, empty) == ((1e-5, 1e-5) if per_group else (trained, trained))

@@ -49,7 +49,7 @@ def test_the_first_step_is_short_whatever_the_rate() -> None:
     for lr in (1e-6, 1.0, 1e4):
         torch.manual_seed(0)
         steps[lr] = FirstStep()
-        fit(Classifier(lr=lr), HypergradientLR(), steps[lr], max_steps=1)
+        fit(Classifier(lr=lr), HypergradientLR(decay=None), steps[lr], max_steps=1)
     assert steps[1.0].share == pytest.approx(1e-3, rel=1e-3)
     assert steps[1e4].share == pytest.approx(1e-3, rel=1e-3)
     assert steps[1.0].lr == pytest.approx(steps[1e4].lr, rel=1e-3)
@@ -141,6 +141,7 @@ class Manual(Classifier):
         return pair
 
 
+@pytest.mark.filterwarnings("ignore:HypergradientLR. .* steps on its own loss")
 @pytest.mark.parametrize("rule", ["long_horizon", "multiplicative"])
 def test_several_optimizers_in_manual_optimization(rule: str) -> None:
     model, adapts = Manual(), RULES[rule]()

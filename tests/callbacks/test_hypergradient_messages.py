@@ -68,11 +68,21 @@ def test_says_where_the_rate_has_come_to(caplog: pytest.LogCaptureFixture) -> No
         ({"every": "often"}, "every must be 'auto' or a number of steps of at least 1, got 'often'"),
         ({"adapt": "no"}, "adapt must be true or false, got 'no'"),
         ({"horizon": "3 weeks"}, "horizon must be a number of steps above 0"),
+        ({"decay": "3 weeks"}, "decay must be a number of steps above 0"),
+        ({"decay": 0}, "decay must be a number of steps above 0"),
+        ({"freeze_after": "soon"}, "freeze_after must be a number of steps above 0"),
+        ({"min_lr": 0.0}, "min_lr must be finite and above 0, got 0.0"),
+        ({"max_lr": -1.0}, "max_lr must be finite and above 0, got -1.0"),
+        ({"max_lr": math.inf}, "max_lr must be finite and above 0, got inf"),
+        ({"max_lr": "0.1"}, "max_lr must be a number, got '0.1'"),
+        ({"min_lr": 0.1, "max_lr": 0.01}, "min_lr must be at most max_lr=0.01, got 0.1"),
+        ({"rule": "multiplicative", "decay": 5}, "'long_horizon' takes decay, got rule='multiplicative' with decay=5"),
     ],
 )
 def test_bad_arguments(arguments: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises(ValueError, match=message) as caught:
         HypergradientLR(**arguments)
+    assert "\n" not in str(caught.value)
 
 
 def test_lbfgs_is_refused() -> None:

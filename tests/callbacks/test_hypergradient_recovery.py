@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,7 +16,6 @@ from lightning_lr.adaptation.displacement import AnchorDisplacement
 from lightning_lr.adaptation.flat_params import FlatParams
 from lightning_lr.adaptation.rules import LongHorizon
 from tests.helpers.hypergradient_cases import FaultyLoss, first_group_state, mean_loss
-from tests.helpers.lightning_classes import Callback
 from tests.helpers.recorded_steps import RecordingClassifier, first_group_lrs, fit
 from tests.helpers.tiny_models import Classifier, loader
 
@@ -43,30 +41,13 @@ def test_the_guard_ends_after_three_returns_in_a_row_and_training_goes_on() -> N
     model, adapts = FaultyLoss(lambda step: math.nan if step >= 30 else 1.0), HypergradientLR()
     with (
         pytest.warns(UserWarning, match="has diverged"),
-        pytest.warns(UserWarning, match=r"back to good weights 3 times in a row.*goes on.*guard=False") as caught,
+        pytest.warns(UserWarning, match=r"back to good weights 3 times in a row.*diverged again.*goes on") as caught,
     ):
         fit(model, adapts, data=loader(100), max_epochs=1)
     assert len([each for each in caught if "3 times in a row" in str(each.message)]) == 1
     assert len(model.losses) == 100
     assert not any(parameter.isfinite().all() for parameter in model.parameters())
     assert adapts.state_dict()["progress"][0]["guard_ended"]
-
-
-@pytest.mark.filterwarnings("ignore:HypergradientLR. training with SGD has diverged")
-@pytest.mark.filterwarnings("ignore:HypergradientLR has taken training")
-def test_a_term_that_grows_does_not_end_the_run() -> None:
-    """It has no gradient: the loss rises, and the parameters are fine."""
-
-    class Grows(FaultyLoss):
-        def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-            return super().training_step(batch, batch_idx) + 0.05 * max(0, batch_idx - 60)
-
-    torch.manual_seed(0)
-    model, adapts = Grows(lambda _: 1.0), HypergradientLR(horizon=20)
-    fit(model, adapts, data=loader(400), max_epochs=1)
-    assert adapts.state_dict()["progress"][0]["guard_ended"]
-    assert len(model.losses) == 400
-    assert mean_loss(model) < 0.7 * model.losses[0]  # without the term
 
 
 def _told_to_rules(monkeypatch: pytest.MonkeyPatch) -> list[float]:
@@ -94,8 +75,8 @@ def test_after_a_return_the_rule_is_told_nothing_until_a_step_is_made(every: Any
 
 
 @pytest.mark.parametrize("every", [1, "auto"])
-def test_after_a_new_anchor_the_rule_is_told_nothing_until_a_step_is_made(every: Any, monkeypatch: Any) -> None:
-    """A schedule that falls steeply sets anchors anew."""
+def test_the_anchor_is_set_once(every: Any, monkeypatch: Any) -> None:
+    """And the rule is told of every measurement, also on a schedule that falls steeply."""
     told, set_anchor, anew = _told_to_rules(monkeypatch), AnchorDisplacement.set_anchor, []
 
     def record(anchor: AnchorDisplacement, params: FlatParams) -> None:
@@ -105,8 +86,8 @@ def test_after_a_new_anchor_the_rule_is_told_nothing_until_a_step_is_made(every:
     monkeypatch.setattr(AnchorDisplacement, "set_anchor", record)
     torch.manual_seed(0)
     fit(FaultyLoss(lambda _: 1.0), HypergradientLR(horizon=20, every=every), CyclicalLR(1e-5, 1e-2, 10))
-    assert any(anew)
-    assert len(told) > 30
+    assert anew == [False]
+    assert len(told) >= (38 if every == 1 else 15)
     assert 1.0 not in told[5:]
 
 
@@ -135,131 +116,6 @@ def test_one_bad_loss_takes_it_back_once() -> None:
     falls = [t for t in range(55, 79) if rates[t + 1] < 0.4 * rates[t]]
     assert len(falls) == 1
     assert adapts.state_dict()["progress"][0]["watch"]["returns"] == 1
-
-
-@pytest.mark.parametrize("every", [1, 20])
-def test_every_loss_is_watched_however_sparse_the_measurements(every: int) -> None:
-    """So it shows within 10 steps, until the next measurement, not after 10 measurements."""
-    torch.manual_seed(0)
-
-    class Forgets(RecordingClassifier):
-        def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-            x, y = batch
-            return super().training_step((x, (y + 1) % 3 if 100 <= batch_idx < 140 else y), batch_idx)
-
-    model, adapts = Forgets(), HypergradientLR(horizon=20, every=every)
-    with pytest.warns(UserWarning, match="training with SGD has diverged"):
-        fit(model, adapts, data=loader(141), max_epochs=1)
-    assert adapts.state_dict()["progress"][0]["watch"]["returns"] >= 1
-    falls = [t for t in range(100, 140) if first_group_lrs(model)[t + 1] < 0.4 * first_group_lrs(model)[t]]
-    assert falls
-    assert falls[0] <= 100 + 10 + 6 + every
-
-
-@pytest.mark.parametrize("last", [math.nan, 50.0])
-@pytest.mark.parametrize("every", [1, 20])
-def test_the_first_sign_tells_what_is_to_blame(every: int, last: float) -> None:
-    """A rate that was too high is, even if the losses overflow before the next measurement."""
-    torch.manual_seed(0)
-    model = FaultyLoss(lambda step: 1.0 if step < 50 else 50.0 if step < 62 else last, keeps_norm=True)
-    adapts = HypergradientLR(horizon=20, every=every)
-    with pytest.warns(UserWarning, match="training with SGD has diverged"):
-        fit(model, adapts, data=loader(62), max_epochs=1)
-    assert first_group_state(adapts)["ceiling"] < math.inf
-
-
-@pytest.mark.parametrize("adapts_first", [True, False])
-def test_half_of_the_rate_that_was_used_is_the_most_from_then_on(adapts_first: bool) -> None:
-    """Whatever the groups hold then: a schedule that comes first has set the coming step already."""
-    torch.manual_seed(0)
-    model = FaultyLoss(lambda step: 1.0 if step < 80 else 50.0, keeps_norm=True, lr=1e-5)
-    adapts, cycle = HypergradientLR(horizon=20, every=1), CyclicalLR(1e-5, 2e-5, 10)
-    order: list[Callback] = [adapts, cycle] if adapts_first else [cycle, adapts]
-    with pytest.warns(UserWarning, match="training with SGD has diverged"):
-        fit(model, *order, data=loader(100), max_epochs=1)
-    rates = first_group_lrs(model)
-    back = next(t for t in range(80, 100) if rates[t] < 0.4 * rates[t - 1])
-    assert rates[back - 1] > 1e-3
-    assert first_group_state(adapts)["ceiling"] == pytest.approx(0.5 * rates[back - 1], rel=0.2)
-
-
-def step_by_hand(module: Classifier, loss: Tensor) -> None:
-    optimizer: Any = module.optimizers()
-    optimizer.zero_grad()
-    module.manual_backward(loss)
-    optimizer.step()
-
-
-class Manual(FaultyLoss):
-    """Says nothing of its loss from step 70 on."""
-
-    def __init__(self, factor: Callable[[int], float]) -> None:
-        super().__init__(factor)
-        self.automatic_optimization = False
-
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Any:
-        loss = super().training_step(batch, batch_idx)
-        step_by_hand(self, loss)
-        return loss if self.steps < 70 else None
-
-
-@pytest.mark.filterwarnings("ignore:HypergradientLR. training with SGD has diverged")
-@pytest.mark.parametrize("kind", [FaultyLoss, Manual])
-@pytest.mark.parametrize("guard", [True, False])
-def test_the_rule_is_told_how_the_loss_goes(
-    guard: bool, kind: type[FaultyLoss], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With a guard and without; not where it is not known."""
-    told: list[str] = []
-    update = LongHorizon.update
-
-    def record(rule: LongHorizon, *args: Any) -> float:
-        told.append(args[3].loss_trend)
-        return update(rule, *args)
-
-    monkeypatch.setattr(LongHorizon, "update", record)
-    torch.manual_seed(0)
-    fit(
-        kind(lambda step: 1.0 if step < 60 else 8.0), HypergradientLR(horizon=20, every=1, guard=guard), data=loader(50)
-    )
-    assert "falling" in told[:40]
-    assert "risen" not in told[:55]
-    assert "risen" in told[58:66]
-    if kind is Manual:
-        assert set(told[72:]) == {"flat"}
-
-
-@pytest.mark.parametrize("every", [1, 100])
-def test_the_guard_ends_however_sparse_the_measurements(every: int) -> None:
-    """The losses behind a bad one do not pass for calm."""
-    torch.manual_seed(0)
-    model = FaultyLoss(lambda step: 1.0 if step < 10 else math.nan)
-    with (
-        pytest.warns(UserWarning, match="3 times in a row"),
-        pytest.warns(UserWarning, match="training with SGD has diverged"),
-    ):
-        fit(model, HypergradientLR(horizon=20, every=every), data=loader(600), max_epochs=1)
-
-
-def test_losses_are_watched_where_the_next_is_written_to_the_same_place() -> None:
-    """As compiled models with graphs do; Lightning copies the loss in automatic optimization only."""
-
-    class SamePlace(Classifier):
-        def __init__(self) -> None:
-            super().__init__()
-            self.automatic_optimization = False
-            self.place = torch.zeros(())
-
-        def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Any:
-            loss = super().training_step(batch, batch_idx)
-            step_by_hand(self, loss)
-            return self.place.copy_(loss.detach())
-
-    model, adapts = SamePlace(), HypergradientLR(horizon=20, every=5)
-    fit(model, adapts, data=loader(31), max_epochs=1)
-    latest = adapts.state_dict()["progress"][0]["watch"]["latest"]
-    assert len(latest) == 16
-    assert latest == pytest.approx(model.losses[10:26], rel=1e-6)
 
 
 def test_running_statistics_come_back() -> None:

@@ -127,7 +127,8 @@ def test_what_was_resumed_can_be_resumed_again(tmp_path: Path) -> None:
     def run(folder: Path, **more: Any) -> RecordingClassifier:
         model = without_dropout()
         keep = callbacks.ModelCheckpoint(folder, "{step}", every_n_train_steps=1, save_top_k=-1)
-        fit(model, HypergradientLR(horizon=20, every=10), keep, **{**arguments, **more})
+        adapts = HypergradientLR(horizon=20, every=10, decay=None)  # the length of the run changes
+        fit(model, adapts, keep, **{**arguments, **more})
         return model
 
     whole = run(tmp_path)
@@ -189,6 +190,47 @@ def test_a_guard_that_has_ended_stays_so_after_a_resume(is_old: bool, tmp_path: 
     fit(FaultyLoss(lambda _: 1.0), resumed, data=loader(60), max_epochs=2, ckpt_path=path)
     # the older one has had 3 returns as well, and its weights are not finite: the guard ends again
     assert resumed.state_dict()["progress"][0]["guard_ended"]
+
+
+def _in_the_old_form(progress: dict[str, Any]) -> None:
+    """As before the rule was rewritten: it lacks what is needed now, and has other keys."""
+    adaptation = progress["adaptation"]
+    del adaptation["steps"]
+    for unit in adaptation["units"]:
+        rule = unit["rule"]
+        unit["rule"] = {"scale": rule["scale"], "turns": 4, "mean": -0.02, "latest": 0.05, "variance": 0.01}
+        unit.update(direction=1, steady=math.inf, steps=21, peak=0.01)
+    watch = {"start": 1.2, "mean": 0.5, "level": 0.6, "lowest": math.inf, "low": 0.5, "variance": 0.01}
+    progress["watch"] = {**watch, "latest": [0.5] * 16, "far": 0, "high": 0, "calm": 21, "returns": 0}
+
+
+def test_older_checkpoints_load(tmp_path: Path) -> None:
+    """The scale goes on. The rule neither climbs again, nor waits until the loss has fallen again."""
+    whole = without_dropout()
+    fit(whole, HypergradientLR(horizon=20), SaveAt(21, tmp_path / "run.ckpt"), data=loader(100), max_epochs=1)
+    checkpoint = torch.load(tmp_path / "run.ckpt", weights_only=True)
+    (progress,) = checkpoint["callbacks"]["HypergradientLR"]["progress"]
+    _in_the_old_form(progress)
+    arguments = checkpoint["callbacks"]["HypergradientLR"]["arguments"]
+    for name in ("min_lr", "max_lr", "freeze_after", "decay"):
+        del arguments[name]
+    torch.save(checkpoint, tmp_path / "old.ckpt")
+    model, adapts, states = without_dropout(), HypergradientLR(horizon=20), []
+
+    class Keep(Callback):
+        def on_train_batch_end(self, *_: Any) -> None:
+            states.append(adapts.state_dict()["progress"][0])
+
+    fit(model, adapts, Keep(), data=ResumableLoader(loader(100).dataset), max_epochs=1, ckpt_path=tmp_path / "old.ckpt")
+    assert first_group_lrs(model)[0] == pytest.approx(first_group_lrs(whole)[21], rel=1e-6)
+    assert len(set(first_group_lrs(model))) > 40
+    rule, watch = states[0]["adaptation"]["units"][0]["rule"], states[0]["watch"]
+    assert rule["turns"] in (4, 5)
+    assert (rule["climbing"], watch["learned"]) == (False, True)
+    assert math.isfinite(states[5]["watch"]["lowest"])
+    assert states[5]["watch"]["level"] < 2
+    assert states[-1]["watch"]["returns"] == 0
+    assert model.losses[-1] < 0.7 * whole.losses[0]
 
 
 def test_with_another_rule_the_schedule_goes_on(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ from tests.helpers.tiny_models import Classifier, loader, quiet_trainer
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:LRRangeTest is not confident"),
+    pytest.mark.filterwarnings("ignore:HypergradientLR. .* steps on its own loss"),
     pytest.mark.filterwarnings("ignore:.*lr_scheduler.step.*before.*optimizer.step.*"),
 ]
 
@@ -95,20 +96,20 @@ SEARCH_SAVES = """
 """
 ADAPTATION_SAVES = """
     progress[]: guard_ended, late, losses
-    progress[].adaptation: own, since, unknown, used
-    progress[].adaptation.units[]: alignment, ceiling, direction, highest, is_started, own, peak, proven
-    progress[].adaptation.units[]: moved, steady, steps
-    progress[].watch: calm, far, high, latest, level, low, lowest, mean, returns, start, variance
+    progress[].adaptation: own, since, steps, unknown, used
+    progress[].adaptation.units[]: alignment, ceiling, highest, is_started, moved, own, proven
+    progress[].adaptation.units[].rule: climbing, scale, turns
+    progress[].watch: calm, deviation, first, learned, level, lowest, norm, returns
 """
 LONG_HORIZON_SAVES = f"""{ADAPTATION_SAVES}
     progress[].adaptation.movement: reach
     progress[].adaptation.movement.means: *
-    progress[].adaptation.units[].rule: latest, mean, scale, turns, variance
+    progress[].adaptation.units[].rule: count, mean, norm, square
 """
 LAST_STEP_SAVES = f"""{ADAPTATION_SAVES}
     progress[].adaptation.movement: gradients, moved
     progress[].adaptation.movement.used[]: lr, momentum, weight_decay
-    progress[].adaptation.units[].rule: before, beta, scale, turns
+    progress[].adaptation.units[].rule: before, beta
 """
 AT_EPOCH_0 = "LRRangeTest{'at_epochs': [0]}"
 
@@ -260,7 +261,7 @@ RUNS = {
         ADAPTATION_SAVES
         + """
         progress[].adaptation: movement
-        progress[].adaptation.units[].rule: latest, mean, scale, turns, variance
+        progress[].adaptation.units[].rule: count, mean, norm, square
         """,
     ),
 }

@@ -25,7 +25,7 @@ ARGUMENTS = {
     "CyclicalLR.length_units": "(property)",
     "HypergradientLR": """
         rule='long_horizon', beta=None, horizon=None, per_group=False, every='auto', adapt=True, guard=True,
-        save_anchor=True
+        save_anchor=True, min_lr=None, max_lr=None, freeze_after=None, decay='auto'
     """,
     "HypergradientLR.restart": "optimizer",
     "LRCurve": "lrs, losses, monitor='loss', mode='min'",
@@ -70,30 +70,30 @@ ARGUMENTS = {
     "WarmupStableDecayLR.length_units": "(property)",
     "ensemble": "checkpoints, model_class, average=False, activation=None, loader=None, **kwargs",
     "suggest": "curve, rule='dual', momentum=True",
-    "adaptation.Additive": "beta, sign_changes=0, last_value=0.0",
+    "adaptation.Additive": "beta, sign_changes=0, is_climbing=False, last_value=0.0",
     "adaptation.Additive.update": """
-        alignment, lr, steps, phase=TrainingPhase(schedule_direction=0, loss_trend='flat', horizons=0.0)
+        alignment, lr, steps, loss=LossState(has_learned=True, has_risen=False)
     """,
     "adaptation.Alignment": "dot, gradient_norm, displacement_norm",
     "adaptation.Alignment.cosine": "(property)",
     "adaptation.Alignment.is_known": "(property)",
     "adaptation.DivergenceDetector": """
-        start=None, mean=0.0, level=0.0, lowest_level=inf, recent_low=inf, variance=0.0,
-        latest_losses=<factory>, steps_far_above=0, steps_high=0, steps_since_return=0, returns=0
+        losses=<factory>, mean_square_norm=0.0, steps_since_return=0, returns=0
     """,
+    "adaptation.DivergenceDetector.add_loss": "loss",
     "adaptation.DivergenceDetector.after_return": "",
-    "adaptation.DivergenceDetector.has_diverged": "loss",
-    "adaptation.DivergenceDetector.is_far_above": "(property)",
+    "adaptation.DivergenceDetector.is_far_off": "gradient_norm",
     "adaptation.DivergenceDetector.load_state": "state",
     "adaptation.DivergenceDetector.state": "",
-    "adaptation.DivergenceDetector.trend": "(property)",
-    "adaptation.LongHorizon": "sign_changes=0, mean_cosine=0.0, last_cosine=None, cosine_variance=0.0",
-    "adaptation.LongHorizon.update": """
-        alignment, lr, steps, phase=TrainingPhase(schedule_direction=0, loss_trend='flat', horizons=0.0)
+    "adaptation.LongHorizon": """
+        sign_changes=0, is_climbing=True, count=0, mean=0.0, mean_square=0.0, mean_square_norm=0.0
     """,
-    "adaptation.Multiplicative": "beta, sign_changes=0, last_value=0.0",
+    "adaptation.LongHorizon.update": """
+        alignment, lr, steps, loss=LossState(has_learned=True, has_risen=False)
+    """,
+    "adaptation.Multiplicative": "beta, sign_changes=0, is_climbing=False, last_value=0.0",
     "adaptation.Multiplicative.update": """
-        alignment, lr, steps, phase=TrainingPhase(schedule_direction=0, loss_trend='flat', horizons=0.0)
+        alignment, lr, steps, loss=LossState(has_learned=True, has_risen=False)
     """,
     "range_test.RULES": "(constant)",
     "range_test.LRCurve": "(is LRCurve)",

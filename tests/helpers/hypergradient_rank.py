@@ -71,9 +71,9 @@ def mean_losses(every: int) -> list[float]:
     expected = losses[0].item()
     for loss in losses[: watch["calm"]].tolist():  # later ones are added at the next measurement
         expected += 0.2 * (loss - expected)
-    mean = torch.tensor(watch["mean"])
+    mean = torch.tensor(watch["level"])
     assert torch.equal(trainer.strategy.all_gather(mean), torch.stack([mean, mean]))
-    return [watch["mean"], expected, float(watch["calm"])]
+    return [watch["level"], expected, float(watch["calm"])]
 
 
 class FailsOnFirstRank(Network):
@@ -139,7 +139,7 @@ def _used(trainer: Trainer, network: Network, steps: int) -> list[float]:
 
 
 def main(folder: Path) -> None:
-    long: dict[str, Any] = {"horizon": 20}
+    long: dict[str, Any] = {"horizon": 20, "decay": None}
     short: dict[str, Any] = {"rule": "multiplicative", "beta": 0.02}
     buckets: dict[str, Any] = {"gradient_as_bucket_view": True}
     found = {

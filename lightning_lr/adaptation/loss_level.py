@@ -1,0 +1,100 @@
+"""Where the loss of training lies, against its first values and its noise."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass, field
+from typing import Any
+
+from lightning_lr.adaptation import checkpoint_keys, constants
+from lightning_lr.adaptation.rules import LossState
+
+
+@dataclass
+class LossLevel:
+    """Follows the loss, step by step.
+
+    With the mean and the standard deviation of the first FIRST_LOSSES losses::
+
+        deviation ← deviation + DEVIATION_WEIGHT (|loss - level| - deviation), if loss <= first: explosions are no noise
+        level ← level + LEVEL_WEIGHT (loss - level)
+        noise = max(NORMAL_DEVIATION · deviation, standard deviation of the first)
+        has learned: at some step, level < first - LEARNED_DEVIATIONS · noise
+        has risen: level > first + LEARNED_DEVIATIONS · noise
+        is far above: level > first + FAR_LOSS · max(first - lowest level, noise)
+
+    No ratios of losses are used, since losses can be negative. The values in capitals are those of
+    `lightning_lr.adaptation.constants`.
+
+    Attributes:
+        first_losses: at most FIRST_LOSSES.
+        level: exponential mean of the loss.
+        lowest_level: its minimum.
+        deviation: exponential mean of the distances from the level.
+        has_learned: see above.
+    """
+
+    first_losses: list[float] = field(default_factory=list)
+    level: float = 0.0
+    lowest_level: float = 0.0
+    deviation: float = 0.0
+    has_learned: bool = False
+
+    def add(self, loss: float) -> None:
+        """Take the loss of the next step, which is finite.
+
+        >>> level, states = LossLevel(), []
+        >>> for loss in (4.0, 4.1, 3.9, 4.0, 4.0, 4.0, 3.0, 3.0, 9.0, 9.0):
+        ...     level.add(loss)
+        ...     states.append(level.state_of_loss())
+        >>> [state.has_learned for state in states].index(True), [state.has_risen for state in states].index(True)
+        (6, 8)
+        """
+        if not self.first_losses:
+            self.level = self.lowest_level = loss
+        if len(self.first_losses) < constants.FIRST_LOSSES:
+            self.first_losses = [*self.first_losses, loss]
+            self._measure_first()
+        if loss <= self._first:
+            self.deviation += constants.DEVIATION_WEIGHT * (abs(loss - self.level) - self.deviation)
+        self.level += constants.LEVEL_WEIGHT * (loss - self.level)
+        self.lowest_level = min(self.lowest_level, self.level)
+        is_below = self.level < self._first - constants.LEARNED_DEVIATIONS * self._noise()
+        self.has_learned = self.has_learned or (is_below and len(self.first_losses) == constants.FIRST_LOSSES)
+
+    def state_of_loss(self) -> LossState:
+        """What a rule is told. Without losses, nothing keeps the scale from falling."""
+        return LossState(self.has_learned, self._has_risen()) if self.first_losses else LossState()
+
+    @property
+    def is_far_above(self) -> bool:
+        """Whether the loss is further above its first values than any noise or gain explains."""
+        if len(self.first_losses) < constants.FIRST_LOSSES:
+            return False
+        return self.level - self._first > constants.FAR_LOSS * max(self._first - self.lowest_level, self._noise())
+
+    def return_to_lowest(self) -> None:
+        """Go on from the lowest level: the parameters were set back to the anchor."""
+        self.level = self.lowest_level
+
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint, in plain numbers."""
+        return checkpoint_keys.save(self, checkpoint_keys.LOSS_LEVEL)
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Continue from what `state` gave."""
+        checkpoint_keys.load(self, {"learned": True, **state}, checkpoint_keys.LOSS_LEVEL)  # older ones lack it
+        self._measure_first()
+
+    def __post_init__(self) -> None:
+        self._measure_first()
+
+    def _measure_first(self) -> None:
+        self._first = statistics.fmean(self.first_losses) if self.first_losses else 0.0
+        self._first_noise = statistics.pstdev(self.first_losses) if self.first_losses else 0.0
+
+    def _noise(self) -> float:
+        return max(constants.NORMAL_DEVIATION * self.deviation, self._first_noise)
+
+    def _has_risen(self) -> bool:
+        return self.level > self._first + constants.LEARNED_DEVIATIONS * self._noise()

@@ -1,0 +1,38 @@
+"""Whether the optimizers of a training step on losses of their own, as in adversarial training."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass
+class SeparateLosses:
+    """Watches the backward passes and the steps of one batch.
+
+    Optimizers that share a loss step after the same backward pass. Generator and discriminator have one each.
+
+    >>> losses = SeparateLosses()
+    >>> losses.batch_start(); losses.backward(); losses.step(0), losses.step(1)
+    (False, False)
+    >>> losses.batch_start(); losses.backward(); losses.step(0); losses.backward(); losses.step(1)
+    False
+    True
+
+    Attributes:
+        backwards: backward passes so far in this batch.
+        last_step: the optimizer that has stepped last in this batch, and the backward passes before its step.
+    """
+
+    backwards: int = 0
+    last_step: tuple[int, int] | None = None
+
+    def batch_start(self) -> None:
+        self.backwards, self.last_step = 0, None
+
+    def backward(self) -> None:
+        self.backwards += 1
+
+    def step(self, optimizer: int) -> bool:
+        """Take a step of an optimizer. Gives whether another one has stepped before it on another loss."""
+        last, self.last_step = self.last_step, (optimizer, self.backwards)
+        return last is not None and last[0] != optimizer and last[1] != self.backwards

@@ -1,0 +1,106 @@
+"""The arguments of `HypergradientLR` that say how a learning rate is adapted."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import partial
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.utilities import rank_zero_info
+
+from lightning_lr.adaptation import constants
+from lightning_lr.adaptation.controller import Every, LRController
+from lightning_lr.adaptation.decay import FinalDecay
+from lightning_lr.adaptation.rules import RuleName, rule_maker
+from lightning_lr.callbacks._arguments import check_flags, check_number
+from lightning_lr.callbacks._scheduled_lr import ScheduledLR
+from lightning_lr.schedules.durations import Duration
+from lightning_lr.trainer.lightning_packages import MisconfigurationException, either
+from lightning_lr.trainer.run_lengths import steps_per_epoch, steps_per_run
+
+
+@dataclass(frozen=True)
+class AdaptationArguments:
+    """What `HypergradientLR` says of them. Raises a ValueError if one is wrong, or does not fit the rule."""
+
+    rule: RuleName
+    beta: float | None
+    horizon: int | str | None
+    per_group: bool
+    every: Every
+    adapt: bool
+    min_lr: float | None
+    max_lr: float | None
+    freeze_after: int | str | None
+    decay: int | str | None
+
+    def __post_init__(self) -> None:
+        rule_maker(self.rule, self.beta, self.horizon)
+        check_flags(per_group=self.per_group, adapt=self.adapt)
+        if self.every != "auto" and (isinstance(self.every, bool) or not isinstance(self.every, int) or self.every < 1):
+            raise ValueError(f"every must be 'auto' or a number of steps of at least 1, got {self.every!r}.")
+        check_number("min_lr", self.min_lr, above=0)
+        check_number("max_lr", self.max_lr, above=0)
+        if self.min_lr is not None and self.max_lr is not None and self.min_lr > self.max_lr:
+            raise ValueError(f"min_lr must be at most max_lr={self.max_lr!r}, got {self.min_lr!r}.")
+        decay = None if self.decay == "auto" else self.decay
+        for name, length in (("horizon", self.horizon), ("freeze_after", self.freeze_after), ("decay", decay)):
+            if length is not None:
+                Duration.parse(name, length)
+        if decay is not None and self.rule != "long_horizon":
+            raise ValueError(f"rule='long_horizon' takes decay, got rule={self.rule!r} with decay={decay!r}.")
+
+    def controllers(self, trainer: Trainer) -> partial[LRController]:
+        """Makes the controllers of a run. Says when the learning rate will fall.
+
+        Raises:
+            MisconfigurationException: if ``decay`` is given beside a schedule.
+            ValueError: if a length depends on that of the run or of an epoch, which is not known.
+        """
+        decay = self._final_decay(trainer) if self.adapt and self.rule == "long_horizon" else None
+        if decay is not None:
+            rank_zero_info(
+                f"HypergradientLR: the learning rate will fall in the last {decay.length} of {decay.run_length} steps;"
+                " decay=None keeps it."
+            )
+        return partial(
+            LRController,
+            make_rule=rule_maker(self.rule, self.beta, self.horizon),
+            horizon=self._horizon(trainer) if self.rule == "long_horizon" else None,
+            adapts=self.adapt,
+            per_group=self.per_group,
+            every=self.every,
+            min_lr=self.min_lr or 0.0,
+            max_lr=math.inf if self.max_lr is None else self.max_lr,
+            freeze_after=math.inf if self.freeze_after is None else _steps("freeze_after", self.freeze_after, trainer),
+            decay=decay,
+            world_size=trainer.world_size,
+        )
+
+    def _horizon(self, trainer: Trainer) -> float:
+        if self.horizon is not None:
+            return _steps("horizon", self.horizon, trainer)
+        run = steps_per_run(trainer)
+        return max(1.0, constants.HORIZON_SHARE * run) if math.isfinite(run) else constants.HORIZON_STEPS
+
+    def _final_decay(self, trainer: Trainer) -> FinalDecay | None:
+        run = steps_per_run(trainer)
+        schedules = ScheduledLR, *either("callbacks.StochasticWeightAveraging")  # the latter sets a scheduler later
+        has_schedule = bool(trainer.lr_scheduler_configs) or any(
+            isinstance(callback, schedules) for callback in vars(trainer)["callbacks"]
+        )
+        if self.decay is None or (self.decay == "auto" and (has_schedule or math.isinf(run))):
+            return None
+        if has_schedule:
+            raise MisconfigurationException(
+                f"HypergradientLR: decay={self.decay!r} would come on top of a schedule: leave one of them out."
+            )
+        if math.isinf(run):
+            raise ValueError(f"decay={self.decay!r} needs the length of the run, which is not known: give max_steps.")
+        share = f"{constants.DECAY_SHARE}run" if self.decay == "auto" else self.decay
+        return FinalDecay(min(_steps("decay", share, trainer), int(run)), int(run))
+
+
+def _steps(name: str, length: int | str, trainer: Trainer) -> int:
+    return Duration.parse(name, length).steps(name, steps_per_epoch(trainer), steps_per_run(trainer))
