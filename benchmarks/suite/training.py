@@ -6,8 +6,8 @@ import io
 import logging
 import sys
 import warnings
-from collections.abc import Callable
-from contextlib import redirect_stdout
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from typing import Any, NamedTuple
 
 import torch
@@ -71,6 +71,18 @@ class _Losses(Callback):
         return loss if torch.tensor(loss).isfinite() else float("inf")
 
 
+@contextmanager
+def _errors_only() -> Iterator[None]:
+    """Lightning tells of errors alone meanwhile."""
+    logger = logging.getLogger("lightning.pytorch")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
 def train(
     setting: Setting,
     seed: int,
@@ -91,7 +103,6 @@ def train(
         callbacks: makes those that adapt the learning rate.
         finds_lr: whether one of them finds the learning rate, and so the bounds of triangular cycles.
     """
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     torch.manual_seed(1000 + seed)
     module, losses = _ScheduledModule(setting, lr, schedule, steps), _Losses()
     batches: Any = setting.batches(steps, seed)  # a list is a dataset
@@ -102,7 +113,7 @@ def train(
     quiet: dict[str, Any] = dict.fromkeys(
         ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False
     )
-    with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+    with warnings.catch_warnings(), redirect_stdout(io.StringIO()), _errors_only():
         warnings.simplefilter("ignore")
         trainer = Trainer(
             accelerator="cpu",

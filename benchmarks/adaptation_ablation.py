@@ -1,0 +1,100 @@
+"""What each part of `HypergradientLR` is worth: the same runs with one constant changed so that the part is gone.
+
+    python -m benchmarks.adaptation_ablation [--settings NAME ...] [--seeds 0] [--schedules alone] [--workers 2]
+
+The runs, gaps and shares are those of `benchmarks.adaptation`. By default it takes the settings that train fastest,
+among them those that need each part most. That takes about 20 minutes on one core.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from itertools import product
+from multiprocessing import get_context
+from statistics import fmean
+from typing import NamedTuple
+
+import torch
+
+from benchmarks.adaptation import STARTS
+from benchmarks.suite import SETTINGS
+from benchmarks.suite.scheduled import SCHEDULES, Schedule, truth_under
+from benchmarks.suite.training import train
+from benchmarks.suite.truth import STEPS
+from lightning_lr import HypergradientLR
+from lightning_lr.adaptation import constants
+
+_FAST = ["cancer_drop", "regression", "vae", "bn_mlp", "dropout_mlp", "logistic", "diabetes", "towers", "digits/sgd"]
+_NEAR = 0.1  # log gap
+# part -> the constants without it
+PARTS: dict[str, dict[str, float]] = {
+    "as it is": {},
+    "horizon 0.2 of the run": {"HORIZON_SHARE": 0.2},
+    "no Kesten gain": {"GAIN_HALVING": 1e9},
+    "gain of 0.1": {"GAIN": 0.1},
+    "no limit of one derivative": {"MAX_DERIVATIVE": 1e9},
+    "cosine instead of the derivative": {"NORM_WEIGHT": 1.0},
+    "no climb": {"CLIMB_END": -1e9},
+    "the same rise throughout": {"MAX_RISE_LEARNING": constants.MAX_RISE},
+    "learning is never seen": {"LEARNED_DEVIATIONS": 1e9},
+    "first step as long as it is": {"FIRST_STEP_LENGTH": 1e9},
+    "explosions in the anchor": {"MAX_DISTANCE_RATIO": 1e30},
+    "guard by values that are not finite alone": {"FAR_LOSS": 1e30},
+    "decay of a twentieth": {"DECAY_SHARE": 0.05},
+}
+
+
+class Run(NamedTuple):
+    """A training with one part changed."""
+
+    part: str
+    setting: str
+    seed: int
+    schedule: Schedule
+    lr: float
+
+
+@contextmanager
+def _changed(values: dict[str, float]) -> Iterator[None]:
+    before = {name: getattr(constants, name) for name in values}
+    try:
+        for name, value in values.items():
+            setattr(constants, name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            setattr(constants, name, value)
+
+
+def log_gap(run: Run) -> float:
+    """The log gap at the end of a run."""
+    torch.set_num_threads(1)
+    with _changed(PARTS[run.part]):
+        ended = train(
+            SETTINGS[run.setting](), run.seed, run.lr, run.schedule, STEPS, callbacks=lambda: [HypergradientLR()]
+        )
+    return truth_under(run.setting, run.schedule).gap_of_loss(ended.loss).log
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=_FAST, metavar="NAME")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--schedules", nargs="+", choices=SCHEDULES, default=["alone"])
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART")
+    parser.add_argument("--workers", type=int, default=1)
+    arguments = parser.parse_args()
+    print(f"{'':44}{'share':>8}{'mean':>8}{'worst':>8}")
+    with ProcessPoolExecutor(arguments.workers, mp_context=get_context("fork")) as pool:
+        for part in arguments.parts:
+            cells = product(arguments.settings, arguments.seeds, arguments.schedules, STARTS)
+            gaps = list(pool.map(log_gap, [Run(part, *cell) for cell in cells]))
+            share = fmean(gap <= _NEAR for gap in gaps)
+            print(f"{part:44}{share:8.2f}{fmean(gaps):8.3f}{max(gaps):8.2f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
