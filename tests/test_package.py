@@ -147,7 +147,7 @@ def distributions_of(paths: Iterable[Path]) -> set[str]:
     """The distributions that files import, also those whose names are in `lightning_packages._PACKAGES` only."""
     imported = {name.split(".")[0] for path in paths for name in imports_of(path, within_functions=True)}
     imported |= {package.split(".")[0] for package in lightning_packages._PACKAGES}
-    imported -= {*sys.stdlib_module_names, "lightning_lr"}
+    imported -= {*sys.stdlib_module_names, "lightning_lr", "lightning_lr_tensorboard"}
     return {"pyyaml" if name == "yaml" else name.replace("_", "-") for name in imported}
 
 

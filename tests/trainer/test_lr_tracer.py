@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor
 
 from lightning_lr import CyclicalLR, LRTrace
-from lightning_lr.trainer.loggers import log_loss_vs_lr
+from lightning_lr.trainer.loggers import log_vs_lr
 from tests.helpers.lightning_classes import Callback, CSVLogger, LearningRateMonitor, TensorBoardLogger, Trainer
 from tests.helpers.tiny_models import Classifier, loader, quiet_trainer
 
@@ -164,6 +164,6 @@ def test_no_hook_is_left_behind() -> None:
 def test_chart_of_loss_against_lr_in_stock_tensorboard(tmp_path: Path) -> None:
     board = TensorBoardLogger(tmp_path)
     trainer = quiet_trainer(logger=board)
-    log_loss_vs_lr(trainer, "curve", [1e-3, 1.0005e-3, 1e-2, 1.0, 10.0], [2.0, 9.0, 1.0, np.nan, 3.0])
+    log_vs_lr(trainer, "curve", [1e-3, 1.0005e-3, 1e-2, 1.0, 10.0], [2.0, 9.0, 1.0, np.nan, 3.0])
     board.finalize("success")
     assert _scalars(board, "curve") == {-3000: 2.0, -2000: 1.0, 1000: 3.0}
