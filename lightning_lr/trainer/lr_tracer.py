@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from lightning_lr.optimizers.param_groups import effective_lr, group_names, optimizer_names
-from lightning_lr.trainer.loggers import log_metrics
+from lightning_lr.trainer.loggers import flush, log_metrics
 from lightning_lr.trainer.monitor_names import monitor_names, monitor_suffixes
 from lightning_lr.trainer.step_loss import StepLoss
 from lightning_lr.trainer.tensorboard_charts import TRAINING_CHARTS, Charts, how_to_open, log_layout
@@ -132,6 +132,7 @@ class _Trace:
         for step, point in points:
             values = {key: float(value) for key, value in point.items()}
             log_metrics(self._trainer, {key: value for key, value in values.items() if math.isfinite(value)}, step)
+        flush(self._trainer)
 
     def _is_due(self) -> bool:
         """The same as Lightning's ``should_update_logs``, with fewer attribute look-ups."""

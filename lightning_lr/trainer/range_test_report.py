@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from lightning.pytorch import Trainer
 
 from lightning_lr.range_test.curve import LRCurve
@@ -15,6 +16,10 @@ from lightning_lr.range_test.rules import RULES, Rule
 from lightning_lr.range_test.suggestion import Suggestion, suggest
 from lightning_lr.trainer import loggers
 from lightning_lr.trainer.suggestion_report import create_file_stem, log_suggestion, suggestion_fields, write_json
+from lightning_lr.trainer.trackers import LRChart, log_chart
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def report_range_test(
@@ -38,6 +43,14 @@ def report_range_test(
         output_dir: folder for curve, suggestion and figure; None to write nothing.
     """
     step = loggers.current_step(trainer)
+    read = {each: suggest(curve, each, momentum).lr for each in RULES}
+    finite = np.isfinite(curve.losses)
+
+    def draw() -> Figure:
+        return range_test_figure(curve, suggestion, read, rule)
+
+    lrs, values = curve.lrs[finite].tolist(), curve.losses[finite].tolist()
+    log_chart(trainer, LRChart(tag, curve.monitor, lrs, values, step, draw))
     for i, (lr, value, smoothed) in enumerate(zip(curve.lrs, curve.losses, curve.smoothed(), strict=True)):
         if math.isfinite(value):
             point = {"lr": lr, curve.monitor: value, f"{curve.monitor}_smoothed": smoothed}
@@ -46,11 +59,11 @@ def report_range_test(
     if not trainer.is_global_zero or (output_dir is None and not loggers.tensorboard_writers(trainer)):
         return  # nothing to draw the figure for
     loggers.log_vs_lr(trainer, f"{tag}/{curve.monitor}_vs_log10_lr_x1000", curve.lrs, curve.losses)
-    read = {each: suggest(curve, each, momentum).lr for each in RULES}
     record = _record(suggestion, curve, rule, read, trainer.current_epoch, step)
     loggers.log_record(trainer, f"{tag}/record", record, step)
-    figure = range_test_figure(curve, suggestion, read, rule)
+    figure = draw()
     loggers.log_figure(trainer, f"{tag}/curve", figure, step)
+    loggers.flush(trainer)
     if output_dir is not None:
         stem = create_file_stem(trainer, output_dir, "lr_range_test")
         curve.to_csv(stem.with_suffix(".csv"))

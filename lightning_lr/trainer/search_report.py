@@ -6,7 +6,7 @@ import csv
 import math
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from lightning.pytorch import Trainer
 from rich.console import Console
@@ -17,6 +17,10 @@ from lightning_lr.search.leaderboard import leaderboard_markdown, leaderboard_ro
 from lightning_lr.search.result import SearchResult
 from lightning_lr.trainer import loggers
 from lightning_lr.trainer.suggestion_report import create_file_stem, log_suggestion, suggestion_fields, write_json
+from lightning_lr.trainer.trackers import LRChart, log_chart
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def report_search(
@@ -33,6 +37,14 @@ def report_search(
         output_dir: folder for leaderboard, result and figure; None to write nothing.
     """
     step = loggers.current_step(trainer)
+    mode: Literal["min", "max"] = "min" if bracket.sign > 0 else "max"
+    scored = sorted((each.lr, each.score) for each in result.candidates if math.isfinite(each.score))
+    lrs, scores = ([point[i] for point in scored] for i in (0, 1))
+
+    def draw() -> Figure:
+        return search_figure(result.candidates, bracket.every, monitor, mode)
+
+    log_chart(trainer, LRChart(tag, "score", lrs, scores, step, draw))
     for i, outcome in enumerate(bracket.told):
         point = {f"{tag}/lr": outcome.lr}
         if math.isfinite(outcome.score):
@@ -50,13 +62,12 @@ def report_search(
         return  # nothing to draw the figure for
     for writer in writers:
         writer.add_text(f"{tag}/leaderboard", leaderboard_markdown(result.candidates), step)
-    mode: Literal["min", "max"] = "min" if bracket.sign > 0 else "max"
-    lrs, scores = zip(*((each.lr, each.score) for each in result.candidates), strict=True)
     loggers.log_vs_lr(trainer, f"{tag}/score_vs_log10_lr_x1000", lrs, scores)
     record = _record(result, bracket.every, monitor, mode, trainer.current_epoch, step)
     loggers.log_record(trainer, f"{tag}/record", record, step)
-    figure = search_figure(result.candidates, bracket.every, monitor, mode)
+    figure = draw()
     loggers.log_figure(trainer, f"{tag}/trials", figure, step)
+    loggers.flush(trainer)
     if output_dir is not None:
         stem = create_file_stem(trainer, output_dir, "lr_search")
         with stem.with_suffix(".csv").open("w", newline="") as file:

@@ -112,6 +112,7 @@ export class Chart {
       "stroke-linejoin": "round",
       "stroke-linecap": parts.length === 1 ? "round" : null,
       "data-key": series.key,
+      "data-run": series.run ?? null,
       "data-points": parts.length,
     });
   }

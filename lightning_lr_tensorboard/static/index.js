@@ -100,7 +100,10 @@ class Page {
       this.fail(error);
     }
     document.body.dataset.drawn = String(Number(document.body.dataset.drawn ?? 0) + 1);
-    document.body.dataset.drawMilliseconds = (performance.now() - start).toFixed(1);
+    if (document.body.dataset.drawn === "1") {
+      const note = () => (document.body.dataset.firstMilliseconds = (performance.now() - start).toFixed(1));
+      requestAnimationFrame(() => setTimeout(note)); // after the browser has painted; for the benchmark
+    }
   }
 
   fail(error) {

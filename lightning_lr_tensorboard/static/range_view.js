@@ -122,7 +122,7 @@ class Test {
       ["smoothed", formatNumber(this.smoothed[i])],
       ["step", this.step + i],
     ];
-    const common = { name: this.label, color: style.color, x: this.lrs, rows };
+    const common = { run: this.run.name, name: this.label, color: style.color, x: this.lrs, rows };
     return [
       { ...common, key: `raw|${this.id}`, label: `${this.label} raw`, y: this.values, width: 1, opacity: 0.35, quiet: true },
       { ...common, key: this.id, label: `${this.label} smoothed`, y: this.smoothed, width: isChosen ? 3.2 : 2, dash: style.dash },

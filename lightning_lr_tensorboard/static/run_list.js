@@ -74,6 +74,15 @@ export class RunList {
     const only = () => set({ off: this.names.filter((name) => name !== run.name) });
     const warning = run.warnings.length > 0 ? html("span", { class: "error", title: run.warnings.join("\n") }, " ⚠") : null;
     const label = html("label", { title: run.name }, tick, swatch(styleOf(run.name)), html("span", { class: "name" }, run.name), warning);
-    return html("li", {}, label, html("button", { type: "button", class: "only", title: "Show only this run", onclick: only }, "only"));
+    const on = () => lightUp(run.name);
+    const off = () => lightUp(null);
+    return html("li", { onpointerenter: on, onpointerleave: off, onfocusin: on, onfocusout: off }, label, html("button", { type: "button", class: "only", title: "Show only this run", onclick: only }, "only"));
+  }
+}
+
+/** Fade the curves of all other runs; none if null. With many runs two of them may look alike. */
+function lightUp(name) {
+  for (const curve of document.querySelectorAll(".curves path[data-run]")) {
+    curve.classList.toggle("faded", name !== null && curve.dataset.run !== name);
   }
 }

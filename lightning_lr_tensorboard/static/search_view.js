@@ -162,7 +162,7 @@ class Search {
       ["steps", this.scored[i].steps ?? "–"],
     ];
     const points = { x: this.scored.map(({ lr }) => lr), y: this.scored.map(({ score }) => score) };
-    return { key: this.id, name: this.label, color, dash, width: isChosen ? 3 : 1.8, rows, ...points };
+    return { key: this.id, run: this.run.name, name: this.label, color, dash, width: isChosen ? 3 : 1.8, rows, ...points };
   }
 
   scoreMarks() {

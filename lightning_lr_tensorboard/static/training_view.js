@@ -121,7 +121,7 @@ class Training {
   }
 
   common(columns) {
-    return { name: `${this.run.name} · ${columns.tag}`, color: this.style.color, dash: this.style.dash, x: columns.steps };
+    return { run: this.run.name, name: `${this.run.name} · ${columns.tag}`, color: this.style.color, dash: this.style.dash, x: columns.steps };
   }
 
   lrSeries() {

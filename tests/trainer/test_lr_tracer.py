@@ -55,6 +55,22 @@ def test_rate_used_and_loss_at_one_step(every: int, monitor_first: bool, tmp_pat
     assert _scalars(board, "lr-SGD") == pytest.approx(_scalars(board, "lr/SGD"))
 
 
+def test_points_are_written_while_the_training_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module that logs nothing itself leaves Lightning no reason to do so. Some file systems keep back the rest."""
+    monkeypatch.setattr("lightning_lr.trainer.lr_tracer._MAX_DELAY", 0.0)
+    flushed: list[int] = []
+
+    class Silent(Classifier):
+        def log(self, *args: Any, **kwargs: Any) -> None:
+            pass
+
+    board = TensorBoardLogger(tmp_path)
+    monkeypatch.setattr(board.experiment, "flush", lambda: flushed.append(trainer.global_step))
+    trainer = quiet_trainer(callbacks=[LRTrace()], logger=board, log_every_n_steps=1, max_epochs=1)
+    trainer.fit(Silent(), loader())
+    assert set(range(2, 20)) <= set(flushed)
+
+
 def test_groups_by_position_and_by_name(tmp_path: Path) -> None:
     class Named(Classifier):
         def configure_optimizers(self) -> Any:
