@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
@@ -53,8 +53,6 @@ class LRFinder(Callback, ABC):
         ValueError: for a bad argument.
     """
 
-    _tag: ClassVar[str]  # of what it logs
-
     def __init__(self, arguments: dict[str, Any], limit_batches: float, charts: Sequence[Charts]) -> None:
         check_number("min_lr", arguments["min_lr"])
         check_number("max_lr", arguments["max_lr"])
@@ -84,7 +82,7 @@ class LRFinder(Callback, ABC):
         else:
             lr_ratios(trainer.optimizers)  # raises if there is no learning rate
             self._warn_if_self_adapting(trainer)
-            declare_metrics(trainer, pl_module, self._tag)
+            declare_metrics(trainer, pl_module)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

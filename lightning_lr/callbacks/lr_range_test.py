@@ -103,8 +103,6 @@ class LRRangeTest(LRFinder):
         Leslie N. Smith, "Cyclical Learning Rates for Training Neural Networks", 2017, arXiv:1506.01186.
     """
 
-    _tag = "lr_range_test"
-
     def __init__(
         self,
         min_lr: float = 1e-7,
@@ -214,7 +212,7 @@ class LRRangeTest(LRFinder):
             found = self._run_search(trainer, self._search)
             suggested = {name: getattr(found, name) for name in SUGGESTION_FIELDS}
             self.result = replace(self.result, **suggested, search=found)
-        tag, momentum = self._report_tag(trainer, self._tag), _has_momentum(trainer)
+        tag, momentum = self._report_tag(trainer, "lr_range_test"), _has_momentum(trainer)
         report_range_test(trainer, self.result, self.result.curve, self._rule, momentum, tag, self._output_dir)
         self._done_epochs.append(epoch)
         self._apply_result(trainer, pl_module, self.result)

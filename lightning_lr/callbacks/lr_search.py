@@ -74,8 +74,6 @@ class LRSearch(LRFinder):
         >>> trainer = Trainer(callbacks=[LRSearch(1e-5, 1.0)], logger=False, enable_checkpointing=False)
     """
 
-    _tag = "lr_search"
-
     def __init__(
         self,
         min_lr: float = 1e-7,

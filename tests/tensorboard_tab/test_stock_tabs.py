@@ -117,7 +117,7 @@ def test_hparams_shows_the_rate_that_was_found(two_tests: TwoTests, board: Tenso
 
     metrics = post("experiment", {"experimentName": ""})["metricInfos"]
     names = [metric["name"] for metric in metrics]
-    assert {name["tag"] for name in names} == {"hp_metric", *(f"lr_range_test/{key}" for key in KEYS)}
+    assert {name["tag"] for name in names} == {"hp_metric", *(f"{tag}/{key}" for tag in FINDERS for key in KEYS)}
     columns = [{"metric": name} for name in names]
     request = {"experimentName": "", "allowedStatuses": [f"STATUS_{each}" for each in STATUSES], "colParams": columns}
     (group,) = post("session_groups", {**request, "startIndex": 0, "sliceSize": 10})["sessionGroups"]
@@ -127,6 +127,7 @@ def test_hparams_shows_the_rate_that_was_found(two_tests: TwoTests, board: Tenso
     assert group["hparams"]["lr"] == 0.01
 
 
+FINDERS = ("lr_range_test", "lr_search")
 KEYS = ("suggested_lr", "base_lr", "max_lr")
 STATUSES = ("UNKNOWN", "SUCCESS", "FAILURE", "RUNNING")
 
