@@ -189,7 +189,7 @@ export class Chart {
     });
     if (above === 0) return svg("g");
     const style = { fill: theme().muted, "font-size": 11, "font-family": "Roboto, sans-serif", "text-anchor": "end" };
-    return svg("text", { ...style, x: this.size.width - MARGIN.right, y: MARGIN.top - 5 }, `${above} points are higher`);
+    return svg("text", { ...style, x: this.size.width - MARGIN.right, y: MARGIN.top - 5 }, above === 1 ? "1 point is higher" : `${above} points are higher`);
   }
 
   isInside(pixel) {

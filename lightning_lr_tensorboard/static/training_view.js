@@ -12,7 +12,10 @@ const OUR_LOSS = "lr/loss";
 export class TrainingView {
   constructor() {
     const zoom = { onZoom: (x) => set({ x }) };
-    const linked = (name, options) => new Chart({ name, xLabel: "step", height: 250, ...zoom, ...options, onPoint: (point) => this.link(name, point) });
+    const linked = (name, options) => {
+      const chart = new Chart({ name, xLabel: "step", height: 250, ...zoom, ...options, onPoint: (point) => this.link(chart, point) });
+      return chart;
+    };
     this.charts = {
       lr: linked("learning_rate", { yLabel: "learning rate", yLog: true, yFormat: formatLR }),
       loss: linked("loss", { yLabel: "loss" }),
@@ -90,9 +93,9 @@ export class TrainingView {
   }
 
   /** Show the cursor of one chart in the others. */
-  link(name, point) {
-    for (const [other, chart] of Object.entries(this.charts)) {
-      if (other !== name && !chart.element.hidden) chart.cursor.showAt(point === null ? null : point.x);
+  link(chart, point) {
+    for (const other of Object.values(this.charts)) {
+      if (other !== chart && !other.element.hidden) other.cursor.showAt(point === null ? null : point.x);
     }
   }
 }

@@ -171,14 +171,16 @@ def test_training_shows_rate_and_loss_of_the_same_steps(page: Page, board: Tenso
         "[...document.querySelectorAll('[data-chart=learning_rate] .band title')].map(t => t.textContent)"
     )
     assert bands == ["cycle 1", "cycle 2"]
-    page.in_tab("document.querySelector('[data-chart=loss] .chart-body').focus()")
-    for _ in range(3):
-        page.key("ArrowRight")
-    shown = tooltip(page, "loss")
-    step, loss = sorted(board.scalars(EVIL, "lr/loss"))[2]  # this run is the first in the list
-    assert shown["step"] == str(step)
-    assert float(shown["loss"]) == pytest.approx(loss, rel=5e-4)
-    assert page.in_tab("document.querySelectorAll('[data-chart=learning_rate] .overlay line').length") == 1
+    (step, loss), (_, lr) = (board.scalars(EVIL, tag)[2] for tag in ("lr/loss", "lr/SGD"))  # the first run of the list
+    for chart, other in (("learning_rate", "loss"), ("loss", "learning_rate")):
+        page.in_tab(f"document.querySelector('[data-chart={chart}] .chart-body').focus()")
+        for _ in range(3):
+            page.key("ArrowRight")
+        shown = tooltip(page, chart)
+        assert shown["step"] == str(step)
+        assert float(shown["loss"]) == pytest.approx(loss, rel=5e-4)
+        assert float(shown["lr"]) == pytest.approx(lr, rel=5e-3)
+        assert page.in_tab(f"document.querySelectorAll('[data-chart={other}] .overlay line').length") == 1
 
 
 def test_a_row_and_its_trial_light_up_together(page: Page, each_board: TensorBoard, runs: Runs) -> None:
