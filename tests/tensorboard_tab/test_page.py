@@ -7,6 +7,7 @@ import math
 import os
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,16 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
 def page(browser: Page) -> Iterator[Page]:
     browser.messages.clear()
     yield browser
+    browser.open("about:blank")
     assert browser.messages == []
+
+
+@contextmanager
+def watched(page: Page, folder: Path, load_fast: bool = True) -> Iterator[TensorBoard]:
+    """A server that does not end while the page asks it, which would be an error of the page."""
+    with tensorboard(folder, load_fast) as server:
+        yield server
+        page.open("about:blank")
 
 
 def show(page: Page, board: TensorBoard, view: str = "range", dark: bool = False, **state: Any) -> None:
@@ -285,7 +295,7 @@ def test_nothing_is_cut_off(page: Page, board: TensorBoard, view: str, width: in
 def test_a_run_appears_and_grows(page: Page, tmp_path: Path, load_fast: bool) -> None:
     folder = tmp_path / "logs"
     folder.mkdir()
-    with tensorboard(folder, load_fast) as board:
+    with watched(page, folder, load_fast) as board:
         page.open(f"{board.address}/#lightning_lr&view=%22training%22")
         page.wait_in_tab("document.body.innerText.includes('No learning rate and loss in the runs')")
         with SummaryWriter(folder / "live") as writer:
@@ -308,7 +318,7 @@ def test_a_corrupt_event_file_leaves_the_other_runs(page: Page, tmp_path: Path) 
                 writer.add_scalar("loss", 1.0, step)
     (file,) = (folder / "bad").iterdir()
     file.write_bytes(file.read_bytes()[:200] + os.urandom(400))
-    with tensorboard(folder) as board:
+    with watched(page, folder) as board:
         show(page, board, "training")
         assert dict(page.in_tab(CURVES.format("loss")))["good"] == 20
         assert page.in_tab("document.querySelector('.message').hidden")
