@@ -17,7 +17,7 @@ def test_the_scale_as_its_logarithm_and_bad_measurements_only_if_there_are_any(m
         "hypergradient/not_finite/SGD": 0,
         "hypergradient/not_finite/Adam": 2,
     }
-    monkeypatch.setattr(_adaptation_trace, "logged_values", lambda optimizers: values)
+    monkeypatch.setattr(_adaptation_trace, "logged_values", lambda _: values)
     assert _adaptation_trace.values_to_log([]) == {
         "hypergradient/alignment/SGD": 0.0,
         "hypergradient/log10_scale/SGD": pytest.approx(-3.0),

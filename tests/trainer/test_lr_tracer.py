@@ -65,8 +65,8 @@ def test_points_are_written_while_the_training_goes_on(tmp_path: Path, monkeypat
             pass
 
     board = TensorBoardLogger(tmp_path)
-    monkeypatch.setattr(board.experiment, "flush", lambda: flushed.append(trainer.global_step))
     trainer = quiet_trainer(callbacks=[LRTrace()], logger=board, log_every_n_steps=1, max_epochs=1)
+    monkeypatch.setattr(board.experiment, "flush", lambda: flushed.append(trainer.global_step))
     trainer.fit(Silent(), loader())
     assert set(range(2, 20)) <= set(flushed)
 
