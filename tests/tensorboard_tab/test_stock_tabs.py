@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from lightning_lr import CyclicalLR, HypergradientLR, LRRangeTest, LRSearch
-from tests.helpers.lightning_classes import CSVLogger, TensorBoardLogger
+from tests.helpers.lightning_classes import CSVLogger, TensorBoardLogger, seed_everything
 from tests.helpers.lr_finder_runs import fit
 from tests.helpers.tensorboard_server import TensorBoard, tensorboard
 from tests.helpers.tiny_models import Classifier
@@ -42,6 +42,7 @@ class TwoTests:
         first = LRRangeTest(num_steps=60, verify=False)
         second = LRRangeTest(num_steps=50, at_epochs=(2,), verify=False)
         callbacks = [first, second, CyclicalLR(step_size="1ep"), HypergradientLR()]
+        seed_everything(0, verbose=False)  # for the weights
         fit(Classifier(), *callbacks, logger=TensorBoardLogger(folder, ""), max_epochs=4, log_every_n_steps=2)
         for tag, test in (("lr_range_test", first), ("lr_range_test/epoch_2", second)):
             assert test.result is not None
