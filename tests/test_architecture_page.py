@@ -39,6 +39,14 @@ def test_tree_is_that_of_the_package() -> None:
     assert files_in_tree() == files_of_package()
 
 
+def test_tree_of_the_tab_is_that_of_its_package() -> None:
+    listed = re.findall(r"^\s+(\w+\.(?:py|js|css))\s+\S", section("The tab in TensorBoard"), re.M)
+    tab = PACKAGE.parent / "lightning_lr_tensorboard"
+    files = {path.name for path in tab.rglob("*") if path.suffix in (".py", ".js", ".css")} - {"__init__.py"}
+    assert len(listed) == len(set(listed))
+    assert set(listed) == files
+
+
 def test_walks_name_files_that_exist() -> None:
     named = set(re.findall(r"`(\w+/\w+\.py)(?::\w[\w.]*)?`", section("Three walks")))
     assert len(named) > 15

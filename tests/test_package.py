@@ -102,6 +102,18 @@ def test_the_package_is_easy_to_survey() -> None:
     assert {name for name, length in lengths.items() if length > (250 if "callbacks" in name else 300)} == set()
 
 
+def test_the_tab_imports_only_what_every_tensorboard_has() -> None:
+    paths = sorted((PACKAGE.parent / "lightning_lr_tensorboard").rglob("*.py"))
+    imported = {name.split(".")[0] for path in paths for name in imports_of(path, within_functions=True)}
+    assert imported - sys.stdlib_module_names == {"lightning_lr_tensorboard", "tensorboard", "werkzeug"}
+    sizes = {
+        path.name: len(path.read_text().splitlines())
+        for path in paths[0].parent.rglob("*")
+        if path.is_file() and path.suffix != ".pyc"
+    }
+    assert {name for name, lines in sizes.items() if lines > 300} == set()
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
 def test_imports_point_downwards(path: Path) -> None:
     part = part_of(path)
@@ -147,7 +159,7 @@ def distributions_of(paths: Iterable[Path]) -> set[str]:
     """The distributions that files import, also those whose names are in `lightning_packages._PACKAGES` only."""
     imported = {name.split(".")[0] for path in paths for name in imports_of(path, within_functions=True)}
     imported |= {package.split(".")[0] for package in lightning_packages._PACKAGES}
-    imported -= {*sys.stdlib_module_names, "lightning_lr"}
+    imported -= {*sys.stdlib_module_names, "lightning_lr", "lightning_lr_tensorboard"}
     return {"pyyaml" if name == "yaml" else name.replace("_", "-") for name in imported}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -25,23 +26,25 @@ from lightning_lr.optimizers.param_groups import lr_ratios, optimizer_names
 from lightning_lr.range_test.suggestion import Suggestion
 from lightning_lr.search.bracket import Bracket
 from lightning_lr.search.result import SearchResult, search_result
-from lightning_lr.trainer.hyperparameters import log_found_lr
+from lightning_lr.trainer.hyperparameters import declare_metrics, log_found_lr
 from lightning_lr.trainer.lightning_packages import Callback
 from lightning_lr.trainer.lr_tracer import LRTracer
 from lightning_lr.trainer.run_lengths import steps_per_epoch, steps_per_run
 from lightning_lr.trainer.search_report import report_search
+from lightning_lr.trainer.tensorboard_charts import Charts
 from lightning_lr.trainer.trials import Search
 
 # An interrupted search is continued although these arguments were changed: no trial depends on them.
 _NOT_OF_TRIALS = {"apply", "at_epochs", "output_dir", "snapshot"}
 
 
-class LRFinder(Callback):
+class LRFinder(Callback, ABC):
     """Finds a learning rate aside from the run, applies it, and saves an interrupted search in checkpoints.
 
     Args:
         arguments: constructor arguments, as they are saved in a checkpoint. Those that all finders have are checked.
         limit_batches: training batches that the trials of a search read, a number or a share of an epoch.
+        charts: of TensorBoard, that show what is found.
 
     Attributes:
         applies: whether it sets the learning rate that it finds.
@@ -50,7 +53,7 @@ class LRFinder(Callback):
         ValueError: for a bad argument.
     """
 
-    def __init__(self, arguments: dict[str, Any], limit_batches: float) -> None:
+    def __init__(self, arguments: dict[str, Any], limit_batches: float, charts: Sequence[Charts]) -> None:
         check_number("min_lr", arguments["min_lr"])
         check_number("max_lr", arguments["max_lr"])
         check_choice("monitor_mode", arguments["monitor_mode"], ("min", "max"))
@@ -70,7 +73,7 @@ class LRFinder(Callback):
         self._module_lr: float | None = None  # of the module's hyperparameters, as it was set
         self._has_logged_found_lr = False  # in this fit
         self.applies: bool = arguments["apply"]
-        self.lr_tracer = LRTracer()
+        self.lr_tracer = LRTracer(charts=charts)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._has_logged_found_lr = False
@@ -79,6 +82,7 @@ class LRFinder(Callback):
         else:
             lr_ratios(trainer.optimizers)  # raises if there is no learning rate
             self._warn_if_self_adapting(trainer)
+            declare_metrics(trainer, pl_module)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -164,7 +168,8 @@ class LRFinder(Callback):
         """Run the trials that are left, and report all of them."""
         search.run(trainer)
         result = search_result(search.bracket, self._run_steps)
-        report_search(trainer, search.bracket, result, self._monitor or "loss", self._output_dir)
+        tag = self._report_tag(trainer, "lr_search")
+        report_search(trainer, search.bracket, result, self._monitor or "loss", tag, self._output_dir)
         best = result.candidates[0]
         if result.lr != best.lr:
             rank_zero_info(
@@ -172,6 +177,20 @@ class LRFinder(Callback):
                 f" learning rates, so this one of {self._run_steps:.0f} steps gets {result.lr:.3g}."
             )
         return result
+
+    @property
+    @abstractmethod
+    def _has_reported(self) -> bool:
+        """Whether it has logged what it found, in this run or before it was resumed."""
+
+    def _report_tag(self, trainer: Trainer, tag: str) -> str:
+        """The tag of a report. The first one of a run has the plain tag, the others that of their epoch.
+
+        In TensorBoard the steps of a tag must rise: where they go back, it forgets what it had.
+        """
+        callbacks = vars(trainer)["callbacks"]
+        is_first = not any(isinstance(callback, LRFinder) and callback._has_reported for callback in callbacks)
+        return tag if is_first else f"{tag}/epoch_{trainer.current_epoch}"
 
     def _apply_result(self, trainer: Trainer, pl_module: LightningModule, suggestion: Suggestion) -> None:
         """Set a suggestion if ``apply`` asks for it, and tell the user and the loggers."""

@@ -80,6 +80,7 @@ class ScheduledLR(Callback, ABC):
         self._saved_run: dict[str, Any] = {}  # state of the last run, or of the one that is resumed
         self._skipped_hooks = SkippedHooks(self, base=ScheduledLR)
         self._tag = "cyclical_lr/"
+        self._logs_position: bool = arguments.get("log_position", False)
         self.lr_tracer = LRTracer(self._position_values)
 
     @abstractmethod
@@ -138,8 +139,7 @@ class ScheduledLR(Callback, ABC):
         for key, limits in (("momentum", self._momentum), ("weight_decay", self._weight_decay)):
             checks.check_hyperparameter(name, key, limits, driven)
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # the first hook in which counts, bounds and learning rates are restored under every strategy
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # all is restored by now
         self.lr_tracer.start(trainer, self)
         if self._optimizer_index is not None:
             self._tag = f"cyclical_lr/{optimizer_names(trainer.optimizers)[self._optimizer_index]}/"
@@ -234,7 +234,8 @@ class ScheduledLR(Callback, ABC):
         """The values that are logged with the learning rate: those of the first optimizer's last step."""
         assert self._run is not None
         position = self._run.trackers[0].last_position
-        values = {f"{self._tag}cycle": position.cycle, f"{self._tag}phase": position.phase}
+        shown = {"cycle": float(position.cycle), "phase": position.phase} if self._logs_position else {}
+        values = {f"{self._tag}{key}": value for key, value in shown.items()}
         for key, limits in (("momentum", self._momentum), ("weight_decay", self._weight_decay)):
             if limits is not None:
                 values[f"{self._tag}{key}"] = limits.at(position.amplitude)

@@ -71,6 +71,7 @@ class CyclicalLR(ScheduledLR):
         replace_scheduler: whether this callback takes the place of a scheduler that ``configure_optimizers`` returns,
             which then does not step in ``fit``. For libraries that do not let their users leave it out. Not in manual
             optimization. Values that the scheduler set when it was made stay, such as the momentum of ``OneCycleLR``.
+        log_position: whether the cycle c (0 in the warm-up) and the phase are logged.
 
     Attributes:
         snapshots: paths of these checkpoints, in the order of their cycles.
@@ -80,7 +81,8 @@ class CyclicalLR(ScheduledLR):
     | key | value |
     |---|---|
     | ``lr/<optimizer>[/<group>]``, ``lr/loss`` | the learning rate that a step used, and its loss |
-    | ``cyclical_lr/cycle``, ``/phase`` | c (0 in the warm-up), and the share of the cycle that has passed |
+    | ``cyclical_lr/record`` | the first step of each cycle, for our tab in TensorBoard |
+    | ``cyclical_lr/cycle``, ``/phase`` | with ``log_position``: c, and the share of the cycle that has passed |
     | ``cyclical_lr/momentum``, ``/weight_decay`` | of a group with ratio 1, if given |
     | ``cyclical_lr/loss_vs_phase`` | figure of all cycles at the end of the run, in TensorBoard |
 
@@ -117,6 +119,7 @@ class CyclicalLR(ScheduledLR):
         optimizer: int | None = None,
         snapshot_cycles: bool = False,
         replace_scheduler: bool = False,
+        log_position: bool = False,
     ) -> None:
         arguments = plain_arguments(locals())
         check_choice("mode", mode, get_args(Mode))
@@ -125,7 +128,7 @@ class CyclicalLR(ScheduledLR):
         check_number("gamma", gamma, above=0, at_most=1)
         check_number("decay", decay, above=0, at_most=1)
         check_number("cycle_mult", cycle_mult, above=0)
-        check_flags(fit_cycles=fit_cycles, snapshot_cycles=snapshot_cycles)
+        check_flags(fit_cycles=fit_cycles, snapshot_cycles=snapshot_cycles, log_position=log_position)
         _check_amplitude(mode, gamma, decay, scale_fn)
         num_cycles = None if num_cycles is None else check_int("num_cycles", num_cycles, at_least=1)
         if cycle_mult < 1 and num_cycles is None:
@@ -179,7 +182,7 @@ class CyclicalLR(ScheduledLR):
         assert self._run is not None
         self._tracker = self._run.trackers[0]
         self._finished_cycles = _finished_cycles(self._tracker.position)
-        self._losses.start(trainer, self._tracker)
+        self._losses.start(trainer, self._tracker, self._tag)
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int

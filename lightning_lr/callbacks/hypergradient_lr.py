@@ -11,11 +11,11 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch.optim import LBFGS, Optimizer
 
 from lightning_lr.adaptation.adapted_optimizer import AdaptedOptimizer, limit_players
-from lightning_lr.adaptation.logged_values import logged_values
 from lightning_lr.adaptation.reset import OptimizerReset, reset_running_statistics
 from lightning_lr.adaptation.rules import RuleName
 from lightning_lr.adaptation.separate_losses import SeparateLosses
 from lightning_lr.callbacks._adaptation_arguments import AdaptationArguments
+from lightning_lr.callbacks._adaptation_trace import ADAPTATION_CHARTS, values_to_log
 from lightning_lr.callbacks._arguments import check_flags
 from lightning_lr.callbacks._saved_arguments import plain_arguments, warn_if_changed
 from lightning_lr.callbacks._scheduled_lr import ScheduledLR
@@ -74,9 +74,9 @@ class HypergradientLR(Callback):
     |---|---|
     | ``lr/<optimizer>[/<group>]``, ``lr/loss`` | the learning rate that a step used, and its loss |
     | ``hypergradient/alignment/<optimizer>`` | the cosine: positive if the steps were too short |
-    | ``hypergradient/scale/<optimizer>`` | the factor of the learning rate |
+    | ``hypergradient/log10_scale/<optimizer>`` | log10 of the factor of the learning rate |
     | ``hypergradient/turns/<optimizer>`` | how often the sign of the alignment has changed |
-    | ``hypergradient/not_finite/<optimizer>`` | measurements without effect, since gradients were not finite |
+    | ``hypergradient/not_finite/<optimizer>`` | if any: measurements without effect, of gradients not finite |
 
     Example:
         >>> trainer = Trainer(callbacks=[HypergradientLR()], logger=False, enable_checkpointing=False)
@@ -110,7 +110,7 @@ class HypergradientLR(Callback):
         self._resets: list[OptimizerReset] = []
         self._loss, self._lrs_are_scaled, self._is_first_batch = StepLoss(), False, True
         self._separate_losses = SeparateLosses()
-        self.lr_tracer = LRTracer(self._logged_values)
+        self.lr_tracer = LRTracer(self._logged_values, [ADAPTATION_CHARTS])
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         lr_ratios(trainer.optimizers)  # raises if there is no learning rate to adapt
@@ -247,4 +247,4 @@ class HypergradientLR(Callback):
             self.lr_tracer.stop()
 
     def _logged_values(self) -> dict[str, float]:
-        return logged_values(self._optimizers)
+        return values_to_log(self._optimizers)

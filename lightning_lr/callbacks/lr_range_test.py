@@ -10,7 +10,6 @@ from typing import Any, Literal
 import numpy as np
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
-from numpy.typing import NDArray
 
 from lightning_lr.callbacks._arguments import check_choice, check_epochs, check_flags, check_int
 from lightning_lr.callbacks._lr_finder import LRFinder
@@ -19,13 +18,12 @@ from lightning_lr.optimizers.param_groups import has_momentum
 from lightning_lr.range_test.curve import LRCurve
 from lightning_lr.range_test.rules import RULES, Rule
 from lightning_lr.range_test.suggestion import SUGGESTION_FIELDS, Suggestion, suggest
-from lightning_lr.range_test.sweep_lrs import sweep_lrs
+from lightning_lr.range_test.sweep_lrs import checked_lrs, num_lrs, sweep_lrs
 from lightning_lr.search.result import SearchResult, search_result
 from lightning_lr.trainer.range_test import RangeTest
 from lightning_lr.trainer.range_test_report import report_range_test
+from lightning_lr.trainer.tensorboard_charts import RANGE_TEST_CHARTS, SEARCH_CHARTS
 from lightning_lr.trainer.trials import Search
-
-_MIN_LRS = 10  # learning rates of a sweep: fewer make no curve that could be smoothed
 
 # The trials after a sweep start with learning rates between the suggestion divided by these. On the settings of
 # benchmarks/suite the best learning rate of a run lies mostly below the suggestion, and trials that start higher can
@@ -91,7 +89,9 @@ class LRRangeTest(LRFinder):
     | ``lr_range_test/suggested_lr``, ``/base_lr``, ``/max_lr`` | once |
     | ``lr_range_test/loss_vs_log10_lr_x1000`` | chart in TensorBoard: the curve, with 1000 log10 lr as the step |
     | ``lr_range_test/curve`` | figure in TensorBoard |
-    | ``lr_search/...`` | of a search, see `LRSearch` |
+    | ``lr_range_test/record`` | the curve and what was read off it, for our tab in TensorBoard |
+    | ``lr_range_test/epoch_3/...`` | all of these, of a further test in epoch 3 |
+    | ``lr_search/...`` | of the trials, see `LRSearch` |
     | ``found_lr``, ``found_base_lr``, ``found_max_lr`` | hyperparameters of loggers (``hparams.yaml``), if ``apply`` |
     | ``lr/<optimizer>[/<group>]``, ``lr/loss``, metric ``lr-<optimizer>`` | of the training, see `LRTrace` |
 
@@ -126,12 +126,12 @@ class LRRangeTest(LRFinder):
         check_flags(verify=verify)
         steps_per_lr = check_int("steps_per_lr", steps_per_lr, at_least=1)
         self._at_epochs = check_epochs("at_epochs", at_epochs)
-        super().__init__(arguments, _LIMIT_BATCHES)
+        super().__init__(arguments, _LIMIT_BATCHES, [RANGE_TEST_CHARTS, *([SEARCH_CHARTS] if verify else [])])
         if lrs is None:
             num_steps = check_int("num_steps", num_steps, at_least=1)
-            points = sweep_lrs(min_lr, max_lr, _num_lrs(num_steps, steps_per_lr), mode)
+            points = sweep_lrs(min_lr, max_lr, num_lrs(num_steps, steps_per_lr), mode)
         else:
-            points = _checked_lrs(lrs)
+            points = checked_lrs(lrs)
         # A loss is recorded at each step, a metric once for each learning rate.
         is_loss = monitor is None
         self._range_test = RangeTest(
@@ -148,6 +148,10 @@ class LRRangeTest(LRFinder):
         self._verifies = verify
         self._done_epochs: list[int] = []
         self.result: RangeTestResult | None = None
+
+    @property
+    def _has_reported(self) -> bool:
+        return bool(self._done_epochs)
 
     @property
     def state_key(self) -> str:
@@ -208,7 +212,8 @@ class LRRangeTest(LRFinder):
             found = self._run_search(trainer, self._search)
             suggested = {name: getattr(found, name) for name in SUGGESTION_FIELDS}
             self.result = replace(self.result, **suggested, search=found)
-        report_range_test(trainer, self.result, self.result.curve, self._rule, _has_momentum(trainer), self._output_dir)
+        tag, momentum = self._report_tag(trainer, "lr_range_test"), _has_momentum(trainer)
+        report_range_test(trainer, self.result, self.result.curve, self._rule, momentum, tag, self._output_dir)
         self._done_epochs.append(epoch)
         self._apply_result(trainer, pl_module, self.result)
 
@@ -226,25 +231,3 @@ class LRRangeTest(LRFinder):
 
 def _has_momentum(trainer: Trainer) -> bool:
     return any(has_momentum(optimizer) for optimizer in trainer.optimizers)
-
-
-def _num_lrs(num_steps: int, steps_per_lr: int) -> int:
-    """Learning rates of a sweep with so many steps. Raise a ValueError if they are too few."""
-    if num_steps // steps_per_lr < _MIN_LRS:
-        raise ValueError(
-            f"num_steps must give at least {_MIN_LRS} learning rates of steps_per_lr={steps_per_lr} steps each, got"
-            f" {num_steps}: use at least {_MIN_LRS * steps_per_lr}."
-        )
-    return num_steps // steps_per_lr
-
-
-def _checked_lrs(lrs: Sequence[float]) -> NDArray[np.float64]:
-    """Learning rates as an array. Raise a ValueError unless they are finite, above 0 and rising."""
-    try:
-        points = np.array(lrs, dtype=float)
-    except (TypeError, ValueError):
-        points = np.empty(0)
-    is_list = points.ndim == 1 and len(points) >= _MIN_LRS
-    if not is_list or not np.all(np.isfinite(points)) or points[0] <= 0 or np.any(np.diff(points) <= 0):
-        raise ValueError(f"lrs must be a list of at least {_MIN_LRS} rising learning rates above 0, got {lrs!r}.")
-    return points

@@ -13,6 +13,7 @@ from lightning_lr.callbacks._lr_finder import LRFinder
 from lightning_lr.callbacks._saved_arguments import plain_arguments
 from lightning_lr.search.result import SearchResult, search_result
 from lightning_lr.trainer.lightning_packages import MisconfigurationException
+from lightning_lr.trainer.tensorboard_charts import SEARCH_CHARTS
 
 
 class LRSearch(LRFinder):
@@ -59,8 +60,10 @@ class LRSearch(LRFinder):
 
     | key | value |
     |---|---|
-    | ``lr_search/lr``, ``/rung``, ``/score`` | of each trial; no score if it diverged |
     | ``lr_search/suggested_lr``, ``/base_lr``, ``/max_lr`` | once |
+    | ``lr_search/lr``, ``/score`` | of each trial, not in TensorBoard; no score if it diverged |
+    | ``lr_search/score_vs_log10_lr_x1000`` | chart in TensorBoard: the scores, with 1000 log10 lr as the step |
+    | ``lr_search/record`` | the trials, for our tab in TensorBoard |
     | ``lr_search/leaderboard`` | text in TensorBoard: every learning rate, its verdict, and why it was dropped |
     | ``lr_search/trials`` | figure in TensorBoard: the curves of all trials |
     | ``found_lr``, ``found_base_lr``, ``found_max_lr`` | hyperparameters of loggers (``hparams.yaml``), if ``apply`` |
@@ -89,10 +92,14 @@ class LRSearch(LRFinder):
         budget = None if budget is None else check_int("budget", budget, at_least=1)
         steps_per_eval = check_int("steps_per_eval", steps_per_eval, at_least=1)
         _check_limit_batches(limit_batches)
-        super().__init__(arguments, limit_batches)
+        super().__init__(arguments, limit_batches, [SEARCH_CHARTS])
         self._bracket_arguments = (min_lr, max_lr, steps_per_eval, budget)
         self._new_bracket(*self._bracket_arguments)  # raises for a bad range, or a budget that is too small for it
         self.result: SearchResult | None = None
+
+    @property
+    def _has_reported(self) -> bool:
+        return self.result is not None
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_fit_start(trainer, pl_module)

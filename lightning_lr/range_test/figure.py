@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from itertools import cycle
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from lightning_lr.figure_style import CHOSEN, CURVE, OTHER, TEXT_SIZE, THICK, THIN, finish_axes, new_figure
+from lightning_lr.figure_style import CHOSEN, CURVE, OTHER, SMALL_LABEL_SIZE, THICK, THIN, finish_axes, new_figure
 from lightning_lr.range_test.curve import LRCurve
-from lightning_lr.range_test.rules import Rule
+from lightning_lr.range_test.rules import MINIMUM_DIVISOR, SMITH_LR_DIVISOR, Rule
 from lightning_lr.range_test.smoothing import Array
 from lightning_lr.range_test.suggestion import Suggestion
 
@@ -18,12 +19,18 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+# Names in the legend of rules that divide what they read.
+LEGEND_NAMES: Mapping[Rule, str] = {
+    "minimum": f"minimum / {MINIMUM_DIVISOR}",
+    "smith": f"smith (turn / {SMITH_LR_DIVISOR})",
+}
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")  # of the rules that were not chosen, from the lowest learning rate
 # Upper end of the loss axis, chosen by eye: this share of the fall above the start. Without a fall: this quantile.
 SHOWN_RISE = 0.6
 SHOWN_QUANTILE = 0.95
 # Room below and above, as shares of the height between the limits.
 MARGIN_BELOW, MARGIN_ABOVE = 0.18, 0.12
+REASONS_WIDTH = 85  # characters of a line below the axes
 
 
 def range_test_figure(curve: LRCurve, chosen: Suggestion, lrs: Mapping[Rule, float], rule: Rule) -> Figure:
@@ -39,18 +46,22 @@ def range_test_figure(curve: LRCurve, chosen: Suggestion, lrs: Mapping[Rule, flo
     axes = figure.add_subplot()
     smoothed = curve.smoothed()
     ran = np.isfinite(smoothed)
-    axes.plot(curve.lrs[ran], curve.losses[ran], color=CURVE, alpha=0.25, linewidth=THIN)
-    axes.plot(curve.lrs[ran], smoothed[ran], color=CURVE, linewidth=THICK)
-    axes.axvline(chosen.lr, color=CHOSEN, linewidth=THICK, label=f"chosen {chosen.lr:.2g}")
-    axes.axvspan(chosen.base_lr, chosen.max_lr, color=CHOSEN, alpha=0.12, linewidth=0, label="cycle bounds")
+    axes.plot(curve.lrs[ran], curve.losses[ran], color=CURVE, alpha=0.35, linewidth=THIN, label="raw")
+    axes.plot(curve.lrs[ran], smoothed[ran], color=CURVE, linewidth=THICK, label="smoothed")
+    axes.axvline(chosen.lr, color=CHOSEN, linewidth=THICK, label=f"chosen: {chosen.lr:.2g}")
+    bounds = f"cycle bounds: {chosen.base_lr:.2g} to {chosen.max_lr:.2g}"
+    axes.axvspan(chosen.base_lr, chosen.max_lr, color=CHOSEN, alpha=0.12, linewidth=0, label=bounds)
     axes.set_ylim(*_loss_limits(smoothed[ran], curve.mode))
     axes.set_xlim(curve.lrs[0], curve.lrs[-1])
     if _is_exponential(curve):
         axes.set_xscale("log")
     _mark_rules(axes, curve, {name: lr for name, lr in lrs.items() if name != rule or lr != chosen.lr})
-    axes.legend(fontsize=TEXT_SIZE, loc="best", framealpha=0.9)
+    axes.legend(fontsize=SMALL_LABEL_SIZE, loc="best", framealpha=0.9)
     certainty = "" if chosen.confident else " (not confident)"
     finish_axes(axes, "learning rate", curve.monitor, f"lr = {chosen.lr:.2g}{certainty}")
+    if chosen.reasons:
+        lines = [line for reason in chosen.reasons for line in wrap(f"– {reason}", REASONS_WIDTH)]
+        figure.supxlabel("\n".join(lines), fontsize=SMALL_LABEL_SIZE, color=CHOSEN)
     return figure
 
 
@@ -60,9 +71,10 @@ def _mark_rules(axes: Axes, curve: LRCurve, lrs: Mapping[Rule, float]) -> None:
     ran = np.isfinite(smoothed)
     scale = np.log if _is_exponential(curve) else np.asarray
     for marker, (lr, name) in zip(cycle(MARKERS), sorted((lr, name) for name, lr in lrs.items()), strict=False):
-        height = float(np.interp(scale(lr), scale(curve.lrs[ran]), smoothed[ran]))
+        height = np.interp(scale(lr), scale(curve.lrs[ran]), smoothed[ran])
+        height = float(np.clip(height, *axes.get_ylim()))  # a marker far outside would leave no room for the axes
         style: dict[str, Any] = {"markersize": 11, "markeredgecolor": "white", "zorder": 3, "clip_on": False}
-        axes.plot(lr, height, marker, color=OTHER, label=f"{name} {lr:.2g}", **style)
+        axes.plot(lr, height, marker, color=OTHER, label=f"{LEGEND_NAMES.get(name, name)}: {lr:.2g}", **style)
 
 
 def _loss_limits(smoothed: Array, mode: str) -> tuple[float, float]:

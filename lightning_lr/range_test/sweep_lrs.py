@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+_MIN_LRS = 10  # of a sweep: fewer make no curve that could be smoothed
 
 
 def sweep_lrs(
@@ -32,3 +35,25 @@ def sweep_lrs(
     if mode == "linear":
         return np.linspace(min_lr, max_lr, num_steps)
     raise ValueError(f"mode must be 'exponential' or 'linear', got {mode!r}.")
+
+
+def num_lrs(num_steps: int, steps_per_lr: int) -> int:
+    """Learning rates of a sweep with so many steps. Raise a ValueError if they are too few."""
+    if num_steps // steps_per_lr < _MIN_LRS:
+        raise ValueError(
+            f"num_steps must give at least {_MIN_LRS} learning rates of steps_per_lr={steps_per_lr} steps each, got"
+            f" {num_steps}: use at least {_MIN_LRS * steps_per_lr}."
+        )
+    return num_steps // steps_per_lr
+
+
+def checked_lrs(lrs: Sequence[float]) -> NDArray[np.float64]:
+    """Learning rates as an array. Raise a ValueError unless they are finite, above 0 and rising."""
+    try:
+        points = np.array(lrs, dtype=float)
+    except (TypeError, ValueError):
+        points = np.empty(0)
+    is_list = points.ndim == 1 and len(points) >= _MIN_LRS
+    if not is_list or not np.all(np.isfinite(points)) or points[0] <= 0 or np.any(np.diff(points) <= 0):
+        raise ValueError(f"lrs must be a list of at least {_MIN_LRS} rising learning rates above 0, got {lrs!r}.")
+    return points

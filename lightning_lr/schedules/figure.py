@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 LR_HEIGHT, OTHER_HEIGHT = 4.0, 1.6
 # σ of the smoothed loss as a share of a cycle, chosen by eye: a cycle has at most 25 points, each of one batch.
 SIGMA_SHARE = 0.1
+# More cycles are named by a colour bar instead of a legend.
+MOST_IN_LEGEND = 8
 
 
 def preview_figure(
@@ -68,19 +70,24 @@ def cycles_figure(points: Array) -> Figure:
     Args:
         points: cycle, phase and loss of each point, shape [points, 3].
     """
-    from matplotlib import colormaps
+    from matplotlib import colormaps, colors
+    from matplotlib.cm import ScalarMappable
 
     figure = new_figure()
     axes = figure.add_subplot()
     cycles = np.unique(points[:, 0])
-    for cycle, shade in zip(cycles, np.linspace(0.3, 1.0, len(cycles)), strict=True):
+    colormap = colors.ListedColormap(colormaps["Blues"](np.linspace(0.3, 1.0, len(cycles))))
+    for i, cycle in enumerate(cycles):
         _, phases, losses = points[points[:, 0] == cycle].T
-        label = f"cycle {cycle:.0f}" if cycle in (cycles[0], cycles[-1]) else None
-        color = colormaps["Blues"](shade)
-        axes.plot(phases, smooth(losses, SIGMA_SHARE), color=color, linewidth=NORMAL, label=label)
+        label = f"cycle {cycle:.0f}"
+        axes.plot(phases, smooth(losses, SIGMA_SHARE), color=colormap(i), linewidth=NORMAL, label=label)
     if points[:, 2].min() > 0:  # else the fall in the first cycle makes the others one line at the bottom
         axes.set_yscale("log")
-    axes.legend(fontsize=TEXT_SIZE, framealpha=0.9)
+    if len(cycles) <= MOST_IN_LEGEND:
+        axes.legend(fontsize=TEXT_SIZE, framealpha=0.9)
+    else:
+        norm = colors.Normalize(cycles[0] - 0.5, cycles[-1] + 0.5)
+        figure.colorbar(ScalarMappable(norm, colormap), ax=axes).set_label("cycle", fontsize=LABEL_SIZE)
     axes.set_xlim(0, 1)
     finish_axes(axes, "phase of the cycle", "loss")
     return figure

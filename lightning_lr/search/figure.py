@@ -29,8 +29,12 @@ if TYPE_CHECKING:
 
 # All chosen by eye. Colours are for the learning rates from this part of the best one up to this multiple.
 COLOURS_BELOW, COLOURS_ABOVE = 300, 30
-# Limits of the loss axis in falls of the best one: at most FAR from the start, and at most NEAR on the worse side.
+# Limits of the loss axis in falls of the best one: at most FAR from the start, and at most NEAR on the worse side. In a
+# trained model the best one hardly falls: there this share of all that is shown lies within the limits.
 FAR, NEAR = 2.0, 0.4
+SHOWN_SHARE = 0.85
+# From this ratio of the limits on the axis is logarithmic.
+LOG_RATIO = 10
 MARGIN = 0.06  # share of the height
 # Room for the names right of the curves, as a share of their length, and the least distance between two names, as a
 # share of the height.
@@ -63,11 +67,13 @@ def search_figure(
     axes.plot(_steps(best, every), _smoothed(best), color=CHOSEN, linewidth=THICK, zorder=3)
 
     low, high = _loss_limits(candidates, mode)
-    axes.set_ylim(low, high)
+    is_log = low > 0 and high / low >= LOG_RATIO
+    axes.set_yscale("log" if is_log else "linear")
+    axes.set_ylim(*_with_margin(low, high, is_log))
     end = every * len(best.values)
     axes.set_xlim(0, (1 + NAMES_WIDTH) * end)
     axes.set_xticks([tick for tick in axes.get_xticks() if tick <= end])
-    _name_verdicts(axes, candidates, every, low, high, mode)
+    _name_verdicts(axes, candidates, every, mode)
     colorbar = figure.colorbar(ScalarMappable(norm, colormap), ax=axes, extend="both")
     colorbar.set_label("learning rate", fontsize=LABEL_SIZE)
     finish_axes(axes, "optimizer step", monitor, f"best trial: lr = {best.lr:.2g}")
@@ -93,16 +99,29 @@ def _loss_limits(candidates: Sequence[Candidate], mode: str) -> tuple[float, flo
     shown = np.concatenate([_smoothed(each) for each in candidates if each.verdict != "very high"])
     fall = abs(start - candidates[0].score) or 1.0
     below, above = (FAR, NEAR) if mode == "min" else (NEAR, FAR)
-    low = min(float(np.nanmin(of_best)), max(float(np.nanmin(shown)), start - below * fall))
-    high = max(float(np.nanmax(of_best)), min(float(np.nanmax(shown)), start + above * fall))
+    least, most = start - below * fall, start + above * fall
+    if mode == "min":
+        most = max(most, float(np.nanquantile(shown, SHOWN_SHARE)))
+    else:
+        least = min(least, float(np.nanquantile(shown, 1 - SHOWN_SHARE)))
+    low = min(float(np.nanmin(of_best)), max(float(np.nanmin(shown)), least))
+    high = max(float(np.nanmax(of_best)), min(float(np.nanmax(shown)), most))
+    return low, high
+
+
+def _with_margin(low: float, high: float, is_log: bool) -> tuple[float, float]:
+    if is_log:
+        factor = (high / low) ** MARGIN
+        return low / factor, high * factor
     margin = MARGIN * (high - low) or 1.0
     return low - margin, high + margin
 
 
-def _name_verdicts(axes: Axes, candidates: Sequence[Candidate], every: int, low: float, high: float, mode: str) -> None:
+def _name_verdicts(axes: Axes, candidates: Sequence[Candidate], every: int, mode: str) -> None:
     """Write each verdict at the right, with a line to the end of one of its curves. No name covers another."""
     best_of_verdict = {each.verdict: each for each in reversed(candidates)}
     best_of_verdict["good"] = candidates[0]
+    low, high = axes.get_ylim()
     worse_end = high if mode == "min" else low
     ends = []  # of one curve for each verdict: value, step, verdict
     for verdict, each in best_of_verdict.items():
@@ -112,7 +131,10 @@ def _name_verdicts(axes: Axes, candidates: Sequence[Candidate], every: int, low:
         value = worse_end if verdict == "very high" else float(np.clip(values[last], low, high))
         ends.append((value, every * (last + 1), verdict))
     ends.sort()
-    heights = _spread([value for value, _, _ in ends], low, high)
+    to_axes = axes.transScale.transform
+    on_axes = to_axes([(1.0, value) for value in (low, high, *(value for value, _, _ in ends))])[:, 1].tolist()
+    spread = _spread(on_axes[2:], *on_axes[:2])
+    heights = axes.transScale.inverted().transform([(1.0, height) for height in spread])[:, 1].tolist()
     for (value, step, verdict), height in zip(ends, heights, strict=True):
         axes.annotate(
             "good" if verdict == "good" else f"{verdict}: {MEANINGS[verdict]}",

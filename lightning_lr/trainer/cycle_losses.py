@@ -1,4 +1,4 @@
-"""The losses of all cycles by phase, for the figure that shows the cycles on top of each other."""
+"""The cycles for TensorBoard: where each begins, and its losses by phase for the figure that overlays all of them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,13 @@ from torch import Tensor
 
 from lightning_lr.schedules.base import Position
 from lightning_lr.schedules.tracker import ScheduleTracker
-from lightning_lr.trainer.loggers import current_step, log_figure, tensorboard_writers
+from lightning_lr.trainer.loggers import current_step, log_figure, log_record, tensorboard_writers
 from lightning_lr.trainer.step_loss import StepLoss
 
 # Points per cycle: enough for the shape of a curve, and few enough that a checkpoint stays small.
 _POINTS_PER_CYCLE = 25
+# With more cycles no chart tells them apart, and each record holds all starts so far.
+_MOST_STARTS = 200
 
 
 class CycleLosses:
@@ -25,11 +27,17 @@ class CycleLosses:
         self._points: list[list[float]] = []  # cycle, phase, loss
         self._recording: _Recording | None = None  # None without TensorBoard
 
-    def start(self, trainer: Trainer, tracker: ScheduleTracker) -> None:
-        """Call it in ``on_train_start``."""
+    def start(self, trainer: Trainer, tracker: ScheduleTracker, tag: str) -> None:
+        """Call it in ``on_train_start``.
+
+        Args:
+            trainer: the Trainer.
+            tracker: of the optimizer whose cycles these are.
+            tag: the first part of the tag of the record.
+        """
         if trainer.global_step == 0:  # another run with the same callback
             self._points = []
-        self._recording = _Recording(trainer, tracker.count) if tensorboard_writers(trainer) else None
+        self._recording = _Recording(trainer, tracker.count, tag) if tensorboard_writers(trainer) else None
 
     def batch_end(self, tracker: ScheduleTracker, outputs: Any) -> None:
         """Call it in ``on_train_batch_end``."""
@@ -61,15 +69,18 @@ class _Recording:
     Args:
         trainer: the Trainer.
         count: finished optimizer steps.
+        tag: the first part of the tag of the record.
     """
 
-    def __init__(self, trainer: Trainer, count: int) -> None:
+    def __init__(self, trainer: Trainer, count: int, tag: str) -> None:
         self._trainer = trainer
         self._count = count
+        self._tag = tag
         self._loss = StepLoss()
         self._device_losses: list[tuple[Position, Tensor]] = []
         self._is_due = True  # whether the coming step is recorded
         self._cycle = 0  # of the latest point
+        self._starts: list[tuple[int, int]] = []  # cycle and first step
         self._next_phase = 0.0  # from which on the next point of this cycle is due
 
     def batch_end(self, tracker: ScheduleTracker, outputs: Any) -> list[list[float]]:
@@ -84,6 +95,7 @@ class _Recording:
             position = tracker.last_position
             if position.cycle != self._cycle:
                 points = self.read_losses()
+                self._log_start(position.cycle)
             if (loss := self._loss.pop_mean(self._trainer)) is not None:
                 self._device_losses.append((position, loss))
             self._cycle = position.cycle
@@ -91,6 +103,12 @@ class _Recording:
         coming = tracker.position
         self._is_due = coming.phase >= self._next_phase or coming.cycle != self._cycle
         return points
+
+    def _log_start(self, cycle: int) -> None:
+        if cycle >= 1 and len(self._starts) < _MOST_STARTS:
+            step = current_step(self._trainer)
+            self._starts.append((cycle, step))
+            log_record(self._trainer, f"{self._tag}record", {"kind": "cycles", "starts": self._starts}, step)
 
     def read_losses(self) -> list[list[float]]:
         """Read the points that are still on the device."""

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from lightning.pytorch import Trainer
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torch.optim import Optimizer
 
 from lightning_lr.optimizers.param_groups import effective_lr, group_names, optimizer_names
-from lightning_lr.trainer.loggers import log_metrics
+from lightning_lr.trainer.loggers import flush, log_metrics
 from lightning_lr.trainer.monitor_names import monitor_names, monitor_suffixes
 from lightning_lr.trainer.step_loss import StepLoss
+from lightning_lr.trainer.tensorboard_charts import TRAINING_CHARTS, Charts, how_to_open, log_layout
 
 # Seconds for which points are collected before the loggers get them together. Short enough to watch a run live.
 _MAX_DELAY = 1.0
@@ -47,10 +49,12 @@ class LRTracer:
 
     Args:
         extra_values: called after a step that is logged; gives what the callback adds to the point.
+        charts: of TensorBoard, that show what the callback logs.
     """
 
-    def __init__(self, extra_values: ExtraValues = dict) -> None:
+    def __init__(self, extra_values: ExtraValues = dict, charts: Iterable[Charts] = ()) -> None:
         self._extra_values = extra_values
+        self._charts = list(charts)
         self._trace: _Trace | None = None  # while training, in the tracer that logs
 
     def start(self, trainer: Trainer, owner: TracesLR) -> None:
@@ -62,7 +66,9 @@ class LRTracer:
         self.stop()
         tracing = [callback for callback in vars(trainer)["callbacks"] if isinstance(callback, TracesLR)]
         if tracing[0] is owner:
-            self._trace = _Trace(trainer, [callback.lr_tracer._extra_values for callback in tracing])
+            tracers = [callback.lr_tracer for callback in tracing]
+            self._trace = _Trace(trainer, [tracer._extra_values for tracer in tracers])
+            log_layout(trainer, [TRAINING_CHARTS, *(charts for tracer in tracers for charts in tracer._charts)])
 
     def batch_end(self, outputs: Any) -> None:
         """To be called in ``on_train_batch_end``, with its outputs."""
@@ -118,12 +124,15 @@ class _Trace:
             self._flush()
         for handle in self._handles:
             handle.remove()
+        if not self._trainer.interrupted and (line := how_to_open(self._trainer)):
+            rank_zero_info(line)
 
     def _flush(self) -> None:
         points, self._points = self._points, []
         for step, point in points:
             values = {key: float(value) for key, value in point.items()}
             log_metrics(self._trainer, {key: value for key, value in values.items() if math.isfinite(value)}, step)
+        flush(self._trainer)
 
     def _is_due(self) -> bool:
         """The same as Lightning's ``should_update_logs``, with fewer attribute look-ups."""

@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from lightning.pytorch import Trainer
 
 from lightning_lr.range_test.curve import LRCurve
 from lightning_lr.range_test.figure import range_test_figure
 from lightning_lr.range_test.rules import RULES, Rule
-from lightning_lr.range_test.suggestion import SUGGESTION_FIELDS, Suggestion, suggest
+from lightning_lr.range_test.suggestion import Suggestion, suggest
 from lightning_lr.trainer import loggers
-from lightning_lr.trainer.suggestion_report import create_file_stem, log_suggestion, write_json
+from lightning_lr.trainer.suggestion_report import create_file_stem, log_suggestion, suggestion_fields, write_json
+from lightning_lr.trainer.trackers import LRChart, log_chart
 
-_TAG = "lr_range_test"
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def report_range_test(
-    trainer: Trainer, suggestion: Suggestion, curve: LRCurve, rule: Rule, momentum: bool, output_dir: Path | None
+    trainer: Trainer,
+    suggestion: Suggestion,
+    curve: LRCurve,
+    rule: Rule,
+    momentum: bool,
+    tag: str,
+    output_dir: Path | None,
 ) -> None:
     """Report a range test.
 
@@ -28,26 +39,60 @@ def report_range_test(
         curve: of the sweep.
         rule: by which it was read.
         momentum: whether the optimizer has momentum or second moments, for the other rules in the figure.
+        tag: the first part of all logged keys.
         output_dir: folder for curve, suggestion and figure; None to write nothing.
     """
     step = loggers.current_step(trainer)
+    read = {each: suggest(curve, each, momentum).lr for each in RULES}
+    finite = np.isfinite(curve.losses)
+
+    def draw() -> Figure:
+        return range_test_figure(curve, suggestion, read, rule)
+
+    lrs, values = curve.lrs[finite].tolist(), curve.losses[finite].tolist()
+    log_chart(trainer, LRChart(tag, curve.monitor, lrs, values, step, draw))
     for i, (lr, value, smoothed) in enumerate(zip(curve.lrs, curve.losses, curve.smoothed(), strict=True)):
         if math.isfinite(value):
             point = {"lr": lr, curve.monitor: value, f"{curve.monitor}_smoothed": smoothed}
-            loggers.log_metrics(trainer, {f"{_TAG}/{key}": float(each) for key, each in point.items()}, step + i)
-    log_suggestion(trainer, _TAG, suggestion, step)
+            loggers.log_metrics(trainer, {f"{tag}/{key}": float(each) for key, each in point.items()}, step + i)
+    log_suggestion(trainer, tag, suggestion, step)
     if not trainer.is_global_zero or (output_dir is None and not loggers.tensorboard_writers(trainer)):
         return  # nothing to draw the figure for
-    loggers.log_loss_vs_lr(trainer, f"{_TAG}/{curve.monitor}_vs_log10_lr_x1000", curve.lrs, curve.losses)
-    read = {each: suggest(curve, each, momentum).lr for each in RULES}
-    figure = range_test_figure(curve, suggestion, read, rule)
-    loggers.log_figure(trainer, f"{_TAG}/curve", figure, step)
+    loggers.log_vs_lr(trainer, f"{tag}/{curve.monitor}_vs_log10_lr_x1000", curve.lrs, curve.losses)
+    record = _record(suggestion, curve, rule, read, trainer.current_epoch, step)
+    loggers.log_record(trainer, f"{tag}/record", record, step)
+    figure = draw()
+    loggers.log_figure(trainer, f"{tag}/curve", figure, step)
+    loggers.flush(trainer)
     if output_dir is not None:
-        stem = create_file_stem(trainer, output_dir, _TAG)
+        stem = create_file_stem(trainer, output_dir, "lr_range_test")
         curve.to_csv(stem.with_suffix(".csv"))
-        chosen = {name: getattr(suggestion, name) for name in SUGGESTION_FIELDS}
         write_json(
             stem.with_suffix(".json"),
-            {**chosen, "epoch": trainer.current_epoch, "monitor": curve.monitor, "rule": rule, "lrs_of_rules": read},
+            {
+                **suggestion_fields(suggestion),
+                "epoch": trainer.current_epoch,
+                "monitor": curve.monitor,
+                "rule": rule,
+                "lrs_of_rules": read,
+            },
         )
         figure.savefig(stem.with_suffix(".png"))
+
+
+def _record(
+    suggestion: Suggestion, curve: LRCurve, rule: Rule, lrs_of_rules: Mapping[Rule, float], epoch: int, step: int
+) -> dict[str, Any]:
+    return {
+        "kind": "range_test",
+        "epoch": epoch,
+        "step": step,
+        "monitor": curve.monitor,
+        "mode": curve.mode,
+        "lrs": curve.lrs.tolist(),
+        "values": curve.losses.tolist(),
+        "smoothed": curve.smoothed().tolist(),
+        "rule": rule,
+        "lrs_of_rules": lrs_of_rules,
+        **suggestion_fields(suggestion),
+    }

@@ -6,6 +6,7 @@ import csv
 import math
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from lightning.pytorch import Trainer
 from rich.console import Console
@@ -15,13 +16,15 @@ from lightning_lr.search.figure import search_figure
 from lightning_lr.search.leaderboard import leaderboard_markdown, leaderboard_rows, leaderboard_table
 from lightning_lr.search.result import SearchResult
 from lightning_lr.trainer import loggers
-from lightning_lr.trainer.suggestion_report import create_file_stem, log_suggestion, write_json
+from lightning_lr.trainer.suggestion_report import create_file_stem, log_suggestion, suggestion_fields, write_json
+from lightning_lr.trainer.trackers import LRChart, log_chart
 
-_TAG = "lr_search"
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def report_search(
-    trainer: Trainer, bracket: Bracket, result: SearchResult, monitor: str, output_dir: Path | None
+    trainer: Trainer, bracket: Bracket, result: SearchResult, monitor: str, tag: str, output_dir: Path | None
 ) -> None:
     """Report a search that is done.
 
@@ -30,15 +33,25 @@ def report_search(
         bracket: the search.
         result: its result.
         monitor: name of what was compared.
+        tag: the first part of all logged keys.
         output_dir: folder for leaderboard, result and figure; None to write nothing.
     """
     step = loggers.current_step(trainer)
+    mode: Literal["min", "max"] = "min" if bracket.sign > 0 else "max"
+    scored = sorted((each.lr, each.score) for each in result.candidates if math.isfinite(each.score))
+    lrs, scores = ([point[i] for point in scored] for i in (0, 1))
+
+    def draw() -> Figure:
+        return search_figure(result.candidates, bracket.every, monitor, mode)
+
+    log_chart(trainer, LRChart(tag, "score", lrs, scores, step, draw))
     for i, outcome in enumerate(bracket.told):
-        point = {f"{_TAG}/lr": outcome.lr, f"{_TAG}/rung": float(outcome.trial.rung)}
+        point = {f"{tag}/lr": outcome.lr}
         if math.isfinite(outcome.score):
-            point[f"{_TAG}/score"] = bracket.sign * outcome.score
-        loggers.log_metrics(trainer, point, step + i)
-    log_suggestion(trainer, _TAG, result, step)
+            point[f"{tag}/score"] = bracket.sign * outcome.score
+        # Lines over the number of the trial show nothing. TensorBoard gets the scores against the learning rate.
+        loggers.log_metrics(trainer, point, step + i, to_tensorboard=False)
+    log_suggestion(trainer, tag, result, step)
     if not trainer.is_global_zero:
         return
     if trainer.progress_bar_callback is not None:  # a Trainer without one should be quiet
@@ -48,12 +61,29 @@ def report_search(
     if output_dir is None and not writers:
         return  # nothing to draw the figure for
     for writer in writers:
-        writer.add_text(f"{_TAG}/leaderboard", leaderboard_markdown(result.candidates), step)
-    figure = search_figure(result.candidates, bracket.every, monitor, "min" if bracket.sign > 0 else "max")
-    loggers.log_figure(trainer, f"{_TAG}/trials", figure, step)
+        writer.add_text(f"{tag}/leaderboard", leaderboard_markdown(result.candidates), step)
+    loggers.log_vs_lr(trainer, f"{tag}/score_vs_log10_lr_x1000", lrs, scores)
+    record = _record(result, bracket.every, monitor, mode, trainer.current_epoch, step)
+    loggers.log_record(trainer, f"{tag}/record", record, step)
+    figure = draw()
+    loggers.log_figure(trainer, f"{tag}/trials", figure, step)
+    loggers.flush(trainer)
     if output_dir is not None:
-        stem = create_file_stem(trainer, output_dir, _TAG)
+        stem = create_file_stem(trainer, output_dir, "lr_search")
         with stem.with_suffix(".csv").open("w", newline="") as file:
             csv.writer(file).writerows(leaderboard_rows(result.candidates))
         write_json(stem.with_suffix(".json"), asdict(result))
         figure.savefig(stem.with_suffix(".png"))
+
+
+def _record(result: SearchResult, every: int, monitor: str, mode: str, epoch: int, step: int) -> dict[str, Any]:
+    return {
+        "kind": "search",
+        "epoch": epoch,
+        "step": step,
+        "monitor": monitor,
+        "mode": mode,
+        "every": every,
+        "candidates": [asdict(each) for each in result.candidates],
+        **suggestion_fields(result),
+    }

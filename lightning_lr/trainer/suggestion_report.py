@@ -9,14 +9,22 @@ from typing import Any
 
 from lightning.pytorch import Trainer
 
-from lightning_lr.range_test.suggestion import Suggestion
+from lightning_lr.range_test.suggestion import SUGGESTION_FIELDS, Suggestion
 from lightning_lr.trainer.loggers import log_metrics
+
+# Logged key of a suggestion -> its field.
+SUGGESTION_KEYS = {"suggested_lr": "lr", "base_lr": "base_lr", "max_lr": "max_lr"}
 
 
 def log_suggestion(trainer: Trainer, tag: str, suggestion: Suggestion, step: int) -> None:
     """Log the suggested learning rate and the bounds of a cycle, under ``<tag>/``."""
-    values = {"suggested_lr": suggestion.lr, "base_lr": suggestion.base_lr, "max_lr": suggestion.max_lr}
-    log_metrics(trainer, {f"{tag}/{key}": value for key, value in values.items()}, step)
+    values = {f"{tag}/{key}": getattr(suggestion, field) for key, field in SUGGESTION_KEYS.items()}
+    log_metrics(trainer, values, step)
+
+
+def suggestion_fields(suggestion: Suggestion) -> dict[str, Any]:
+    """The fields of a suggestion, without those that a subclass adds."""
+    return {name: getattr(suggestion, name) for name in SUGGESTION_FIELDS}
 
 
 def create_file_stem(trainer: Trainer, output_dir: Path, tag: str) -> Path:

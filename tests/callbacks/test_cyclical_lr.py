@@ -228,7 +228,7 @@ def test_learning_rate_monitor_logs_the_rate_that_is_used(monitor_first: bool, t
 @pytest.mark.filterwarnings("ignore:LRRangeTest is not confident")
 def test_cycle_and_phase_are_logged_when_another_callback_traces(tmp_path: Path) -> None:
     board = TensorBoardLogger(tmp_path)
-    callbacks = [LRRangeTest(num_steps=20), CyclicalLR(step_size=5)]
+    callbacks = [LRRangeTest(num_steps=20), CyclicalLR(step_size=5, log_position=True)]
     fit(RecordingClassifier(), *callbacks, logger=board, log_every_n_steps=5, max_epochs=1)
     events = EventAccumulator(board.log_dir).Reload()
     assert [event.value for event in events.Scalars("cyclical_lr/cycle")] == [1, 1, 2, 2]
@@ -238,7 +238,7 @@ def test_cycle_and_phase_are_logged_when_another_callback_traces(tmp_path: Path)
 def test_logged_rates_are_those_that_were_used(tmp_path: Path) -> None:
     model = RecordingClassifier(backbone_ratio=0.1)
     board = TensorBoardLogger(tmp_path)
-    fit(model, CyclicalLR(0.01, 0.1, 5), logger=board, log_every_n_steps=3)
+    fit(model, CyclicalLR(0.01, 0.1, 5, log_position=True), logger=board, log_every_n_steps=3)
     events = EventAccumulator(board.log_dir).Reload()
     for i, name in enumerate(("pg1", "pg2")):
         logged = {event.step: event.value for event in events.Scalars(f"lr/SGD/{name}")}

@@ -100,12 +100,13 @@ def test_what_is_logged_is_what_was_used(monitor_first: bool, tmp_path: Path) ->
     assert monitor.lrs["lr-SGD"] == first_group_lrs(model)
     events = EventAccumulator(loggers[1].log_dir).Reload()
     assert [e.value for e in events.Scalars("lr/SGD")] == pytest.approx(first_group_lrs(model), rel=1e-6)
-    alignment, scale, turns = (
-        [event.value for event in events.Scalars(f"hypergradient/{key}/SGD")] for key in ("alignment", "scale", "turns")
+    alignment, log10_scale, turns = (
+        [event.value for event in events.Scalars(f"hypergradient/{key}/SGD")]
+        for key in ("alignment", "log10_scale", "turns")
     )
     assert any(alignment)
     assert all(-1 <= each <= 1 for each in alignment)
-    assert scale[-1] == pytest.approx(first_group_state(adapts)["rule"]["scale"])
+    assert 10 ** log10_scale[-1] == pytest.approx(first_group_state(adapts)["rule"]["scale"], rel=1e-5)
     assert turns[-1] == first_group_state(adapts)["rule"]["turns"]
 
 

@@ -24,17 +24,22 @@ def test_loggers_get_every_trial(tmp_path: Path) -> None:
     fit(Classifier(), search, logger=[board, table], log_every_n_steps=5, max_epochs=1)
     bracket = search._search.bracket  # type: ignore[union-attr]
     events = EventAccumulator(board.log_dir, {"tensors": 0}).Reload()
-    assert [e.value for e in events.Scalars("lr_search/lr")] == pytest.approx([each.lr for each in bracket.told])
-    assert [e.value for e in events.Scalars("lr_search/rung")] == [each.trial.rung for each in bracket.told]
-    finite = [each.score for each in bracket.told if math.isfinite(each.score)]
-    assert 0 < len(finite) < len(bracket.told)
-    assert [e.value for e in events.Scalars("lr_search/score")] == pytest.approx(finite, rel=1e-6)
+    candidates = sorted(found(search).candidates, key=lambda each: each.lr)
+    finite = {round(1000 * math.log10(each.lr)): each.score for each in candidates if math.isfinite(each.score)}
+    assert 0 < len(finite) < len(candidates)
+    chart = events.Scalars("lr_search/score_vs_log10_lr_x1000")
+    assert [event.step for event in chart] == list(finite)
+    assert [event.value for event in chart] == pytest.approx(list(finite.values()), rel=1e-6)
+    assert not {"lr_search/lr", "lr_search/rung", "lr_search/score"} & set(events.Tags()["scalars"])
     assert [e.value for e in events.Scalars("lr_search/suggested_lr")] == [pytest.approx(found(search).lr)]
     assert events.Tags()["images"] == ["lr_search/trials"]
     (text,) = events.Tensors("lr_search/leaderboard/text_summary")
     assert b"| lr | verdict | score |" in text.tensor_proto.string_val[0]
-    header = (Path(table.log_dir) / "metrics.csv").read_text().splitlines()[0]
-    assert {"lr_search/lr", "lr_search/score", "lr_search/rung"} <= set(header.split(","))
+    with (Path(table.log_dir) / "metrics.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["lr_search/lr"]]
+    scores = [each.score if math.isfinite(each.score) else None for each in bracket.told]
+    assert [float(row["lr_search/lr"]) for row in rows] == pytest.approx([each.lr for each in bracket.told])
+    assert [float(row["lr_search/score"]) if row["lr_search/score"] else None for row in rows] == pytest.approx(scores)
 
 
 def test_terminal_and_files(

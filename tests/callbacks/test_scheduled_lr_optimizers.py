@@ -32,7 +32,7 @@ def test_bounds_by_the_name_of_a_group() -> None:
 
 
 def test_each_optimizer_with_a_cycle_of_its_own(tmp_path: Path) -> None:
-    cycles = [CyclicalLR(0.01, 0.1, 5, optimizer=0), CyclicalLR(0.2, 0.3, 3, optimizer=1)]
+    cycles = [CyclicalLR(0.01, 0.1, 5, optimizer=0), CyclicalLR(0.2, 0.3, 3, optimizer=1, log_position=True)]
     model, board = TwoOptimizers(), TensorBoardLogger(tmp_path)
     fit(model, *cycles, max_epochs=1, logger=board, log_every_n_steps=1)
     for used, cycle in zip(model.used, cycles, strict=True):

@@ -63,16 +63,20 @@ RANGE_TEST_LOGS = """
     lr_range_test/suggested_lr, lr_range_test/base_lr, lr_range_test/max_lr
     lr_range_test/loss_vs_log10_lr_x1000 (chart in TensorBoard)
     lr_range_test/curve (figure in TensorBoard)
+    lr_range_test/record (record in TensorBoard)
 """
 SEARCH_LOGS = """
-    lr_search/lr, lr_search/score, lr_search/rung
+    lr_search/lr (not in TensorBoard)
+    lr_search/score (not in TensorBoard)
+    lr_search/score_vs_log10_lr_x1000 (chart in TensorBoard)
+    lr_search/record (record in TensorBoard)
     lr_search/suggested_lr, lr_search/base_lr, lr_search/max_lr
     lr_search/trials (figure in TensorBoard)
     lr_search/leaderboard (text in TensorBoard)
 """
 HYPERGRADIENT_LOGS = """
     lr/SGD, lr/loss
-    hypergradient/alignment/SGD, hypergradient/scale/SGD, hypergradient/turns/SGD, hypergradient/not_finite/SGD
+    hypergradient/alignment/SGD, hypergradient/log10_scale/SGD, hypergradient/turns/SGD
 """
 SCHEDULE_SAVES = """
     bounds: base_lr, max_lr
@@ -140,6 +144,7 @@ RUNS = {
         lr_range_test/suggested_lr, lr_range_test/base_lr, lr_range_test/max_lr
         lr_range_test/train_loss_vs_log10_lr_x1000 (chart in TensorBoard)
         lr_range_test/curve (figure in TensorBoard)
+        lr_range_test/record (record in TensorBoard)
         """,
         RANGE_TEST_SAVES + "search",
         AT_EPOCH_0,
@@ -174,15 +179,16 @@ RUNS = {
         lambda: CyclicalLR(0.01, 0.1, 5),
         """
         lr/SGD, lr/loss
-        cyclical_lr/cycle, cyclical_lr/phase
+        cyclical_lr/record (record in TensorBoard)
         cyclical_lr/loss_vs_phase (figure in TensorBoard)
         """,
         CYCLICAL_SAVES,
     ),
     "CyclicalLR of momentum and weight decay": Run(
-        lambda: CyclicalLR(0.01, 0.1, 5, momentum=(0.8, 0.9), weight_decay=(0.01, 0.05)),
+        lambda: CyclicalLR(0.01, 0.1, 5, momentum=(0.8, 0.9), weight_decay=(0.01, 0.05), log_position=True),
         """
         lr/SGD, lr/loss
+        cyclical_lr/record (record in TensorBoard)
         cyclical_lr/cycle, cyclical_lr/phase, cyclical_lr/momentum, cyclical_lr/weight_decay
         cyclical_lr/loss_vs_phase (figure in TensorBoard)
         """,
@@ -192,7 +198,7 @@ RUNS = {
         lambda: CyclicalLR(0.01, 0.1, 5, optimizer=1),
         """
         lr/SGD, lr/SGD-1, lr/loss
-        cyclical_lr/SGD-1/cycle, cyclical_lr/SGD-1/phase
+        cyclical_lr/SGD-1/record (record in TensorBoard)
         cyclical_lr/loss_vs_phase (figure in TensorBoard)
         """,
         CYCLICAL_SAVES,
@@ -201,12 +207,12 @@ RUNS = {
     ),
     "OneCycleLR": Run(
         lambda: OneCycleLR(0.1),
-        "lr/SGD, lr/loss, cyclical_lr/cycle, cyclical_lr/phase",
+        "lr/SGD, lr/loss",
         SCHEDULE_SAVES + "progress.schedule: final_div_factor, pct_start, three_phase, total_steps, wave",
     ),
     "WarmupStableDecayLR": Run(
         lambda: WarmupStableDecayLR(0.1, 5, 10),
-        "lr/SGD, lr/loss, cyclical_lr/cycle, cyclical_lr/phase",
+        "lr/SGD, lr/loss",
         SCHEDULE_SAVES + "progress.schedule: decay, total_steps, warmup",
     ),
     "HypergradientLR": Run(
@@ -218,9 +224,8 @@ RUNS = {
         lambda: HypergradientLR(per_group=True),
         """
         lr/SGD/pg1, lr/SGD/pg2, lr/loss
-        hypergradient/alignment/SGD/pg1, hypergradient/scale/SGD/pg1, hypergradient/turns/SGD/pg1
-        hypergradient/alignment/SGD/pg2, hypergradient/scale/SGD/pg2, hypergradient/turns/SGD/pg2
-        hypergradient/not_finite/SGD
+        hypergradient/alignment/SGD/pg1, hypergradient/log10_scale/SGD/pg1, hypergradient/turns/SGD/pg1
+        hypergradient/alignment/SGD/pg2, hypergradient/log10_scale/SGD/pg2, hypergradient/turns/SGD/pg2
         """,
         LONG_HORIZON_SAVES,
         model=two_groups,
@@ -229,9 +234,8 @@ RUNS = {
         HypergradientLR,
         """
         lr/SGD, lr/SGD-1, lr/loss
-        hypergradient/alignment/SGD, hypergradient/scale/SGD, hypergradient/turns/SGD, hypergradient/not_finite/SGD
-        hypergradient/alignment/SGD-1, hypergradient/scale/SGD-1, hypergradient/turns/SGD-1
-        hypergradient/not_finite/SGD-1
+        hypergradient/alignment/SGD, hypergradient/log10_scale/SGD, hypergradient/turns/SGD
+        hypergradient/alignment/SGD-1, hypergradient/log10_scale/SGD-1, hypergradient/turns/SGD-1
         """,
         LONG_HORIZON_SAVES,
         model=TwoOptimizers,
@@ -240,7 +244,7 @@ RUNS = {
         lambda: HypergradientLR(adapt=False),
         """
         lr/SGD, lr/loss
-        hypergradient/alignment/SGD, hypergradient/scale/SGD, hypergradient/turns/SGD, hypergradient/not_finite/SGD
+        hypergradient/alignment/SGD, hypergradient/log10_scale/SGD, hypergradient/turns/SGD
         hypergradient/verdict (text in TensorBoard)
         """,
         LONG_HORIZON_SAVES,

@@ -16,7 +16,7 @@ ARGUMENTS = {
         base_lr=None, max_lr=None, step_size='2ep', step_size_down=None, mode='triangular', gamma=None, decay=None,
         scale_fn=None, scale_mode='cycle', wave='triangle', cycle_mult=1.0, num_cycles=None, fit_cycles=False,
         warmup=None, momentum=None, weight_decay=None, optimizer=None, snapshot_cycles=False,
-        replace_scheduler=False
+        replace_scheduler=False, log_position=False
     """,
     "CyclicalLR.drives_optimizer": "index",
     "CyclicalLR.preview": "steps, steps_per_epoch=None",

@@ -14,6 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import lightning_lr
 from tests.helpers.lightning_classes import Callback, CSVLogger, Logger, TensorBoardLogger
 
+_TEXT = "/text_summary"
 _STARS: dict[object, str] = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
 
 
@@ -114,7 +115,8 @@ class AllLoggers:
                 *(key if key in scalars else f"{key} (not in TensorBoard)" for key in keys),
                 *(f"{tag} (chart in TensorBoard)" for tag in scalars - keys),
                 *(f"{tag} (figure in TensorBoard)" for tag in tags["images"]),
-                *(f"{tag.removesuffix('/text_summary')} (text in TensorBoard)" for tag in tags["tensors"]),
+                *(f"{tag} (record in TensorBoard)" for tag in tags["tensors"] if tag.endswith("/record")),
+                *(f"{tag.removesuffix(_TEXT)} (text in TensorBoard)" for tag in tags["tensors"] if tag.endswith(_TEXT)),
             ]
         )
 

@@ -40,8 +40,10 @@ def test_marks_every_rule_and_shades_the_bounds() -> None:
     curve = _curve()
     chosen = suggest(curve, "dual")
     axes = _draw(curve)
-    others = {f"{rule} {suggest(curve, rule).lr:.2g}" for rule in RULES if rule != "dual"}
-    assert _labels(axes) == {f"chosen {chosen.lr:.2g}", "cycle bounds", *others}
+    names = {**{rule: rule for rule in RULES}, "minimum": "minimum / 10", "smith": "smith (turn / 3)"}
+    others = {f"{names[rule]}: {suggest(curve, rule).lr:.2g}" for rule in RULES if rule != "dual"}
+    bounds = f"cycle bounds: {chosen.base_lr:.2g} to {chosen.max_lr:.2g}"
+    assert _labels(axes) == {f"chosen: {chosen.lr:.2g}", bounds, "raw", "smoothed", *others}
     (shade,) = axes.patches
     left, right = shade.get_extents().transformed(axes.transData.inverted()).intervalx
     assert (left, right) == pytest.approx((chosen.base_lr, chosen.max_lr), rel=1e-6)
@@ -52,19 +54,29 @@ def test_marks_every_rule_and_shades_the_bounds() -> None:
 def test_shows_what_was_chosen_beside_what_the_rule_reads() -> None:
     curve, chosen = _curve(), with_bounds(1e-3, ("a reason",))
     axes = _draw(curve, chosen)
-    assert _labels(axes) >= {"chosen 0.001", f"dual {suggest(curve, 'dual').lr:.2g}"}
-    (line,) = (line for line in axes.lines if line.get_label() == "chosen 0.001")
+    assert _labels(axes) >= {"chosen: 0.001", f"dual: {suggest(curve, 'dual').lr:.2g}"}
+    (line,) = (line for line in axes.lines if line.get_label() == "chosen: 0.001")
     assert np.array(line.get_xdata()).tolist() == [1e-3, 1e-3]
     (shade,) = axes.patches
     left, right = shade.get_extents().transformed(axes.transData.inverted()).intervalx
     assert (left, right) == pytest.approx((5e-4, 2e-3), rel=1e-6)
     assert axes.get_title() == "lr = 0.001 (not confident)"
+    assert axes.figure.get_supxlabel() == "– a reason"
 
 
 def test_a_diverged_tail_does_not_flatten_the_curve() -> None:
     low, high = _draw(_curve()).get_ylim()
     assert low < LOSSES.min()
     assert 2.0 < high < 4.0
+
+
+def test_a_rule_that_reads_at_a_diverged_loss_is_marked_at_the_edge(tmp_path: Path) -> None:
+    curve = _curve(losses=LOSSES + 100 * LRS**2)
+    lrs = {**{rule: suggest(curve, rule).lr for rule in RULES}, "slide": 9.0}
+    (axes,) = range_test_figure(curve, suggest(curve), lrs, "dual").axes
+    axes.figure.savefig(tmp_path / "figure.png")  # type: ignore[union-attr]
+    (marker,) = (line for line in axes.lines if line.get_label() == "slide: 9")
+    assert np.array(marker.get_ydata()).tolist() == [axes.get_ylim()[1]]
 
 
 @pytest.mark.parametrize("case", ["nan", "flat", "accuracy"])

@@ -38,10 +38,15 @@ def test_figure_of_all_cycles() -> None:
     points = np.array([(cycle, phase, cycle + phase) for cycle in (1, 2, 3) for phase in np.linspace(0, 1, 30)])
     (axes,) = cycles_figure(points).axes
     assert len(axes.lines) == 3
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["cycle 1", "cycle 3"]  # type: ignore[union-attr]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["cycle 1", "cycle 2", "cycle 3"]  # type: ignore[union-attr]
     assert axes.get_yscale() == "log"
     points[0, 2] = -1.0  # a loss that is a negative log-likelihood of densities
     assert cycles_figure(points).axes[0].get_yscale() == "linear"
+    many = np.array([(cycle, phase, 1.0) for cycle in range(1, 13) for phase in np.linspace(0, 1, 30)])
+    axes, bar = cycles_figure(many).axes
+    assert axes.get_legend() is None
+    assert bar.get_ylabel() == "cycle"
+    assert bar.get_ylim() == (0.5, 12.5)
 
 
 def _config(path: Path, trainer: dict[str, Any], **sections: Any) -> Path:

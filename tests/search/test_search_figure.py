@@ -49,6 +49,34 @@ def test_shows_every_trial_and_names_each_verdict(mode: Literal["min", "max"], b
     assert axes.get_title() == "best trial: lr = 0.01"
 
 
+def test_shows_most_of_a_search_in_a_trained_model() -> None:
+    """The best one hardly falls there, so its fall is no measure of what to show."""
+    bracket = Bracket(1e-4, 1.0, extends=False)
+    while trials := bracket.ask():
+        for trial in trials:
+            jump = 0.008 * max(0.0, math.log10(trial.lr / 1e-3))
+            bracket.tell(trial, [0.02 - 1e-6 * i + jump * math.exp(-i / 30) * min(i, 1) for i in range(trial.steps)])
+    (axes, _) = search_figure(leaderboard(bracket)).axes
+    low, high = axes.get_ylim()
+    values = np.concatenate([np.array(line.get_ydata(), dtype=float) for line in axes.lines])
+    assert values.max() > 0.03
+    assert np.mean((values > low) & (values < high)) > 0.8
+
+
+def test_losses_that_are_positive_and_far_apart_are_on_a_log_axis() -> None:
+    bracket = Bracket(1e-3, 1e-1, extends=False)
+    while trials := bracket.ask():
+        for trial in trials:
+            bracket.tell(trial, [2 * math.exp(-trial.lr * i) for i in range(trial.steps)])
+    (axes, _) = search_figure(leaderboard(bracket)).axes
+    low, high = axes.get_ylim()
+    assert axes.get_yscale() == "log"
+    assert 0 < low < 1e-5
+    assert 2 < high < 10
+    heights = [text.get_position()[1] for text in axes.texts]
+    assert all(low < height < high for height in heights)
+
+
 def test_a_curve_ends_where_it_is_not_finite_to_its_end() -> None:
     bracket = Bracket(1e-3, 1e-1, extends=False)
     while trials := bracket.ask():

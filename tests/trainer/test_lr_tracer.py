@@ -13,7 +13,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor
 
 from lightning_lr import CyclicalLR, LRTrace
-from lightning_lr.trainer.loggers import log_loss_vs_lr
+from lightning_lr.trainer.loggers import log_vs_lr
 from tests.helpers.lightning_classes import Callback, CSVLogger, LearningRateMonitor, TensorBoardLogger, Trainer
 from tests.helpers.tiny_models import Classifier, loader, quiet_trainer
 
@@ -53,6 +53,22 @@ def test_rate_used_and_loss_at_one_step(every: int, monitor_first: bool, tmp_pat
     assert _scalars(board, "lr/SGD") == pytest.approx({step: model.used[step][0] for step in steps}, rel=1e-6)
     assert _scalars(board, "lr/loss") == pytest.approx({step: model.losses[step] for step in steps}, rel=1e-5)
     assert _scalars(board, "lr-SGD") == pytest.approx(_scalars(board, "lr/SGD"))
+
+
+def test_points_are_written_while_the_training_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module that logs nothing itself leaves Lightning no reason to do so. Some file systems keep back the rest."""
+    monkeypatch.setattr("lightning_lr.trainer.lr_tracer._MAX_DELAY", 0.0)
+    flushed: list[int] = []
+
+    class Silent(Classifier):
+        def log(self, *args: Any, **kwargs: Any) -> None:
+            pass
+
+    board = TensorBoardLogger(tmp_path)
+    trainer = quiet_trainer(callbacks=[LRTrace()], logger=board, log_every_n_steps=1, max_epochs=1)
+    monkeypatch.setattr(board.experiment, "flush", lambda: flushed.append(trainer.global_step))
+    trainer.fit(Silent(), loader())
+    assert set(range(2, 20)) <= set(flushed)
 
 
 def test_groups_by_position_and_by_name(tmp_path: Path) -> None:
@@ -164,6 +180,6 @@ def test_no_hook_is_left_behind() -> None:
 def test_chart_of_loss_against_lr_in_stock_tensorboard(tmp_path: Path) -> None:
     board = TensorBoardLogger(tmp_path)
     trainer = quiet_trainer(logger=board)
-    log_loss_vs_lr(trainer, "curve", [1e-3, 1.0005e-3, 1e-2, 1.0, 10.0], [2.0, 9.0, 1.0, np.nan, 3.0])
+    log_vs_lr(trainer, "curve", [1e-3, 1.0005e-3, 1e-2, 1.0, 10.0], [2.0, 9.0, 1.0, np.nan, 3.0])
     board.finalize("success")
     assert _scalars(board, "curve") == {-3000: 2.0, -2000: 1.0, 1000: 3.0}
