@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -24,7 +25,13 @@ if TYPE_CHECKING:
 
 
 def report_search(
-    trainer: Trainer, bracket: Bracket, result: SearchResult, monitor: str, tag: str, output_dir: Path | None
+    trainer: Trainer,
+    bracket: Bracket,
+    result: SearchResult,
+    monitor: str,
+    tag: str,
+    output_dir: Path | None,
+    arguments: Mapping[str, Any],
 ) -> None:
     """Report a search that is done.
 
@@ -35,6 +42,7 @@ def report_search(
         monitor: name of what was compared.
         tag: the first part of all logged keys.
         output_dir: folder for leaderboard, result and figure; None to write nothing.
+        arguments: of the callback, for the JSON file.
     """
     step = loggers.current_step(trainer)
     mode: Literal["min", "max"] = "min" if bracket.sign > 0 else "max"
@@ -72,7 +80,16 @@ def report_search(
         stem = create_file_stem(trainer, output_dir, "lr_search")
         with stem.with_suffix(".csv").open("w", newline="") as file:
             csv.writer(file).writerows(leaderboard_rows(result.candidates))
-        write_json(stem.with_suffix(".json"), asdict(result))
+        write_json(
+            stem.with_suffix(".json"),
+            {
+                **asdict(result),
+                "epoch": trainer.current_epoch,
+                "monitor": monitor,
+                "mode": mode,
+                "arguments": arguments,
+            },
+        )
         figure.savefig(stem.with_suffix(".png"))
 
 
