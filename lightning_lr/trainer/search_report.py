@@ -17,6 +17,7 @@ from lightning_lr.search.figure import search_figure
 from lightning_lr.search.leaderboard import leaderboard_markdown, leaderboard_rows, leaderboard_table
 from lightning_lr.search.result import SearchResult
 from lightning_lr.trainer import loggers
+from lightning_lr.trainer.progress_bar import is_verbose
 from lightning_lr.trainer.suggestion_report import create_file_stem, log_suggestion, suggestion_fields, write_json
 from lightning_lr.trainer.trackers import LRChart, log_chart
 
@@ -62,7 +63,7 @@ def report_search(
     log_suggestion(trainer, tag, result, step)
     if not trainer.is_global_zero:
         return
-    if trainer.progress_bar_callback is not None:  # a Trainer without one should be quiet
+    if is_verbose(trainer):
         title = f"LR search: {monitor} of {len(bracket.told)} trials, {result.steps} steps"
         Console().print(leaderboard_table(result.candidates, title))
     writers = loggers.tensorboard_writers(trainer)
