@@ -104,12 +104,14 @@ class LRCLI(LightningCLI):
         with TemporaryDirectory() as temporary, redirect_stdout(sys.stderr if is_json else out):
             folder = Path(options.pop("output_dir") or temporary)
             result: Suggestion = getattr(self.trainer, name)(**data, output_dir=folder, **options)
+            self.result = result
+            if not self.trainer.is_global_zero:  # the first of several processes writes and prints
+                return
             written = (folder / f"{name}.json").read_text()
             is_kept = folder != Path(temporary)
             found = found_config(self._resolved_config(), result)
             if is_kept and found:
                 (folder / FOUND_CONFIG).write_text(yaml.safe_dump(found, sort_keys=False))
-        self.result = result
         print(
             written if is_json else _summary(result, name, folder if is_kept else None, bool(found)), end="", file=out
         )
