@@ -20,6 +20,9 @@ _OTHER_TYPES = re.compile(
     r"Expected a <class '(NoneType|list)'>|Expected a path but|Not a valid subclass of"
     r"|Problem with given class_path 'lightning(\.pytorch)?\.(Callback|LightningModule|LightningDataModule)'"
 )
+_WITHOUT_CLASS = re.compile(
+    r"Problem with given class_path 'lightning(?:\.pytorch)?\.Lightning(Module|DataModule)':\s+Option"
+)
 _BULLET = re.compile(r"^ *- ")
 _MOST_LINES = 3
 
@@ -55,6 +58,11 @@ def short_error(message: str) -> str:
         if not (found := re.match(r"Expected an? <class '(\w+)'>", reason)):
             return owner + _rule(reason)
         return owner + _rule(message.partition(":")[2])
+    if found := _WITHOUT_CLASS.search(message):
+        return f"{owner}its class is not known: name it by --{keys[0]} my_package.My{found[1]}."
+    if found := re.match(r"the following arguments are required: (.*)", message):
+        names = (name.rpartition(".")[2] for name in found[1].split(", "))
+        return f"required: {', '.join(f'--{name}' for name in names)}."
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     return "\n".join(lines[:_MOST_LINES])
 

@@ -146,6 +146,23 @@ def test_bad_arguments(args: list[str], message: str, capsys: pytest.CaptureFixt
     assert lines[0].startswith("lightning-lr lr_range_test: ")
 
 
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["lr_range_test"], "required: --model."),
+        (["lr_range_test", *CONFIG], "model: its class is not known: name it by --model my_package.MyModule."),
+        (
+            ["lr_range_test", *CONFIG, MODEL[0]],
+            "data: its class is not known: name it by --data my_package.MyDataModule.",
+        ),
+        (["fitt"], "invalid choice: 'fitt'"),
+    ],
+)
+def test_incomplete_commands(args: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert status(args) == 2
+    assert message in capsys.readouterr().err
+
+
 def test_a_script_can_link_arguments_and_use_all_subcommands_with_one_config(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 import torch
+from lightning_utilities.core import rank_zero
 
 from lightning_lr import LRRangeTest, LRSearch
-from tests.helpers.lightning_classes import PACKAGE, ProgressBar, RichProgressBar, TQDMProgressBar, tqdm_progress
+from tests.helpers.lightning_classes import ProgressBar, RichProgressBar, TQDMProgressBar, tqdm_progress
 from tests.helpers.tiny_models import Classifier, loader, quiet_trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore:LRRangeTest is not confident")
@@ -83,7 +84,8 @@ def test_a_quiet_search(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     assert "very high: diverges" in verbose
     assert "very high: diverges" not in _shown(disabled, True, monkeypatch, LRSearch(1e-2, 1.0), max_epochs=5)
     search = LRSearch(1e-2, 1.0)
-    logger = logging.getLogger(PACKAGE)
+    # that of the package which the program has imported first
+    logger = logging.getLogger(rank_zero.log.name.partition(".utilities")[0])
     level = logger.level
     logger.setLevel(logging.WARNING)
     try:
