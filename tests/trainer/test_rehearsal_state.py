@@ -121,6 +121,8 @@ class InPlace(LightningModule):
 def test_slots_are_restored_and_empty_ones_are_empty_again() -> None:
     class Slotted:
         __slots__ = ("empty", "filled")
+        empty: int
+        filled: int
 
     held = Slotted()
     held.filled = 1
