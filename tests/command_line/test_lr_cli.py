@@ -66,6 +66,17 @@ def test_search_prints_the_result_alone(capsys: pytest.CaptureFixture[str]) -> N
     assert json.loads(shown.out)["arguments"]["max_lr"] == 1.0
 
 
+@pytest.mark.filterwarnings("ignore:LRRangeTest is not confident")
+def test_a_result_that_is_not_confident(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The status says so, the reasons are printed, and nothing is written if nothing is asked for."""
+    flat = ["--lr_range_test.max_lr=1e-6", "--lr_range_test.mode=linear", "--lr_range_test.output_dir=null"]
+    assert status(["lr_range_test", *CONFIG, *MODEL, *FAST, *flat]) == 3
+    shown = capsys.readouterr().out
+    assert "confident          no\n" in shown
+    assert "no divergence was reached up to lr=1e-06" in shown
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_schedules_get_bounds_and_are_trained_with_them() -> None:
     """The next command needs no test, although the config names one."""
     trainer = {"callbacks": ["lightning_lr.LRRangeTest", CYCLES, {"class_path": "lightning_lr.LRTrace"}]}
