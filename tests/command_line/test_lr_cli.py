@@ -73,7 +73,7 @@ def test_a_result_that_is_not_confident(tmp_path: Path, capsys: pytest.CaptureFi
     assert status(["lr_range_test", *CONFIG, *MODEL, *FAST, *flat]) == 3
     shown = capsys.readouterr().out
     assert "confident          no\n" in shown
-    assert "no divergence was reached up to lr=1e-06" in shown
+    assert "(at least 20 % is needed)" in shown
     assert list(tmp_path.iterdir()) == []
 
 
