@@ -5,6 +5,7 @@ import lightning_lr.trainer.lightning_packages  # noqa: F401  # isort: skip
 
 # Eager imports: a YAML file can name a callback without its package only once the class is imported.
 from lightning_lr._moved import register_moved_modules
+from lightning_lr.before_fit import lr_range_test, lr_search
 from lightning_lr.callbacks.cyclical_lr import CyclicalLR
 from lightning_lr.callbacks.hypergradient_lr import HypergradientLR
 from lightning_lr.callbacks.lr_range_test import LRRangeTest, RangeTestResult
@@ -31,6 +32,8 @@ __all__ = [
     "Suggestion",
     "WarmupStableDecayLR",
     "ensemble",
+    "lr_range_test",
+    "lr_search",
     "suggest",
 ]
 

@@ -1,6 +1,6 @@
 """`python -m lightning_lr`."""
 
-from lightning_lr.cli import main
+from lightning_lr.command_line.main import main
 
 if __name__ == "__main__":
     main()

@@ -51,6 +51,11 @@ def _runs_under_hydra() -> bool:
 def _cli_option(save_config: Any) -> str | None:
     """The first option for a learning rate that the command line has. The dump leaves out those linked to another."""
     config = yaml.safe_load(save_config.parser.dump(save_config.config, skip_none=False))
+    return lr_option(config)
+
+
+def lr_option(config: Any) -> str | None:
+    """The first option for a learning rate that the config of a LightningCLI has, such as ``model.init_args.lr``."""
     return next((option for option in _CLI_OPTIONS if _has(config, option)), None)
 
 

@@ -120,6 +120,9 @@ class LRFinder(Callback, ABC):
         if bracket.is_done or changed <= _NOT_OF_TRIALS:  # else the arguments ask for another search
             self._search = self._new_search(bracket, saved["seed"], saved["bad_steps"])
 
+    def __repr__(self) -> str:
+        return f"{self._name}({', '.join(f'{name}={value!r}' for name, value in self._arguments.items())})"
+
     @property
     def _name(self) -> str:
         return type(self).__name__
@@ -169,7 +172,8 @@ class LRFinder(Callback, ABC):
         search.run(trainer)
         result = search_result(search.bracket, self._run_steps)
         tag = self._report_tag(trainer, "lr_search")
-        report_search(trainer, search.bracket, result, self._monitor or "loss", tag, self._output_dir)
+        monitor = self._monitor or "loss"
+        report_search(trainer, search.bracket, result, monitor, tag, self._output_dir, self._arguments)
         best = result.candidates[0]
         if result.lr != best.lr:
             rank_zero_info(

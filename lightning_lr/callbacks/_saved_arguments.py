@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Any
@@ -29,10 +29,13 @@ def plain(value: Any) -> Any:
 
     >>> plain({"head": np.float32(0.5), "backbone": (np.int64(1), 2)})
     {'head': 0.5, 'backbone': [1, 2]}
+    >>> from collections import UserList
+    >>> plain(UserList([1, 2]))
+    [1, 2]
     """
     if isinstance(value, Mapping):
         return {name: plain(each) for name, each in value.items()}
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, Sequence) and not isinstance(value, (str, bytes)):  # also a list of OmegaConf
         return [plain(each) for each in value]
     if isinstance(value, (np.generic, np.ndarray)):
         return value.tolist()

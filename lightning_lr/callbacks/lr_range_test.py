@@ -212,8 +212,16 @@ class LRRangeTest(LRFinder):
             found = self._run_search(trainer, self._search)
             suggested = {name: getattr(found, name) for name in SUGGESTION_FIELDS}
             self.result = replace(self.result, **suggested, search=found)
-        tag, momentum = self._report_tag(trainer, "lr_range_test"), _has_momentum(trainer)
-        report_range_test(trainer, self.result, self.result.curve, self._rule, momentum, tag, self._output_dir)
+        report_range_test(
+            trainer,
+            self.result,
+            self.result.curve,
+            self._rule,
+            _has_momentum(trainer),
+            self._report_tag(trainer, "lr_range_test"),
+            self._output_dir,
+            self._arguments,
+        )
         self._done_epochs.append(epoch)
         self._apply_result(trainer, pl_module, self.result)
 

@@ -23,7 +23,7 @@ MIN_INITIAL = 3
 MAX_INITIAL_DIVISOR = 4
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class LRCurve:
     """The curve of a range test.
 
@@ -62,6 +62,10 @@ class LRCurve:
             raise ValueError(f"lrs must be finite, above 0 and not falling, got {self.lrs.tolist()}.")
         if self.mode not in ("min", "max"):
             raise ValueError(f"mode must be 'min' or 'max', got {self.mode!r}.")
+
+    def __repr__(self) -> str:
+        ends = f"{self.lrs[0]:.3g} to {self.lrs[-1]:.3g}"
+        return f"LRCurve({len(self.lrs)} points, lr {ends}, monitor={self.monitor!r}, mode={self.mode!r})"
 
     @property
     def cost(self) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,12 +10,22 @@ from typing import Any, Protocol
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks.progress.tqdm_progress import Tqdm
+from lightning_utilities.core import rank_zero
 
 from lightning_lr.trainer.lightning_packages import either
 
 _PROGRESS_BARS = either("callbacks.ProgressBar")
 _TQDM_BARS = either("callbacks.TQDMProgressBar")
 _RICH_BARS = either("callbacks.RichProgressBar")
+
+
+def is_verbose(trainer: Trainer) -> bool:
+    """Whether to print more than a line: there is an enabled progress bar, and Lightning logs what it does.
+
+    So ``enable_progress_bar=False`` and the level of Lightning's logger each silence it.
+    """
+    bar: Any = trainer.progress_bar_callback
+    return bar is not None and bar.is_enabled and rank_zero.log.isEnabledFor(logging.INFO)
 
 
 class ProgressLine(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,17 +31,19 @@ def report_range_test(
     momentum: bool,
     tag: str,
     output_dir: Path | None,
+    arguments: Mapping[str, Any],
 ) -> None:
     """Report a range test.
 
     Args:
         trainer: whose loggers get the curve, the suggestion and the figure.
-        suggestion: what will be used.
+        suggestion: what will be used. The JSON file gets all its fields.
         curve: of the sweep.
         rule: by which it was read.
         momentum: whether the optimizer has momentum or second moments, for the other rules in the figure.
         tag: the first part of all logged keys.
         output_dir: folder for curve, suggestion and figure; None to write nothing.
+        arguments: of the callback, for the JSON file.
     """
     step = loggers.current_step(trainer)
     read = {each: suggest(curve, each, momentum).lr for each in RULES}
@@ -70,11 +73,12 @@ def report_range_test(
         write_json(
             stem.with_suffix(".json"),
             {
-                **suggestion_fields(suggestion),
+                **asdict(suggestion),
                 "epoch": trainer.current_epoch,
                 "monitor": curve.monitor,
                 "rule": rule,
                 "lrs_of_rules": read,
+                "arguments": arguments,
             },
         )
         figure.savefig(stem.with_suffix(".png"))

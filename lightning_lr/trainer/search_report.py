@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -16,6 +17,7 @@ from lightning_lr.search.figure import search_figure
 from lightning_lr.search.leaderboard import leaderboard_markdown, leaderboard_rows, leaderboard_table
 from lightning_lr.search.result import SearchResult
 from lightning_lr.trainer import loggers
+from lightning_lr.trainer.progress_bar import is_verbose
 from lightning_lr.trainer.suggestion_report import create_file_stem, log_suggestion, suggestion_fields, write_json
 from lightning_lr.trainer.trackers import LRChart, log_chart
 
@@ -24,7 +26,13 @@ if TYPE_CHECKING:
 
 
 def report_search(
-    trainer: Trainer, bracket: Bracket, result: SearchResult, monitor: str, tag: str, output_dir: Path | None
+    trainer: Trainer,
+    bracket: Bracket,
+    result: SearchResult,
+    monitor: str,
+    tag: str,
+    output_dir: Path | None,
+    arguments: Mapping[str, Any],
 ) -> None:
     """Report a search that is done.
 
@@ -35,6 +43,7 @@ def report_search(
         monitor: name of what was compared.
         tag: the first part of all logged keys.
         output_dir: folder for leaderboard, result and figure; None to write nothing.
+        arguments: of the callback, for the JSON file.
     """
     step = loggers.current_step(trainer)
     mode: Literal["min", "max"] = "min" if bracket.sign > 0 else "max"
@@ -54,7 +63,7 @@ def report_search(
     log_suggestion(trainer, tag, result, step)
     if not trainer.is_global_zero:
         return
-    if trainer.progress_bar_callback is not None:  # a Trainer without one should be quiet
+    if is_verbose(trainer):
         title = f"LR search: {monitor} of {len(bracket.told)} trials, {result.steps} steps"
         Console().print(leaderboard_table(result.candidates, title))
     writers = loggers.tensorboard_writers(trainer)
@@ -72,7 +81,16 @@ def report_search(
         stem = create_file_stem(trainer, output_dir, "lr_search")
         with stem.with_suffix(".csv").open("w", newline="") as file:
             csv.writer(file).writerows(leaderboard_rows(result.candidates))
-        write_json(stem.with_suffix(".json"), asdict(result))
+        write_json(
+            stem.with_suffix(".json"),
+            {
+                **asdict(result),
+                "epoch": trainer.current_epoch,
+                "monitor": monitor,
+                "mode": mode,
+                "arguments": arguments,
+            },
+        )
         figure.savefig(stem.with_suffix(".png"))
 
 

@@ -17,6 +17,7 @@ import re
 import types
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from typing import Any, Literal
 
 import numpy as np
@@ -151,7 +152,7 @@ class Snapshot:
             yield from ((child, is_data) for child in attributes.values())
         kind: Any = type(obj)
         if slots := _slots(kind):
-            values = {slot: slot.__get__(obj) for slot in slots if hasattr(obj, slot.__name__)}
+            values = _slot_values(obj, slots)
             self._restorers.append(lambda: _set_slots(obj, slots, values))
             yield from ((child, is_data) for child in values.values())
         if isinstance(obj, nn.Module):  # a scripted module does not keep its tensors in attributes
@@ -238,12 +239,19 @@ def _slots(kind: type) -> list[Any]:
     return [member for member in members if isinstance(member, types.MemberDescriptorType)]
 
 
-def _set_slots(obj: object, slots: list[Any], values: dict[Any, object]) -> None:
+def _slot_values(obj: object, slots: list[Any]) -> dict[Any, object]:
+    values = {}
     for slot in slots:
-        if slot in values:
-            slot.__set__(obj, values[slot])
-        elif hasattr(obj, slot.__name__):
-            slot.__delete__(obj)
+        with suppress(AttributeError):  # a slot may be empty
+            values[slot] = slot.__get__(obj)
+    return values
+
+
+def _set_slots(obj: object, slots: list[Any], values: dict[Any, object]) -> None:
+    for slot in _slot_values(obj, slots).keys() - values.keys():
+        slot.__delete__(obj)
+    for slot, value in values.items():
+        slot.__set__(obj, value)
 
 
 def _generator_restorer(obj: Any) -> Restorer | None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from lightning.pytorch import Trainer
 
 from lightning_lr.range_test.suggestion import SUGGESTION_FIELDS, Suggestion
@@ -34,11 +36,17 @@ def create_file_stem(trainer: Trainer, output_dir: Path, tag: str) -> Path:
 
 
 def write_json(path: Path, fields: dict[str, Any]) -> None:
-    """Write the fields of a result. Numbers that are not finite are written as null, since JSON has none."""
-    path.write_text(json.dumps(_without_non_finite(fields), indent=2) + "\n")
+    """Write the fields of a result, and the versions of the packages that made it.
+
+    Numbers that are not finite are written as null, since JSON has none.
+    """
+    versions = {name: version(name) for name in ("lightning_lr", "lightning", "torch")}
+    path.write_text(json.dumps(_without_non_finite({**fields, "versions": versions}), indent=2) + "\n")
 
 
 def _without_non_finite(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
     if isinstance(value, dict):
         return {key: _without_non_finite(each) for key, each in value.items()}
     if isinstance(value, (list, tuple)):

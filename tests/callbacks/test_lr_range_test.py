@@ -36,6 +36,12 @@ class Interval(Classifier):
         return [optimizer], [{"scheduler": kinds[self.scheduler](), "interval": "step"}]
 
 
+def test_repr_names_the_arguments() -> None:
+    test = LRRangeTest(num_steps=30, at_epochs=(0, 2))
+    assert repr(test).startswith("LRRangeTest(min_lr=1e-07, max_lr=10.0, num_steps=30, mode='exponential',")
+    assert eval(repr(test), {"LRRangeTest": LRRangeTest}).state_dict() == test.state_dict()
+
+
 def test_run_equals_one_started_with_the_learning_rate_found() -> None:
     seed_everything(0)
     tested = Classifier(lr=1e-3, backbone_ratio=0.1)

@@ -55,7 +55,11 @@ def test_output_dir(tmp_path: Path) -> None:
     assert files == {"lr_range_test.csv", "lr_range_test.json", "lr_range_test.png"}
     curve = LRCurve.from_csv(tmp_path / "curves" / "lr_range_test.csv")
     assert suggest(curve, momentum=True).lr == pytest.approx(test.result.lr)
-    assert json.loads((tmp_path / "curves" / "lr_range_test.json").read_text())["lr"] == test.result.lr
+    written = json.loads((tmp_path / "curves" / "lr_range_test.json").read_text())
+    assert (written["lr"], written["epoch"], written["monitor"], written["rule"]) == (test.result.lr, 0, "loss", "dual")
+    assert written["curve"]["lrs"] == test.result.curve.lrs.tolist()
+    assert written["arguments"] == test.state_dict()["arguments"]
+    assert set(written["versions"]) == {"lightning_lr", "lightning", "torch"}
 
 
 def test_everything_says_the_learning_rate_that_was_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,7 +81,9 @@ def test_everything_says_the_learning_rate_that_was_set(tmp_path: Path, monkeypa
     written = json.loads((tmp_path / "found" / "lr_range_test.json").read_text())
     assert (written["lr"], written["max_lr"]) == (lr, test.result.max_lr)
     assert written["lrs_of_rules"]["dual"] == pytest.approx(of_sweep)
-    assert json.loads((tmp_path / "found" / "lr_search.json").read_text())["lr"] == lr
+    search = json.loads((tmp_path / "found" / "lr_search.json").read_text())
+    assert search["lr"] == lr
+    assert written["search"] == {key: search[key] for key in written["search"]}  # with all trials
     events = EventAccumulator(board.log_dir).Reload()
     for tag in ("lr_range_test", "lr_search"):
         assert [e.value for e in events.Scalars(f"{tag}/suggested_lr")] == [pytest.approx(lr)]

@@ -126,3 +126,8 @@ def test_bad_curves(lrs: Array, losses: Array, message: str) -> None:
 def test_bad_mode() -> None:
     with pytest.raises(ValueError, match="mode must be"):
         LRCurve(LRS, LRS, mode="up")  # type: ignore[arg-type]
+
+
+def test_repr_is_short() -> None:
+    curve = LRCurve(np.logspace(-5, 0, 100), np.ones(100), monitor="accuracy", mode="max")
+    assert repr(curve) == "LRCurve(100 points, lr 1e-05 to 1, monitor='accuracy', mode='max')"

@@ -11,7 +11,7 @@ import yaml
 from matplotlib.image import imread
 
 from lightning_lr import CyclicalLR, OneCycleLR
-from lightning_lr.cli import main
+from lightning_lr.command_line.main import main
 from lightning_lr.schedules.figure import cycles_figure
 
 

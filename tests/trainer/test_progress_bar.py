@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import io
+import logging
 import re
 from typing import Any
 
 import pytest
 import torch
+from lightning_utilities.core import rank_zero
 
 from lightning_lr import LRRangeTest, LRSearch
 from tests.helpers.lightning_classes import ProgressBar, RichProgressBar, TQDMProgressBar, tqdm_progress
@@ -58,7 +60,10 @@ def test_shows_count_rate_and_loss(
 @pytest.mark.parametrize("kind", [TQDMProgressBar, RichProgressBar])
 def test_a_search_counts_its_trials(kind: type[ProgressBar], monkeypatch: pytest.MonkeyPatch) -> None:
     shown = _shown(kind(), True, monkeypatch, LRSearch(1e-2, 1.0), max_epochs=5)
-    assert re.search(r"LR search [1-4]/5 lr=.* loss=", shown)
+    assert re.search(r"LR search [1-4]/5 lr=\S+ step \d+/40 loss=\S+, \d:\d\d left", shown)
+    steps = [(int(step), int(total)) for step, total in re.findall(r"step (\d+)/(\d+)", shown)]
+    assert all(step <= total for step, total in steps)
+    assert any(total > 40 for _, total in steps)
     counts = re.findall(r"LR search (\d+)/(\d+) lr=", shown)
     assert all(int(count) <= int(total) for count, total in counts)
     assert int(counts[-1][0]) == int(counts[-1][1]) > 5  # trials of longer rungs were added
@@ -69,6 +74,28 @@ def test_a_disabled_bar_is_silent(kind: type[ProgressBar], monkeypatch: pytest.M
     bar = kind()
     bar.disable()
     assert "LR range test" not in _shown(bar, True, monkeypatch)
+
+
+def test_a_quiet_search(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The leaderboard goes with the progress bar, and with the level of Lightning's logger."""
+    verbose = _shown(TQDMProgressBar(), True, monkeypatch, LRSearch(1e-2, 1.0), max_epochs=5)
+    disabled = TQDMProgressBar()
+    disabled.disable()
+    assert "very high: diverges" in verbose
+    assert "very high: diverges" not in _shown(disabled, True, monkeypatch, LRSearch(1e-2, 1.0), max_epochs=5)
+    search = LRSearch(1e-2, 1.0)
+    # that of the package which the program has imported first
+    logger = logging.getLogger(rank_zero.log.name.partition(".utilities")[0])
+    level = logger.level
+    logger.setLevel(logging.WARNING)
+    try:
+        quiet = _shown(TQDMProgressBar(), True, monkeypatch, LRSearch(1e-2, 1.0), max_epochs=5)
+        shown = _shown(None, True, monkeypatch, search, enable_progress_bar=False, max_epochs=5)
+    finally:
+        logger.setLevel(level)
+    assert "very high: diverges" not in quiet
+    assert (shown, capsys.readouterr().err) == ("", "")
+    assert search.result is not None
 
 
 def test_no_bar_is_silent(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:

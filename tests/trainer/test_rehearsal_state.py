@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import typing
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lightning_lr.trainer.rehearsal import Rehearsal
+from lightning_lr.trainer.snapshot import Snapshot
 from lightning_lr.trainer.sweep import Sweep
 from tests.helpers.lightning_classes import LightningModule, Trainer
 from tests.helpers.reachable_state import assert_equal, contents, flatten, random_states
@@ -114,6 +116,21 @@ class InPlace(LightningModule):
 
     def configure_optimizers(self) -> Any:
         return torch.optim.SGD(self.parameters(), 0.1)
+
+
+def test_slots_are_restored_and_empty_ones_are_empty_again() -> None:
+    class Slotted:
+        __slots__ = ("empty", "filled")
+        empty: int
+        filled: int
+
+    held = Slotted()
+    held.filled = 1
+    snapshot = Snapshot([held, typing.Literal])  # the second has an empty slot __doc__, and a class attribute like it
+    held.empty, held.filled = 2, 2
+    snapshot.restore()
+    assert held.filled == 1
+    assert not hasattr(held, "empty")
 
 
 def test_a_training_step_may_change_its_batch(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The command line: `python -m lightning_lr preview -c config.yaml`."""
+"""The command `preview`: the picture of a schedule, without training."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ class _RunLength(NamedTuple):
     in_epochs: bool = False
 
 
-def main(args: Sequence[str] | None = None) -> None:
-    """Run a command.
+def main(args: Sequence[str]) -> None:
+    """Run the command.
 
     Args:
-        args: arguments of the command line; those of the process if None.
+        args: its arguments.
     """
-    parser = argparse.ArgumentParser(prog="python -m lightning_lr")
-    commands = parser.add_subparsers(required=True)
-    command = commands.add_parser("preview", help="draw the schedule of a config without training")
-    command.add_argument("-c", "--config", type=Path, required=True, help="YAML file of a LightningCLI")
-    command.add_argument("-o", "--output", type=Path, default=Path("preview.png"), help="picture to write")
-    command.add_argument("--steps", type=int, help="optimizer steps of the run; by default from the trainer's section")
-    command.add_argument("--steps_per_epoch", type=int, help="optimizer steps of an epoch")
+    parser = argparse.ArgumentParser(
+        prog="lightning-lr preview", description="Draw the schedule of a config without training."
+    )
+    parser.add_argument("-c", "--config", type=Path, required=True, help="YAML file of a LightningCLI")
+    parser.add_argument("-o", "--output", type=Path, default=Path("preview.png"), help="picture to write")
+    parser.add_argument("--steps", type=int, help="optimizer steps of the run; by default from the trainer's section")
+    parser.add_argument("--steps_per_epoch", type=int, help="optimizer steps of an epoch")
     given = parser.parse_args(args)
     try:
         preview(given.config, given.output, given.steps, given.steps_per_epoch)
     except yaml.YAMLError as error:
-        parser.exit(2, f"{parser.prog} preview: {given.config} is not YAML: {' '.join(str(error).split())}\n")
+        parser.exit(2, f"{parser.prog}: {given.config} is not YAML: {' '.join(str(error).split())}\n")
     except (OSError, ValueError) as error:
-        parser.exit(2, f"{parser.prog} preview: {error}\n")
+        parser.exit(2, f"{parser.prog}: {error}\n")
 
 
 def preview(config: Path, output: Path, steps: int | None = None, steps_per_epoch: int | None = None) -> None:

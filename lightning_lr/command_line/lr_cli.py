@@ -1,0 +1,184 @@
+"""`LRCLI`: a LightningCLI that can find a learning rate without training."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
+from functools import wraps
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import yaml
+from lightning.pytorch import Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+
+from lightning_lr.before_fit import lr_range_test, lr_search
+from lightning_lr.callbacks.lr_range_test import LRRangeTest
+from lightning_lr.callbacks.lr_search import LRSearch
+from lightning_lr.command_line.found_config import found_config
+from lightning_lr.command_line.short_errors import ShortErrorParser, own_error
+from lightning_lr.range_test.suggestion import Suggestion
+
+NOT_CONFIDENT = 3  # exit status
+FOUND_CONFIG = "lr_found.yaml"
+_FINDERS: dict[str, type[LRRangeTest] | type[LRSearch]] = {"lr_range_test": LRRangeTest, "lr_search": LRSearch}
+_NOT_OPTIONS = {"apply", "at_epochs"}  # of a callback within a run
+
+
+class LRCLI(LightningCLI):
+    """A LightningCLI with the subcommands ``lr_range_test`` and ``lr_search`` beside ``fit``.
+
+    Use it in a script in the place of ``LightningCLI``, with the same arguments. All subcommands take the same configs.
+    The options of a test are ``--lr_range_test.num_steps``, ``--lr_search.budget`` and so on, see `LRRangeTest` and
+    `LRSearch`. The test trains nothing for good. It prints what it found, and writes to ``output_dir``, by default the
+    current folder: curve, result and figure, and ``lr_found.yaml`` for ``fit -c config.yaml -c lr_found.yaml``.
+    With ``--json`` the result alone is printed, as the file holds it; the rest goes to standard error.
+
+    Args:
+        *args: as for ``LightningCLI``.
+        **kwargs: as for ``LightningCLI``; ``trainer_class`` must be a class.
+
+    Attributes:
+        result: what was found; None after another subcommand.
+
+    Raises:
+        SystemExit: with status 3 if the result is not confident, with status 2 for bad arguments.
+    """
+
+    result: Suggestion | None = None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs.setdefault("parser_class", ShortErrorParser)
+        kwargs["trainer_class"] = _with_subcommands(kwargs.get("trainer_class", Trainer))
+        super().__init__(*args, **kwargs)
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        given = LightningCLI.subcommands()
+        return {**given, **dict.fromkeys(_FINDERS, given["fit"])}
+
+    def add_core_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        super().add_core_arguments_to_parser(parser)
+        for name, finder in _FINDERS.items():
+            parser.add_class_arguments(finder, name, instantiate=False, skip=set(_NOT_OPTIONS))
+            parser.set_defaults({f"{name}.output_dir": "."})
+
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        if subcommand in _FINDERS:
+            parser.add_argument("--json", action="store_true", help="Print the result alone, as JSON.")
+        return parser
+
+    def before_instantiate_classes(self) -> None:
+        if self.subcommand in _FINDERS:  # before the model is built, which may take long
+            if self._get(self.config, "ckpt_path") is not None:
+                self._exit("ckpt_path must be left out: a test before fit begins with a new model.")
+            try:
+                _FINDERS[self.subcommand](apply=False, **self._options())
+            except ValueError as error:
+                self._exit(str(error))
+
+    def instantiate_classes(self) -> None:
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            if (message := own_error(error)) is None:
+                raise
+            self._exit(message)
+
+    def lr_range_test(self, **kwargs: Any) -> None:
+        """Run the subcommand."""
+        self._find("lr_range_test", kwargs)
+
+    def lr_search(self, **kwargs: Any) -> None:
+        """Run the subcommand."""
+        self._find("lr_search", kwargs)
+
+    def _find(self, name: str, fit_arguments: dict[str, Any]) -> None:
+        options = self._options()
+        is_json = bool(self._get(self.config, "json"))
+        out = sys.stdout
+        data = {key: fit_arguments[key] for key in ("model", "datamodule") if key in fit_arguments}
+        with TemporaryDirectory() as temporary, redirect_stdout(sys.stderr if is_json else out):
+            folder = Path(options.pop("output_dir") or temporary)
+            result: Suggestion = getattr(self.trainer, name)(**data, output_dir=folder, **options)
+            self.result = result
+            if not self.trainer.is_global_zero:  # the first of several processes writes and prints
+                return
+            written = (folder / f"{name}.json").read_text()
+            is_kept = folder != Path(temporary)
+            found = found_config(self._resolved_config(), result)
+            if is_kept and found:
+                (folder / FOUND_CONFIG).write_text(yaml.safe_dump(found, sort_keys=False))
+        print(
+            written if is_json else _summary(result, name, folder if is_kept else None, bool(found)), end="", file=out
+        )
+        if not result.confident:
+            raise SystemExit(NOT_CONFIDENT)
+
+    def _options(self) -> dict[str, Any]:
+        """The arguments of the finder."""
+        assert self.subcommand is not None
+        return dict(self._get(self.config, self.subcommand).as_dict())
+
+    def _resolved_config(self) -> dict[str, Any]:
+        config = self.config.get(str(self.subcommand), self.config)
+        loaded: dict[str, Any] = yaml.safe_load(self._parser(self.subcommand).dump(config, skip_none=False))
+        return loaded
+
+    def _exit(self, message: str) -> None:
+        print(f"{self.parser.prog} {self.subcommand}: {message}", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def run(args: Sequence[str]) -> None:
+    """Run a subcommand with any model and any data, which the arguments name."""
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # an installed command does not look for modules in the current folder
+    argv, sys.argv = sys.argv, sys.argv[:1]  # else LightningCLI warns that it was given both
+    try:
+        LRCLI(
+            args=list(args),
+            parser_kwargs={"prog": "lightning-lr", "default_env": True},
+            save_config_kwargs={"overwrite": True},
+        )
+    finally:
+        sys.argv = argv
+
+
+def _with_subcommands(trainer_class: type[Trainer]) -> type[Trainer]:
+    """A subclass with a method for each subcommand, as LightningCLI demands."""
+    methods = {
+        "lr_range_test": _like_fit(lr_range_test, "Find a learning rate by a sweep, without training."),
+        "lr_search": _like_fit(lr_search, "Find a learning rate in short trainings, without training for good."),
+    }
+    return type(trainer_class.__name__, (trainer_class,), {**methods, "__module__": trainer_class.__module__})
+
+
+def _like_fit(function: Callable[..., Suggestion], description: str) -> Callable[..., Suggestion]:
+    """A method with the signature of ``fit``, so that its subcommand accepts the configs of ``fit``."""
+
+    @wraps(Trainer.fit)
+    def method(trainer: Trainer, **arguments: Any) -> Suggestion:
+        return function(trainer, **arguments)
+
+    method.__doc__ = description
+    return method
+
+
+def _summary(result: Suggestion, name: str, folder: Path | None, has_config: bool) -> str:
+    rows = [
+        ("learning rate", f"{result.lr:.3g}"),
+        ("with a decay to 0", f"{result.max_lr:.3g}"),
+        ("cycle bounds", f"{result.base_lr:.3g} to {result.max_lr:.3g}"),
+        ("confident", "yes" if result.confident else "no"),
+        *(("", reason) for reason in result.reasons),
+    ]
+    if folder is not None:
+        rows.append(("written", ", ".join(str(folder / f"{name}.{kind}") for kind in ("png", "csv", "json"))))
+        how = f"fit -c config.yaml -c {folder / FOUND_CONFIG}"
+        none = "give the model an argument lr, so that a config can hold it"
+        rows.append(("to train with it", how if has_config else none))
+    return "".join(f"{head:<19}{text}\n" for head, text in rows)

@@ -1,0 +1,65 @@
+"""What `python -m lightning_lr` and the command `lightning-lr` run."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+
+OVERVIEW = """\
+usage: lightning-lr COMMAND [options]    (or python -m lightning_lr COMMAND [options])
+
+  lr_range_test    sweep the learning rate before training and say which one to take
+  lr_search        try learning rates in short trainings and say which one to take
+  fit              train; also validate, test and predict, as in a LightningCLI
+  preview          draw the schedule of a config without training
+  --version        print the versions of this package, Lightning and torch
+
+  lightning-lr lr_range_test --model my_package.Model --data my_package.Data
+  lightning-lr fit --model my_package.Model --data my_package.Data -c lr_found.yaml
+
+COMMAND --help explains the options. Exit status of the first two: 0 if the result is confident, 3 if it is not,
+2 for bad arguments, 1 for an exception of your code.
+"""
+_BAD_ARGUMENTS = 2
+_CLASS_OPTIONS = ("--model", "--data")
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run a command.
+
+    Args:
+        args: arguments of the command line; those of the process if None.
+
+    Raises:
+        SystemExit: with a status other than 0, see `OVERVIEW`.
+    """
+    given = list(sys.argv[1:] if args is None else args)
+    if not given or given[0] in ("-h", "--help"):
+        print(OVERVIEW, end="")
+    elif given[0] == "--version":
+        print(", ".join(f"{name} {version(name)}" for name in ("lightning_lr", "lightning", "torch")))
+    elif importlib.util.find_spec("jsonargparse") is None:
+        print('lightning-lr: jsonargparse is missing: pip install "lightning_lr[cli]"', file=sys.stderr)
+        raise SystemExit(_BAD_ARGUMENTS)
+    elif given[0] == "preview":
+        from lightning_lr.command_line.preview import main as preview
+
+        preview(given[1:])
+    else:
+        from lightning_lr.command_line.lr_cli import run
+
+        run(_classes_first(given))
+
+
+def _classes_first(args: Sequence[str]) -> list[str]:
+    """Repeat ``--model`` and ``--data`` before the configs, whose sections may hold arguments of these classes only.
+
+    >>> _classes_first(["fit", "-c", "config.yaml", "--model", "my.Model"])
+    ['fit', '--model=my.Model', '-c', 'config.yaml', '--model', 'my.Model']
+    """
+    pairs = [*zip(args, [*args[1:], ""], strict=True)]
+    given = [f"{arg}={value}" for arg, value in pairs if arg in _CLASS_OPTIONS]
+    given += [arg for arg in args if arg.partition("=")[0] in _CLASS_OPTIONS and "=" in arg]
+    return [args[0], *given, *args[1:]] if given else list(args)

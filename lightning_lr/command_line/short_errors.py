@@ -1,0 +1,130 @@
+"""Errors of jsonargparse in one to three lines: argument, rule, value. Its own list every type that it has tried."""
+
+from __future__ import annotations
+
+import re
+import sys
+from difflib import get_close_matches
+from typing import NoReturn
+
+from jsonargparse import ArgumentParser
+from lightning.pytorch.cli import LightningArgumentParser
+
+import lightning_lr
+
+_CALLBACKS = [
+    name for name in lightning_lr.__all__ if name.endswith("LR") or name in ("LRRangeTest", "LRSearch", "LRTrace")
+]
+# What jsonargparse says of the types that a value was not meant to be.
+_OTHER_TYPES = re.compile(
+    r"Expected a <class '(NoneType|list)'>|Expected a path but|Not a valid subclass of"
+    r"|Problem with given class_path 'lightning(\.pytorch)?\.(Callback|LightningModule|LightningDataModule)'"
+)
+_WITHOUT_CLASS = re.compile(
+    r"Problem with given class_path 'lightning(?:\.pytorch)?\.Lightning(Module|DataModule)':\s+Option"
+)
+_BULLET = re.compile(r"^ *- ")
+_MOST_LINES = 3
+
+
+class ShortErrorParser(LightningArgumentParser):
+    """A parser of a LightningCLI whose errors have at most three lines."""
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        if not self.exit_on_error:
+            super().error(message, ex)
+        parser = getattr(ex, "subcommand_parser", None) or self
+        program = parser.prog.replace(" [options]", "") if isinstance(parser, ArgumentParser) else self.prog
+        print(f"{program}: {short_error(message)}", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def short_error(message: str) -> str:
+    """A message of jsonargparse as one sentence.
+
+    >>> print(short_error("unrecognized arguments: --nope=1"))
+    unrecognized arguments: --nope=1
+
+    Args:
+        message: as jsonargparse gives it to ``ArgumentParser.error``.
+    """
+    keys = re.findall(r'Parser key "([^"]+)"', message)
+    owner = f"{keys[0]}: " if keys else ""
+    for reason in _reasons(message):
+        if found := re.match(r"Expected a dot import path string: (\S+)", reason):
+            return owner + _unknown_class(found[1])
+        if found := re.match(r"Problem with given class_path '([^']+)':\s*(.*)", reason, re.DOTALL):
+            return f"{owner}{found[1]}: {_rule(found[2])}"
+        if not (found := re.match(r"Expected an? <class '(\w+)'>", reason)):
+            return owner + _rule(reason)
+        return owner + _rule(message.partition(":")[2])
+    if found := _WITHOUT_CLASS.search(message):
+        return f"{owner}its class is not known: name it by --{keys[0]} my_package.My{found[1]}."
+    if found := re.match(r"the following arguments are required: (.*)", message):
+        names = (name.rpartition(".")[2] for name in found[1].split(", "))
+        return f"required: {', '.join(f'--{name}' for name in names)}."
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    return "\n".join(lines[:_MOST_LINES])
+
+
+def own_error(error: BaseException) -> str | None:
+    """The message of an error that this package has raised in a constructor; None for any other.
+
+    jsonargparse raises an error with a list of types from it.
+    """
+    current: BaseException | None = error
+    while current is not None:
+        trace = current.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        module = "" if trace is None else trace.tb_frame.f_globals.get("__name__", "")
+        if isinstance(current, ValueError) and module.startswith("lightning_lr."):
+            return str(current)
+        current = current.__cause__ or current.__context__
+    return None
+
+
+def _reasons(message: str) -> list[str]:
+    """The reasons of the types that a value may have been meant to be, each with its continuation lines."""
+    body = re.split(r"\n *Given value type:", message)
+    listed = "\nGiven value type:".join(body[:-1] or body)  # those before belong to a nested type
+    listed = listed.partition("Errors:")[2] if "Errors:" in listed else listed
+    reasons: list[str] = []
+    indent = None
+    for line in listed.splitlines():
+        bullet = _BULLET.match(line)
+        if bullet and indent in (None, bullet[0]):
+            indent = bullet[0]
+            reasons.append(_BULLET.sub("", line))
+        elif reasons:
+            reasons[-1] += f"\n{line.strip()}"
+    if not reasons and (single := re.match(r'Parser key "[^"]+":\s*(.*)', listed, re.DOTALL)):
+        reasons = [single[1]]
+    return [reason for reason in reasons if not _OTHER_TYPES.match(reason)]
+
+
+def _rule(reason: str) -> str:
+    """What an argument must be, as a sentence."""
+    if found := re.search(r"Option '(\w+)' is not accepted", reason):
+        return f"it has no argument {found[1]}."
+    key = re.search(r'Parser key "([^"]+)":', reason)
+    name = f"{key[1]} " if key else ""
+    if found := re.search(r"Expected a typing\.Literal\[(.*?)\]\. Got value: (.*)", reason):
+        return f"{name}must be one of {found[1]}, got {found[2]}.".replace("'", "")
+    if expected := list(dict.fromkeys(re.findall(r"Expected an? <class '(\w+)'>", reason))):
+        return f"{name}must be {' or '.join(expected).replace('NoneType', 'null')}, got {_value(reason)}."
+    return " ".join(reason.split())
+
+
+def _value(message: str) -> str:
+    found = re.search(r"(?:Given value|Got value): (.*)", message)
+    value = found[1] if found else "another value"
+    nested = re.match(r"NestedArg\(key='.*', val=(.*)\)", value)
+    return nested[1] if nested else value
+
+
+def _unknown_class(name: str) -> str:
+    close = get_close_matches(name.rpartition(".")[2].lower(), [each.lower() for each in _CALLBACKS], n=1)
+    ours = next((each for each in _CALLBACKS if [each.lower()] == close), None)
+    hint = f"did you mean lightning_lr.{ours}?" if ours else "give its full path, such as lightning_lr.LRRangeTest."
+    return f"no class {name} is known: {hint}"

@@ -1,0 +1,233 @@
+"""`lightning-lr` and `LRCLI`: what they print, write and return. Most run in this process, which is the same."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from lightning.pytorch.cli import LightningCLI
+from matplotlib.image import imread
+
+from lightning_lr import CyclicalLR, LRCurve, OneCycleLR, Suggestion, WarmupStableDecayLR
+from lightning_lr.command_line import LRCLI
+from lightning_lr.command_line.found_config import BOUNDS
+from lightning_lr.command_line.main import OVERVIEW, main
+from tests.command_line.test_plain_cli import CLASSES, PROJECT, shell
+
+CONFIG = ["-c", str(PROJECT / "config.yaml")]
+MODEL = CLASSES.split()
+FAST = ["--lr_range_test.verify=false", "--lr_range_test.num_steps=50"]
+CYCLES = {"class_path": "lightning_lr.CyclicalLR", "init_args": {"step_size": "1ep"}}
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(PROJECT))
+    monkeypatch.setattr(sys, "argv", sys.argv[:1])
+
+
+def status(args: list[str]) -> int:
+    """The exit status of a command."""
+    try:
+        main(args)
+    except SystemExit as exit_:
+        return int(exit_.code or 0)
+    return 0
+
+
+def test_range_test(capsys: pytest.CaptureFixture[str]) -> None:
+    assert status(["lr_range_test", *CONFIG, *MODEL]) == 0
+    written = json.loads(Path("lr_range_test.json").read_text())
+    rows = dict(line.split("  ", 1) for line in capsys.readouterr().out.splitlines())
+    assert rows["learning rate"].strip() == f"{written['lr']:.3g}"
+    assert rows["confident"].strip() == "yes"
+    assert rows["to train with it"].strip() == "fit -c config.yaml -c lr_found.yaml"
+    assert LRCurve.from_csv("lr_range_test.csv").lrs.tolist() == written["curve"]["lrs"]
+    assert imread("lr_range_test.png").std() > 0
+    assert yaml.safe_load(Path("lr_found.yaml").read_text()) == {"model": {"lr": written["lr"]}}
+    assert len(written["search"]["candidates"]) >= 3
+
+
+def test_search_prints_the_result_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    """Also with a progress bar and the leaderboard."""
+    args = ["lr_search", *CONFIG, *MODEL, "--trainer.enable_progress_bar=true", "--json"]
+    assert status([*args, "--lr_search.min_lr=1e-3", "--lr_search.max_lr=1", "--lr_search.output_dir=found"]) == 0
+    shown = capsys.readouterr()
+    assert shown.out == Path("found/lr_search.json").read_text()
+    assert "LR search: loss of" in shown.err
+    assert json.loads(shown.out)["arguments"]["max_lr"] == 1.0
+
+
+@pytest.mark.filterwarnings("ignore:LRRangeTest is not confident")
+def test_a_result_that_is_not_confident(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The status says so, the reasons are printed, and nothing is written if nothing is asked for."""
+    flat = ["--lr_range_test.max_lr=1e-6", "--lr_range_test.mode=linear", "--lr_range_test.output_dir=null"]
+    assert status(["lr_range_test", *CONFIG, *MODEL, *FAST, *flat]) == 3
+    shown = capsys.readouterr().out
+    assert "confident          no\n" in shown
+    assert "(at least 20 % is needed)" in shown
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_schedules_get_bounds_and_are_trained_with_them() -> None:
+    """The next command needs no test, although the config names one."""
+    trainer = {"callbacks": ["lightning_lr.LRRangeTest", CYCLES, {"class_path": "lightning_lr.LRTrace"}]}
+    Path("cycles.yaml").write_text(yaml.safe_dump({"trainer": trainer}))
+    configs = [*CONFIG, "-c", "cycles.yaml"]
+    assert status(["lr_range_test", *configs, *MODEL, *FAST]) == 0
+    written = json.loads(Path("lr_range_test.json").read_text())
+    cli = LightningCLI(args=["fit", *MODEL, *configs, "-c", "lr_found.yaml"], save_config_callback=None)
+    cycles = next(callback for callback in vars(cli.trainer)["callbacks"] if isinstance(callback, CyclicalLR))
+    names = [type(callback).__name__ for callback in vars(cli.trainer)["callbacks"]]
+    assert "LRTrace" in names
+    assert "LRRangeTest" not in names
+    arguments = cycles.state_dict()["arguments"]
+    assert (arguments["base_lr"], arguments["max_lr"]) == (written["base_lr"], written["max_lr"])
+    assert cli.model.lr == written["lr"]
+
+
+@pytest.mark.parametrize("schedule", [CyclicalLR(step_size=5), OneCycleLR(), WarmupStableDecayLR()])
+def test_bounds_in_a_config_are_those_of_a_run(schedule: Any) -> None:
+    suggestion = Suggestion(0.1, 0.2, 0.3, 0.4, True, ())
+    fields = BOUNDS[type(schedule).__name__]
+    found = type(schedule)(**{name: getattr(suggestion, field) for name, field in fields.items()}, **_lengths(schedule))
+    schedule.set_bounds_from(suggestion)
+    np.testing.assert_array_equal(found.preview(20).lr, schedule.preview(20).lr)
+
+
+def _lengths(schedule: Any) -> dict[str, Any]:
+    return {"step_size": 5} if isinstance(schedule, CyclicalLR) else {}
+
+
+def test_a_model_without_an_option_is_told_so(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("no_option.py").write_text(
+        "from plain_model import Net\nclass Fixed(Net):\n    def __init__(self):\n        super().__init__()\n"
+    )
+    args = ["lr_range_test", "--model=no_option.Fixed", "--data=plain_model.Data", "--seed_everything=1"]
+    assert status([*args, "--trainer.accelerator=cpu", "--trainer.max_epochs=3", *FAST]) in (0, 3)
+    assert "give the model an argument lr" in capsys.readouterr().out
+    assert not Path("lr_found.yaml").exists()
+
+
+def test_the_users_own_error_is_left_alone() -> None:
+    with pytest.raises(RuntimeError, match="the user's own error"):  # Python exits with status 1
+        main(["lr_range_test", *CONFIG, "--model=plain_model.Broken", "--data=plain_model.Data"])
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--nope=1"], "unrecognized arguments: --nope=1"),
+        (["--model.nope=1"], "model: plain_model.Net: it has no argument nope."),
+        (["--model=nowhere.Net"], "model: nowhere.Net: No module named 'nowhere'"),
+        (["--trainer.max_epochs=x"], "trainer.max_epochs: must be int or null, got x."),
+        (["-c", "missing.yaml"], "config: File does not exist"),
+        (["--lr_search.budget=x"], "lr_search.budget: must be int or null, got x."),
+        (["--lr_range_test.rule=zigzag"], "lr_range_test.rule: must be one of dual, smith, minimum, valley, slide"),
+        (["--lr_range_test.num_steps=3"], "num_steps must give at least 10 learning rates"),
+        (["--ckpt_path=last.ckpt"], "ckpt_path"),
+        (["--trainer.callbacks+=lrrangetest"], "no class lrrangetest is known: did you mean lightning_lr.LRRangeTest?"),
+        (["--trainer.callbacks+=Other"], "no class Other is known: give its full path"),
+        (
+            ["--trainer.callbacks+=LRTrace", "--trainer.callbacks.nope=1"],
+            "lightning_lr.LRTrace: it has no argument nope",
+        ),
+        (["--trainer.callbacks+=LRSearch", "--trainer.callbacks.snapshot=disk"], "snapshot must be one of device, cpu"),
+        (["--trainer.callbacks+=LRSearch", "--trainer.callbacks.budget=x"], "budget must be int or null, got x."),
+        (
+            ["--trainer.callbacks+=CyclicalLR", "--trainer.callbacks.step_size=3x"],
+            "step_size must be a number of steps",
+        ),
+        (["--trainer.callbacks+=LRRangeTest", "--trainer.callbacks.num_steps=3"], "num_steps must give at least 10"),
+    ],
+)
+def test_bad_arguments(args: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert status(["lr_range_test", *CONFIG, *MODEL, *args]) == 2
+    lines = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("Seed set")]
+    assert message in "\n".join(lines)
+    assert len(lines) <= 3
+    assert lines[0].startswith("lightning-lr lr_range_test: ")
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["lr_range_test"], "required: --model."),
+        (["lr_range_test", *CONFIG], "model: its class is not known: name it by --model my_package.MyModule."),
+        (
+            ["lr_range_test", *CONFIG, MODEL[0]],
+            "data: its class is not known: name it by --data my_package.MyDataModule.",
+        ),
+        (["fitt"], "invalid choice: 'fitt'"),
+    ],
+)
+def test_incomplete_commands(args: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert status(args) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_a_script_can_link_arguments_and_use_all_subcommands_with_one_config(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from plain_model import Data, Net
+
+    class Linked(LRCLI):
+        def add_arguments_to_parser(self, parser: Any) -> None:
+            parser.link_arguments("model.lr", "trainer.callbacks.init_args.max_lr")
+
+    trainer = {"callbacks": [{**CYCLES, "init_args": {"step_size": 20, "base_lr": 0.001}}], "max_steps": 2}
+    sections = {"model": {"lr": 0.3}, "lr_range_test": {"num_steps": 50, "verify": False, "output_dir": None}}
+    Path("linked.yaml").write_text(yaml.safe_dump({"trainer": trainer, **sections}))
+    configs = [*CONFIG, "-c", "linked.yaml"]
+    found = Linked(Net, Data, args=["lr_range_test", *configs])
+    assert found.result is not None
+    assert f"{found.result.lr:.3g}" in capsys.readouterr().out
+    fitted = Linked(Net, Data, args=["fit", *configs, "--trainer.logger=false"], save_config_callback=None)
+    assert fitted.result is None
+    cycles = next(callback for callback in vars(fitted.trainer)["callbacks"] if isinstance(callback, CyclicalLR))
+    assert cycles.state_dict()["arguments"]["max_lr"] == 0.3
+    assert fitted.trainer.global_step == 2
+
+
+def test_optimizer_of_the_command_line_environment_and_printed_config(tmp_path: Path) -> None:
+    """The printed config holds all three, and gives the same result as the options."""
+    sweep = f"{sys.executable} -m lightning_lr lr_range_test {' '.join(MODEL + FAST)}"
+    options = f"-c {PROJECT}/config.yaml --optimizer=SGD --optimizer.momentum=0.5 --lr_scheduler=StepLR"
+    script = (
+        f"{sweep} {options} --lr_scheduler.step_size=3 --print_config > printed.yaml && {sweep} -c printed.yaml --json"
+    )
+    done = shell(
+        script, tmp_path, PL_LR_RANGE_TEST__DATA__INIT_ARGS__BATCH_SIZE="16", PL_LR_RANGE_TEST__TRAINER__MAX_EPOCHS="5"
+    )
+    assert done.returncode in (0, 3), done.stderr[-2000:]
+    result = json.loads(done.stdout)
+    printed = yaml.safe_load((tmp_path / "printed.yaml").read_text())
+    assert printed["optimizer"]["init_args"]["momentum"] == 0.5
+    assert printed["lr_scheduler"]["init_args"]["step_size"] == 3
+    assert yaml.safe_load((tmp_path / "lr_found.yaml").read_text()) == {"optimizer": {"lr": result["lr"]}}
+
+
+def test_overview_and_version(capsys: pytest.CaptureFixture[str]) -> None:
+    main([])
+    assert capsys.readouterr().out == OVERVIEW
+    main(["--version"])
+    assert capsys.readouterr().out.startswith("lightning_lr 0.")
+
+
+def test_without_the_extra_it_says_what_to_install_and_the_package_does_not_import_it() -> None:
+    code = (
+        "import lightning_lr, sys; assert not {'jsonargparse', 'lightning_lr.command_line'} & set(sys.modules);"
+        "sys.modules['jsonargparse'] = None; from lightning_lr.command_line.main import main; main(['fit'])"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith('lightning-lr: jsonargparse is missing: pip install "lightning_lr[cli]"\n')
