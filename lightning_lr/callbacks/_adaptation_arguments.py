@@ -90,7 +90,9 @@ class AdaptationArguments:
         has_schedule = bool(trainer.lr_scheduler_configs) or any(
             isinstance(callback, schedules) for callback in vars(trainer)["callbacks"]
         )
-        if self.decay is None or (self.decay == "auto" and (has_schedule or math.isinf(run))):
+        # in manual optimization a batch may have any number of steps
+        is_known = math.isfinite(run) and trainer.lightning_module.automatic_optimization
+        if self.decay is None or (self.decay == "auto" and (has_schedule or not is_known)):
             return None
         if has_schedule:
             raise MisconfigurationException(
