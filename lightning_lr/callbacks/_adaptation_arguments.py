@@ -76,6 +76,7 @@ class AdaptationArguments:
             freeze_after=math.inf if self.freeze_after is None else _steps("freeze_after", self.freeze_after, trainer),
             decay=decay,
             world_size=trainer.world_size,
+            steps=trainer.global_step // len(trainer.optimizers),  # a checkpoint may be of a run without adaptation
         )
 
     def _horizon(self, trainer: Trainer) -> float:

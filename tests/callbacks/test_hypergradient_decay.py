@@ -172,6 +172,22 @@ def test_a_run_that_is_made_longer_has_its_full_rate_again(tmp_path: Path) -> No
     )
 
 
+@pytest.mark.parametrize("kind", ["without the callback", "of an older version"])
+def test_a_checkpoint_that_has_no_count_of_steps_falls_at_the_end(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "half.ckpt"
+    trainer = fit(without_dropout(), *([] if kind == "without the callback" else [HypergradientLR()]), max_epochs=1)
+    trainer.save_checkpoint(path)
+    if kind == "of an older version":
+        checkpoint = torch.load(path, weights_only=True)
+        del checkpoint["callbacks"]["HypergradientLR"]["progress"][0]["adaptation"]["steps"]
+        torch.save(checkpoint, path)
+    model = without_dropout()
+    fit(model, HypergradientLR(), ckpt_path=path)
+    rates = first_group_lrs(model)
+    assert len(rates) == 20
+    assert rates[-8:] == pytest.approx([rates[-8] / _factors(8)[0] * factor for factor in _factors(8)])
+
+
 def test_a_second_fit_falls_at_its_end() -> None:
     """Lightning counts on from the first one."""
     model, adapts = without_dropout(), HypergradientLR()

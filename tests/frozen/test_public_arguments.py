@@ -85,6 +85,9 @@ ARGUMENTS = {
     "adaptation.DivergenceDetector.is_far_off": "gradient_norm",
     "adaptation.DivergenceDetector.load_state": "state",
     "adaptation.DivergenceDetector.state": "",
+    "adaptation.FinalDecay": "length, run_length",
+    "adaptation.FinalDecay.factor": "step",
+    "adaptation.FinalDecay.start": "(property)",
     "adaptation.LongHorizon": """
         sign_changes=0, is_climbing=True, count=0, mean=0.0, mean_square=0.0, mean_square_norm=0.0
     """,
