@@ -66,32 +66,18 @@ class RunReader:
         key = (experiment, run)
         kept = self._kept.get(key)
         if kept is None or kept.version != version:
-            contents = {"name": run, "version": version, **self._read(context, experiment, run)}
-            kept = self._kept[key] = _Kept(version, json.dumps(contents, allow_nan=False, separators=(",", ":")))
-            while len(self._kept) > _MOST_KEPT:
-                del self._kept[next(iter(self._kept))]
+            scalars = self._read_scalars(context, experiment, run)
+            records, warnings = self._read_records(context, experiment, run)
+            try:
+                text = _as_json(run, version, scalars, records, warnings)
+            except Exception as error:  # a record of another version must hide neither the scalars nor other runs
+                told = f"The records of this run cannot be read: {type(error).__name__}: {error}"
+                text = _as_json(run, version, scalars, [], [*warnings, told])
+            self._kept.pop(key, None)  # so that the first is the one that was read longest ago
+            kept = self._kept[key] = _Kept(version, text)
+            for oldest in list(self._kept)[:-_MOST_KEPT]:
+                self._kept.pop(oldest, None)  # another thread may have done so
         return kept.text
-
-    def _read(self, context: Any, experiment: str, run: str) -> dict[str, Any]:
-        scalars = self._read_scalars(context, experiment, run)
-        records, warnings = self._read_records(context, experiment, run)
-        known = {record["prefix"] for record in records}
-        of_kind = {kind: [each for each in records if each.get("kind") == kind] for kind in ("range_test", "search")}
-        training: dict[str, dict[str, Any]] = {"lr": {}, "loss": {}, "alignment": {}, "log10_scale": {}}
-        for tag, points in scalars.items():
-            role = role_of(tag)
-            if role == "scale":  # of logs of older versions
-                logs = {step: math.log10(value) for step, value in points.items() if value > 0}
-                training["log10_scale"][tag.replace("/scale/", "/log10_scale/")] = _columns(logs)
-            elif role is not None:
-                training[role][tag] = _columns(points)
-        return {
-            "range_tests": _in_order([*of_kind["range_test"], *old_logs.range_tests(scalars, known)]),
-            "searches": _in_order([*of_kind["search"], *old_logs.searches(scalars, known)]),
-            "training": training,
-            "cycles": _cycle_starts(records),
-            "warnings": warnings,
-        }
 
     def _read_scalars(self, context: Any, experiment: str, run: str) -> dict[str, dict[int, float]]:
         """Step -> value of each tag. Values that are not finite are left out."""
@@ -132,10 +118,39 @@ class RunReader:
         return records, warnings
 
 
+def _as_json(
+    run: str,
+    version: str,
+    scalars: Mapping[str, Mapping[int, float]],
+    records: list[dict[str, Any]],
+    warnings: list[str],
+) -> str:
+    known = {record["prefix"] for record in records}
+    of_kind = {kind: [each for each in records if each.get("kind") == kind] for kind in ("range_test", "search")}
+    training: dict[str, dict[str, Any]] = {"lr": {}, "loss": {}, "alignment": {}, "log10_scale": {}}
+    for tag, points in scalars.items():
+        role = role_of(tag)
+        if role == "scale":  # of logs of older versions
+            logs = {step: math.log10(value) for step, value in points.items() if value > 0}
+            training["log10_scale"][tag.replace("/scale/", "/log10_scale/")] = _columns(logs)
+        elif role is not None:
+            training[role][tag] = _columns(points)
+    contents = {
+        "name": run,
+        "version": version,
+        "range_tests": _in_order([*of_kind["range_test"], *old_logs.range_tests(scalars, known)]),
+        "searches": _in_order([*of_kind["search"], *old_logs.searches(scalars, known)]),
+        "training": training,
+        "cycles": _cycle_starts(records),
+        "warnings": warnings,
+    }
+    return json.dumps(contents, allow_nan=False, separators=(",", ":"))
+
+
 def _read_record(tag: str, point: Any) -> tuple[list[dict[str, Any]], list[str]]:
     try:
         return [{**record_of(point.numpy.item()), "prefix": tag.rpartition("/")[0]}], []
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         return [], [f"The record {tag} cannot be read: {error}"]
 
 

@@ -66,15 +66,14 @@ class AdaptedOptimizer:
         self.warn, self._after_return = warn, after_return
         self._uses_loss = controller.adapts_by_anchor
         self._guards = guard and controller.adapts_by_anchor
-        self._has_guard_ended = False
-        self._has_grad_scaler = has_grad_scaler
+        self._has_guard_ended, self._has_grad_scaler = False, has_grad_scaler
         self._measured: list[tuple[Tensor, Measurement]] = []  # in the current batch, whose loss is not known yet
         self._reads: AsyncReads[_Sent] = AsyncReads()
         self._detector = DivergenceDetector()
         self._losses: list[Tensor | None] = []  # of the batches since the last measurement, on the device
         self._cosines: dict[str, _Cosines] = {}  # of this epoch
         self._counter = StepCounter(self.optimizer, self._after_step, run_first=True)
-        self._steps_at_batch_end = 0
+        self._steps_at_batch_end = self._counter.count = controller.steps
         self._not_finite_at_epoch_end = 0
 
     def before_step(self, loss_scale: Tensor | None) -> None:
@@ -197,7 +196,8 @@ class AdaptedOptimizer:
             self._load_state(state)
         else:
             self.controller.scales.load_scheduled_lrs(state["adaptation"])
-        self.controller.steps = self._steps_at_batch_end = self._counter.count = state["adaptation"].get("steps", 0)
+        self.controller.steps = state["adaptation"].get("steps", self.controller.steps)  # older checkpoints lack it
+        self._steps_at_batch_end = self._counter.count = self.controller.steps
 
     def _load_state(self, state: dict[str, Any]) -> None:
         self.controller.load_state(state["adaptation"])

@@ -21,6 +21,7 @@ SCALED_GROUP = {
     "recent_max_lr": "highest",
     "max_survived_lr": "proven",
     "lr_ceiling": "ceiling",
+    "max_change": "max_change",
     "has_started": "is_started",
     "has_moved": "moved",
 }

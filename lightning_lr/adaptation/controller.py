@@ -56,6 +56,7 @@ class LRController:
         max_lr: learning rate that is never exceeded.
         decay: fall of the learning rate at the end, in which the scales stay; None for none.
         freeze_after: steps after which the scales stay.
+        steps: of this optimizer that were begun before.
 
     Attributes:
         scales: of the learning rates.
@@ -81,11 +82,10 @@ class LRController:
         max_lr: float = math.inf,
         decay: FinalDecay | None = None,
         freeze_after: float = math.inf,
+        steps: int = 0,
     ) -> None:
         self.optimizer = optimizer
-        self.steps = 0
-        self.not_finite = 0
-        self.keeps_anchor = False
+        self.steps, self.not_finite, self.keeps_anchor = steps, 0, False
         self._decay = decay
         self._freeze_after = freeze_after if decay is None else min(freeze_after, decay.start)
         self._make_rule, self._adapts, self._every = make_rule, adapts, every
@@ -218,7 +218,7 @@ class LRController:
         self.scales.load_scheduled_lrs(state)
         self.load_groups(state)
         self.not_finite, self._since = state["unknown"], state["since"]
-        self.steps = state.get("steps", 0)  # older checkpoints lack it; `write` needs it for the decay
+        self.steps = state.get("steps", self.steps)  # older checkpoints lack it; `write` needs it for the decay
         self.scales.used = [UsedLR(*used) for used in state["used"]]
         if state["movement"] is not None:
             flat = [params for group in self.groups for params in group.params]

@@ -30,11 +30,13 @@ class FinalDecay:
         return self.run_length - self.length
 
     def factor(self, step: int) -> float:
-        """The factor of the learning rate in a step, counted from 0. It is above 0 up to the last step of the run.
+        """The factor of the learning rate in a step, counted from 0.
+
+        It is never 0: a run with more steps than expected keeps the factor of the last one, and so do checkpoints.
 
         >>> decay = FinalDecay(3, 10)
-        >>> [decay.factor(step) for step in (0, 6, 7, 8, 9)]
-        [1.0, 1.0, 0.5, 0.2928932188134524, 0.1339745962155614]
+        >>> [decay.factor(step) for step in (0, 6, 7, 8, 9, 10)]
+        [1.0, 1.0, 0.5, 0.2928932188134524, 0.1339745962155614, 0.1339745962155614]
         """
-        share = (step - self.start + 1) / (self.length + 1)
-        return 1 - math.sqrt(max(0.0, min(1.0, share)))
+        share = (min(step, self.run_length - 1) - self.start + 1) / (self.length + 1)
+        return 1 - math.sqrt(max(0.0, share))

@@ -76,6 +76,7 @@ class AdaptationArguments:
             freeze_after=math.inf if self.freeze_after is None else _steps("freeze_after", self.freeze_after, trainer),
             decay=decay,
             world_size=trainer.world_size,
+            steps=trainer.global_step // len(trainer.optimizers),  # a checkpoint may be of a run without adaptation
         )
 
     def _horizon(self, trainer: Trainer) -> float:
@@ -90,7 +91,9 @@ class AdaptationArguments:
         has_schedule = bool(trainer.lr_scheduler_configs) or any(
             isinstance(callback, schedules) for callback in vars(trainer)["callbacks"]
         )
-        if self.decay is None or (self.decay == "auto" and (has_schedule or math.isinf(run))):
+        # in manual optimization a batch may have any number of steps
+        is_known = math.isfinite(run) and trainer.lightning_module.automatic_optimization
+        if self.decay is None or (self.decay == "auto" and (has_schedule or not is_known)):
             return None
         if has_schedule:
             raise MisconfigurationException(

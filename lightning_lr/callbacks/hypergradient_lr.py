@@ -66,7 +66,7 @@ class HypergradientLR(Callback):
         freeze_after: steps, epochs or share of the run after which the scale stays.
         decay: steps, epochs (``"2ep"``) or share of the run (``"0.2run"``) at its end in which the learning rate falls
             as ``1 - √x`` (`lightning_lr.adaptation.FinalDecay`), and the scale stays. ``"auto"`` is `DECAY_SHARE` = 0.2
-            of the run for ``"long_horizon"`` where its length is known and no schedule is set; None is no decay.
+            of the run for ``"long_horizon"`` in automatic optimization of known length without a schedule; None: none.
 
     Logged keys, every ``Trainer(log_every_n_steps)``; those of a scale end in ``/<group>`` if ``per_group``:
 

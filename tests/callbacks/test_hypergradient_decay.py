@@ -100,6 +100,34 @@ def test_there_is_none_beside_a_schedule_or_without_a_length(case: str, caplog: 
     assert lrs[-1] > 0.6 * max(lrs[-10:])
 
 
+class SeveralSteps(RecordingClassifier):
+    """Three steps of the optimizer in each batch."""
+
+    def __init__(self) -> None:
+        super().__init__(lr=1e-3)
+        self.automatic_optimization = False
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        for _ in range(3):
+            self.optimizers().zero_grad()
+            loss = super().training_step(batch, batch_idx)
+            self.manual_backward(loss)
+            self.optimizers().step()
+        return {"loss": loss.detach()}
+
+
+def test_manual_optimization_has_none_unless_asked(caplog: pytest.LogCaptureFixture) -> None:
+    """How many steps a batch has is not known: a fall over the last of 40 steps would leave two thirds without one."""
+    with caplog.at_level("INFO", logger=PACKAGE):
+        fit(model := SeveralSteps(), HypergradientLR())
+    assert _said(caplog) == []
+    assert first_group_lrs(model)[-1] > 0.6 * max(first_group_lrs(model))
+    fit(asked := SeveralSteps(), HypergradientLR(decay="0.2run"))
+    rates = first_group_lrs(asked)
+    assert len(rates) == 120
+    assert 0 < rates[-1] == rates[40] < 0.2 * rates[31]  # and it never stops
+
+
 @pytest.mark.parametrize("kind", ["scheduler", "cycles"])
 def test_beside_a_schedule_it_is_an_error(kind: str) -> None:
     model = Scheduled() if kind == "scheduler" else RecordingClassifier()
@@ -144,6 +172,22 @@ def test_a_run_that_is_made_longer_has_its_full_rate_again(tmp_path: Path) -> No
     )
 
 
+@pytest.mark.parametrize("kind", ["without the callback", "of an older version"])
+def test_a_checkpoint_that_has_no_count_of_steps_falls_at_the_end(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "half.ckpt"
+    trainer = fit(without_dropout(), *([] if kind == "without the callback" else [HypergradientLR()]), max_epochs=1)
+    trainer.save_checkpoint(path)
+    if kind == "of an older version":
+        checkpoint = torch.load(path, weights_only=True)
+        del checkpoint["callbacks"]["HypergradientLR"]["progress"][0]["adaptation"]["steps"]
+        torch.save(checkpoint, path)
+    model = without_dropout()
+    fit(model, HypergradientLR(), ckpt_path=path)
+    rates = first_group_lrs(model)
+    assert len(rates) == 20
+    assert rates[-8:] == pytest.approx([rates[-8] / _factors(8)[0] * factor for factor in _factors(8)])
+
+
 def test_a_second_fit_falls_at_its_end() -> None:
     """Lightning counts on from the first one."""
     model, adapts = without_dropout(), HypergradientLR()
@@ -183,6 +227,7 @@ def test_what_is_logged_includes_it(tmp_path: Path) -> None:
     fit(model, adapts, logger=logger, log_every_n_steps=1)
     events = EventAccumulator(logger.log_dir).Reload()
     assert [e.value for e in events.Scalars("lr/SGD")][1:] == pytest.approx(first_group_lrs(model)[1:], rel=1e-6)
-    scales = [e.value for e in events.Scalars("hypergradient/scale/SGD")]
+    scales = [10**e.value for e in events.Scalars("hypergradient/log10_scale/SGD")]
+    assert len(scales) == 40
     # what is logged behind a step is the scale of the next one
     assert scales[:-1] == pytest.approx([rate / 0.01 for rate in first_group_lrs(model)[1:]], rel=1e-5)

@@ -14,6 +14,7 @@ from lightning_lr import CyclicalLR, HypergradientLR, LRRangeTest
 from tests.helpers.hypergradient_cases import RULES, first_group_state
 from tests.helpers.lightning_classes import Callback, LightningModule
 from tests.helpers.recorded_steps import RecordingClassifier, first_group_lrs, fit
+from tests.helpers.schedule_cases import SaveAt
 from tests.helpers.tiny_models import ManualWithTwoOptimizers, loader
 
 
@@ -117,6 +118,30 @@ def test_adversarial_training_stays_near_the_rates_that_are_set(tested: bool, lr
     for i in (0, 1):
         assert all(lr / 3.001 <= used[i] <= 3.001 * lr for used in settled)
         assert len({used[i] for used in model.used}) > 10
+
+
+class RareDiscriminator(Adversarial):
+    """The discriminator steps in every fifth batch only."""
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        self.steps_both = batch_idx % 5 == 4
+        super().training_step(batch, batch_idx)
+
+    def _step(self, optimizer: Any, loss: Tensor) -> None:
+        if self.steps_both or optimizer.optimizer is self.trainer.optimizers[0]:
+            super()._step(optimizer, loss)
+
+
+@pytest.mark.filterwarnings("ignore:HypergradientLR. Adam.* steps on its own loss")
+@pytest.mark.filterwarnings("ignore:You're resuming from a checkpoint that ended before the epoch ended")
+def test_the_limit_of_players_is_in_the_checkpoint(tmp_path: Path) -> None:
+    """Before both have stepped in one batch of the resumed run, nothing else tells of it."""
+    whole, resumed, path = RareDiscriminator(1e-5), RareDiscriminator(1e-5), tmp_path / "run.ckpt"
+    arguments: dict[str, Any] = {"data": loader(100), "max_epochs": 1}
+    fit(whole, HypergradientLR(decay=None), SaveAt(60, path), **arguments)
+    assert max(used[0] for used in whole.used[50:]) == pytest.approx(3e-5)
+    fit(resumed, HypergradientLR(decay=None), ckpt_path=path, **arguments)
+    assert max(used[0] for used in resumed.used) <= 3.001e-5
 
 
 def test_optimizers_that_share_a_loss_are_not_limited() -> None:

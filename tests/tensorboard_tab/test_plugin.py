@@ -160,6 +160,25 @@ def test_a_record_keeps_all_points_and_a_broken_one_is_a_warning(tmp_path: Path)
     assert "lr_range_test/epoch_3/record" in run["warnings"][0]
 
 
+@pytest.mark.parametrize(
+    "text",
+    [b'{"kind":"cycles"}', b'{"kind":"range_test","lr":NaN}', b"[" * 100_000, b'{"kind":"search","step":"1"}'],
+    ids=["without starts", "NaN", "nested too deep", "a step that is no number"],
+)
+def test_a_wrong_record_hides_neither_the_scalars_nor_other_runs(text: bytes) -> None:
+    class Provider(CountingProvider):
+        def read_tensors(self, context: Any, *, run_tag_filter: Any, **kwargs: Any) -> Any:
+            points = {"lr_search/record": text, "lr_search/epoch_1/record": b'{"kind":"search","step":2}'}
+            series = {tag: [SimpleNamespace(numpy=SimpleNamespace(item=lambda t=t: t))] for tag, t in points.items()}
+            return {"run": series}
+
+    answer = client_of(Provider()).get("/data?run=run")
+    (run,) = json.loads(answer.data)["runs"]
+    assert run["training"]["loss"]["loss"]["steps"] == [0, 2, 3]
+    assert len(run["warnings"]) == 1
+    assert "cannot be read" in run["warnings"][0]
+
+
 def test_logs_of_older_versions_show_what_their_scalars_say(tmp_path: Path) -> None:
     """Without records, with several sweeps under one tag, and with the scale itself."""
     lrs = {0: 1e-3, 1: 1e-2, 2: 1e-1, 10: 1e-4, 11: 1e-2}
