@@ -137,12 +137,12 @@ class AdaptedOptimizer:
         return zip(names, groups, strict=False)
 
     def summary(self) -> str:
-        """The learning rates that were reached, in a sentence."""
+        """The learning rates that were reached before the final decay, in a sentence."""
         reached = [
             f"{lr:.3g} for {name} (scale {group.scale:.3g}, {group.rule.sign_changes} sign changes)"
-            for (name, group), lr in zip(self.named_groups(), self.controller.scales.last_lrs(), strict=False)
+            for (name, group), lr in zip(self.named_groups(), self.controller.scales.reached_lrs(), strict=False)
         ]
-        return f"the learning rate has come to {', '.join(reached)}."
+        return f"the learning rate has come to {', '.join(reached)}{self.controller.scales.note_of_decay()}."
 
     def verdicts(self) -> Iterator[str]:
         """What the cosines since the last call say of the learning rates, in a sentence for each scaled group."""

@@ -13,7 +13,7 @@ def logged_values(optimizers: Iterable[AdaptedOptimizer]) -> dict[str, float]:
     for optimizer in optimizers:
         for name, group in optimizer.named_groups():
             values[f"hypergradient/alignment/{name}"] = group.alignment.cosine
-            values[f"hypergradient/scale/{name}"] = group.scale * optimizer.controller.decay_factor()
+            values[f"hypergradient/scale/{name}"] = group.scale * optimizer.controller.scales.used_decay_factor
             values[f"hypergradient/turns/{name}"] = group.rule.sign_changes
         values[f"hypergradient/not_finite/{optimizer.name}"] = optimizer.controller.not_finite
     return values

@@ -43,6 +43,7 @@ class OptimizerScales:
         groups: with a scale each.
         lrs: writes the learning rates.
         used: learning rate and scale of each scaled group in the last step; empty before the first.
+        used_decay_factor: that of the final decay in the last step.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class OptimizerScales:
         self._make_rule, self._per_group, self._world_size = make_rule, per_group, world_size
         self._shorten_first_step = shorten_first_step
         self._known_groups = 0
+        self._decay_factor = self.used_decay_factor = 1.0
         self.add_new_params()
 
     def write(self, max_growth: float, decay_factor: float) -> None:
@@ -119,10 +121,19 @@ class OptimizerScales:
     def record_used(self) -> None:
         """Note the learning rates and scales that a step has used."""
         self.used = [UsedLR(self._highest_lr(group), self.lrs.scales[i]) for i, group in enumerate(self.groups)]
+        self.used_decay_factor = self._decay_factor
 
-    def last_lrs(self) -> list[float]:
-        """The highest learning rate of each scaled group in the last step; before the first step, that of this one."""
-        return [float(lr) for lr, _ in self.used] or [float(self._highest_lr(group)) for group in self.groups]
+    def reached_lrs(self) -> list[float]:
+        """The highest learning rate of each scaled group in the last step, without the final decay.
+
+        Before the first step, that of this one.
+        """
+        last = [float(lr) / self.used_decay_factor for lr, _ in self.used if self.used_decay_factor > 0]
+        return last or [float(self._highest_lr(group)) for group in self.groups]
+
+    def note_of_decay(self) -> str:
+        """What to say after them: the end of a sentence, empty if the final decay has not begun."""
+        return ", before it fell at the end" if self.used_decay_factor < 1 else ""
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint, in plain numbers."""
@@ -164,6 +175,7 @@ class OptimizerScales:
         )
 
     def _write(self, scales: list[float], decay_factor: float) -> None:
+        self._decay_factor = decay_factor
         scales = [scale * decay_factor for scale in scales]
         self.lrs.write(scales if self._per_group else scales * self._known_groups)
 

@@ -62,7 +62,7 @@ class AdaptationArguments:
         if decay is not None:
             rank_zero_info(
                 f"HypergradientLR: the learning rate will fall in the last {decay.length} of {decay.run_length} steps;"
-                " decay=None keeps it."
+                " decay=None keeps it." + (" No step is left to adapt it." if decay.start == 0 else "")
             )
         return partial(
             LRController,

@@ -41,8 +41,7 @@ class HypergradientLR(Callback):
     fast as the rule may, unless it is a tensor on a device. The other rules are of Baydin et al., "Online Learning Rate
     Adaptation with Hypergradient Descent", 2018, arXiv:1703.04782. They look back one step, so noise shrinks their
     learning rate. No step waits for the device: a measurement takes effect from the second step after it on. In
-    adversarial training, where optimizers step on losses of their own, the scales stay within a factor of
-    `MAX_SCALE_OF_PLAYERS` = 3.
+    adversarial training, where each optimizer has its own loss, scales are within `MAX_SCALE_OF_PLAYERS` = 3.
 
     Args:
         rule: how the scale is adapted.
@@ -54,7 +53,8 @@ class HypergradientLR(Callback):
         every: steps from one measurement to the next, or ``"auto"``: 1 until the alignment has changed its sign
             `SETTLED_SIGN_CHANGES` = 8 times, then `SETTLED_SPACING` = 5. Fewer measurements adapt more slowly.
         adapt: false to observe only. The alignment is logged, and a sentence at the end of each epoch says whether the
-            learning rate was too low, about right or too high. ``every="auto"`` is then `SETTLED_SPACING` = 5.
+            learning rate was too low, about right or too high. ``every="auto"`` is then `SETTLED_SPACING` = 5,
+            ``max_lr`` still holds, and ``min_lr``, ``freeze_after`` and ``decay`` do nothing.
         guard: of ``"long_horizon"``: if training diverges (loss or parameters not finite, or loss and gradient both far
             above what they were), return to the anchor with `SCALE_AFTER_DIVERGENCE` = 0.3 of the scale, and reset
             BatchNorm. The learning rate then stays below `CEILING_AFTER_DIVERGENCE` = 0.5 of the one that diverged,

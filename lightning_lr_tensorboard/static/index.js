@@ -26,6 +26,7 @@ class Page {
     this.views = { range: new RangeView(), training: new TrainingView(), search: new SearchView() };
     this.tabs = Object.entries(TITLES).map(([view, title]) => this.tab(view, title));
     this.waiting = html("p", { class: "empty" }, "Reading the runs …");
+    this.none = html("p", { class: "empty" }, "No run in this folder has logged a learning rate and a loss yet. New runs appear by themselves.");
     this.main = html("main", {}, this.waiting);
     this.hasData = false;
     this.isDue = false;
@@ -86,7 +87,7 @@ class Page {
   draw() {
     if (!this.hasData) return;
     const start = performance.now();
-    const name = state.view in this.views ? state.view : "range";
+    const name = state.view in this.views ? state.view : viewWithData();
     for (const tab of this.tabs) {
       tab.setAttribute("aria-selected", tab.dataset.view === name);
       tab.tabIndex = tab.dataset.view === name ? 0 : -1;
@@ -94,8 +95,9 @@ class Page {
     try {
       this.runList.draw(runs);
       const view = this.views[name];
-      if (this.main.firstChild !== view.element) this.main.replaceChildren(view.element);
-      view.draw(shownRuns(runs));
+      const element = runs.size === 0 ? this.none : view.element;
+      if (this.main.firstChild !== element) this.main.replaceChildren(element);
+      if (runs.size > 0) view.draw(shownRuns(runs));
     } catch (error) {
       this.fail(error);
     }
@@ -110,4 +112,12 @@ class Page {
     this.message.hidden = false;
     this.message.textContent = `This tab failed: ${error?.stack ?? error}`;
   }
+}
+
+/** The first view that has something to show, so that nobody who has made no range test begins with an empty page. */
+function viewWithData() {
+  const all = [...runs.values()];
+  if (all.some((run) => run.range_tests.length > 0)) return "range";
+  if (all.some((run) => Object.keys(run.training.lr).length > 0)) return "training";
+  return all.some((run) => run.searches.length > 0) ? "search" : "range";
 }

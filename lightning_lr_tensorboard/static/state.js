@@ -2,7 +2,7 @@
 
 // TensorBoard reads the part of the hash before the first "&" as the name of the tab, and leaves the rest.
 const DEFAULTS = {
-  view: "range", // range, training or search
+  view: "", // range, training or search; at first the first one that has something to show
   filter: "", // regular expression of the names of runs
   off: [], // runs without a tick
   tests: [], // range tests without a tick

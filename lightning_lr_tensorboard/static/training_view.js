@@ -53,7 +53,7 @@ export class TrainingView {
     const steps = extent(trainings.flatMap((each) => [...each.lr, ...each.losses()].map(({ steps: all }) => all)));
     const xDomain = state.x ?? steps;
     const cycles = trainings.find((each) => each.run.cycles.length > 0);
-    const bands = cycles === undefined ? [] : cycles.bands(steps[1]);
+    const bands = cycles === undefined ? [] : cycles.bands();
     this.note.textContent = cycles === undefined ? "" : `Shaded: the cycles of ${cycles.run.name}.`;
     this.charts.loss.options.yLog = state.logloss;
     this.path.options.yLog = state.logloss;
@@ -181,8 +181,9 @@ class Training {
     };
   }
 
-  /** Every second cycle. */
-  bands(lastStep) {
+  /** Every second cycle, up to the end of this run. */
+  bands() {
+    const [, lastStep] = extent(this.lr.map(({ steps }) => steps));
     return this.run.cycles
       .map(([cycle, from], i) => ({ cycle, from, to: this.run.cycles[i + 1]?.[1] ?? lastStep, label: `cycle ${cycle}` }))
       .map((band) => ({ ...band, color: band.cycle % 2 === 1 ? theme().band : "#00000000" }));

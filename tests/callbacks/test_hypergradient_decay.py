@@ -58,9 +58,13 @@ def test_the_last_rates_are_scale_times_factor(decay: Any, length: int, caplog: 
     expected = [1e-3 * scale * factor for scale, factor in zip(scales.scales, factors, strict=False)]
     assert first_group_lrs(model) == pytest.approx(expected, rel=1e-9)
     assert len(set(scales.scales[max(2, 40 - length) : 40])) == 1  # the first step is shortened
+    no_step = " No step is left to adapt it." if length == 40 else ""
     assert _said(caplog) == [
-        f"HypergradientLR: the learning rate will fall in the last {length} of 40 steps; decay=None keeps it."
+        f"HypergradientLR: the learning rate will fall in the last {length} of 40 steps; decay=None keeps it.{no_step}"
     ]
+    reached = expected[-1] / factors[-1]
+    assert f"has come to {reached:.3g} for SGD (scale " in caplog.text
+    assert "sign changes), before it fell at the end." in caplog.text
 
 
 class Scheduled(RecordingClassifier):
@@ -228,6 +232,7 @@ def test_what_is_logged_includes_it(tmp_path: Path) -> None:
     events = EventAccumulator(logger.log_dir).Reload()
     assert [e.value for e in events.Scalars("lr/SGD")][1:] == pytest.approx(first_group_lrs(model)[1:], rel=1e-6)
     scales = [10**e.value for e in events.Scalars("hypergradient/log10_scale/SGD")]
-    assert len(scales) == 40
-    # what is logged behind a step is the scale of the next one
-    assert scales[:-1] == pytest.approx([rate / 0.01 for rate in first_group_lrs(model)[1:]], rel=1e-5)
+    rates = [rate / 0.01 for rate in first_group_lrs(model)]
+    # what is logged behind a step is the scale of the next one, with the decay of this one: never 0
+    assert scales[:31] == pytest.approx(rates[1:32], rel=1e-5)
+    assert scales[32:] == pytest.approx(rates[32:], rel=1e-5)

@@ -298,8 +298,8 @@ def test_a_run_appears_and_grows(page: Page, tmp_path: Path, load_fast: bool) ->
     folder = tmp_path / "logs"
     folder.mkdir()
     with watched(page, folder, load_fast) as board:
-        page.open(f"{board.address}/#lightning_lr&view=%22training%22")
-        page.wait_in_tab("document.body.innerText.includes('No learning rate and loss in the runs')")
+        page.open(f"{board.address}/#lightning_lr")
+        page.wait_in_tab("document.body.innerText.includes('No run in this folder has logged a learning rate')")
         with SummaryWriter(folder / "live") as writer:
             for last in (10, 25):
                 for step in range(last - 10 if last == 10 else 10, last):
@@ -309,6 +309,20 @@ def test_a_run_appears_and_grows(page: Page, tmp_path: Path, load_fast: bool) ->
                 page.wait_in_tab(
                     f"document.querySelector('[data-chart=loss] [data-key=live]')?.dataset.points === '{last}'"
                 )
+
+
+def test_opens_with_the_first_view_that_has_something_to_show(page: Page, board: TensorBoard, tmp_path: Path) -> None:
+    chosen = "document.querySelector('[role=tab][aria-selected=true]').textContent"
+    page.open(f"{board.address}/#lightning_lr")
+    assert page.wait_in_tab(f"+document.body.dataset.drawn > 0 && {chosen}") == "Range test"
+    with SummaryWriter(tmp_path / "logs") as writer:
+        for step in range(9):
+            writer.add_scalar("lr/SGD", 0.1, step)
+            writer.add_scalar("train_loss", 1.0, step)
+    with watched(page, tmp_path / "logs") as other:
+        page.open(f"{other.address}/#lightning_lr")
+        page.wait_in_tab("document.querySelector('[data-chart=learning_rate] .curves path') !== null")
+        assert page.in_tab(chosen) == "Training"
 
 
 def test_a_corrupt_event_file_leaves_the_other_runs(page: Page, tmp_path: Path) -> None:
