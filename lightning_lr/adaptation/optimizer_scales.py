@@ -67,6 +67,7 @@ class OptimizerScales:
         self._known_groups = 0
         self._decay_factor = self.used_decay_factor = 1.0
         self.add_new_params()
+        self._read_scheduled_lrs()
 
     def write(self, max_growth: float, decay_factor: float) -> None:
         """Set the learning rates of the coming step.
@@ -106,6 +107,7 @@ class OptimizerScales:
         for group in self.groups:
             group.has_started, group.rule.is_climbing, group.max_change = True, False, max_change
         self.used = []
+        self._read_scheduled_lrs()
 
     def scheduled_lrs(self) -> list[float]:
         """The highest scheduled learning rate of each scaled group.
@@ -154,6 +156,13 @@ class OptimizerScales:
         for group, saved in zip(self.groups, state["units"], strict=True):
             group.load_state(saved)
         return True
+
+    def _read_scheduled_lrs(self) -> None:
+        """Wait for those on a device this once, so that the limits hold from the first step on."""
+        self.lrs.take()
+        scheduled = self.lrs.scheduled()
+        for i, group in enumerate(self.groups):
+            group.scheduled_lr = scheduled[i] if self._per_group else max(scheduled)
 
     def _limited_scales(self, max_growth: float) -> list[float]:
         self.lrs.take()

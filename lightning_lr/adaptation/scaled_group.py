@@ -74,7 +74,8 @@ class ScaledGroup:
             # a schedule may go below min_lr, and the scale does not rise against it
             self.scale = max(self.scale, min(before, self.min_lr / self.scheduled_lr))
             self.scale = min(self.scale, min(self.lr_ceiling, self.max_lr) / self.scheduled_lr)
-        self.scale = max(1 / self.max_change, min(self.max_change, self.scale))
+        # a first step that was shortened may have taken the scale below 1 / max_change: no rise because of that
+        self.scale = max(min(before, 1 / self.max_change), min(self.max_change, self.scale))
 
     def limited_scale(self, scheduled_lr: float, max_growth: float) -> float:
         """The scale to use with a scheduled learning rate.

@@ -112,11 +112,12 @@ class SeveralSteps(RecordingClassifier):
         self.automatic_optimization = False
 
     def training_step(self, batch: Any, batch_idx: int) -> Any:
+        optimizer: Any = self.optimizers()
         for _ in range(3):
-            self.optimizers().zero_grad()
+            optimizer.zero_grad()
             loss = super().training_step(batch, batch_idx)
             self.manual_backward(loss)
-            self.optimizers().step()
+            optimizer.step()
         return {"loss": loss.detach()}
 
 

@@ -31,6 +31,22 @@ def test_the_highest_rate_is_not_exceeded(rule: str, scheduled: bool) -> None:
     assert max(rates[2e-3]) == pytest.approx(2e-3, rel=1e-9)
 
 
+class TensorRate(RecordingClassifier):
+    def configure_optimizers(self) -> Any:
+        optimizer = torch.optim.Adam(self.parameters(), torch.tensor(0.01), foreach=False)
+        optimizer.register_step_pre_hook(lambda *_: self.record(optimizer))
+        return optimizer
+
+
+@pytest.mark.parametrize("found", [False, True])
+def test_the_first_steps_of_a_rate_on_a_device_do_not_exceed_it(found: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not read before a step, so what is read at the start has to do. Here a tensor stands for a device."""
+    for module in ("optimizer_scales", "controller"):
+        monkeypatch.setattr(f"lightning_lr.adaptation.{module}.is_on_device", lambda lr: isinstance(lr, Tensor))
+    fit(model := TensorRate(), HypergradientLR("multiplicative", max_lr=1e-3), *([_Found()] if found else []))
+    assert max(float(lr) for lr in first_group_lrs(model)) == pytest.approx(1e-3)
+
+
 def test_a_new_limit_holds_in_a_resumed_run(tmp_path: Path) -> None:
     trainer = fit(RecordingClassifier(lr=1e-3), HypergradientLR(max_lr=0.1))
     trainer.save_checkpoint(tmp_path / "run.ckpt")

@@ -167,7 +167,7 @@ def test_a_record_keeps_all_points_and_a_broken_one_is_a_warning(tmp_path: Path)
 )
 def test_a_wrong_record_hides_neither_the_scalars_nor_other_runs(text: bytes) -> None:
     class Provider(CountingProvider):
-        def read_tensors(self, context: Any, *, run_tag_filter: Any, **kwargs: Any) -> Any:
+        def read_tensors(self, context: Any, **kwargs: Any) -> Any:
             points = {"lr_search/record": text, "lr_search/epoch_1/record": b'{"kind":"search","step":2}'}
             series = {tag: [SimpleNamespace(numpy=SimpleNamespace(item=lambda t=t: t))] for tag, t in points.items()}
             return {"run": series}
