@@ -158,7 +158,12 @@ class OptimizerScales:
         return True
 
     def _read_scheduled_lrs(self) -> None:
-        """Wait for those on a device this once, so that the limits hold from the first step on."""
+        """Wait for those on a device this once, so that the limits hold from the first step on.
+
+        Others are read before each step. Before the first one a schedule has yet to set them.
+        """
+        if not any(is_on_device(param_group["lr"]) for param_group in self.optimizer.param_groups):
+            return
         self.lrs.take()
         scheduled = self.lrs.scheduled()
         for i, group in enumerate(self.groups):

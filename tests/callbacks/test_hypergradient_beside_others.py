@@ -29,6 +29,7 @@ def test_backbone_finetuning(adapts_first: bool) -> None:
             optimizer.register_step_pre_hook(lambda opt, *_: self.record(opt))
             return optimizer
 
+    torch.manual_seed(0)
     model, adapts = Head(), HypergradientLR()
     unfreeze = BackboneFinetuning(unfreeze_backbone_at_epoch=1, backbone_initial_ratio_lr=0.1, should_align=False)
     fit(model, *((adapts, unfreeze) if adapts_first else (unfreeze, adapts)), max_epochs=3)
