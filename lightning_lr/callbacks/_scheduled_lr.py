@@ -15,9 +15,9 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from torch.optim import Optimizer
 
+from lightning_lr.arguments import checked, optional, whole
 from lightning_lr.callbacks import _optimizer_checks as checks
 from lightning_lr.callbacks._applied import Applied
-from lightning_lr.callbacks._arguments import check_index
 from lightning_lr.callbacks._replaced_schedulers import ReplacedSchedulers
 from lightning_lr.callbacks._saved_arguments import warn_if_changed
 from lightning_lr.callbacks._schedule_run import FittedSchedule, ScheduleRun
@@ -33,6 +33,7 @@ from lightning_lr.trainer.lightning_packages import Callback, MisconfigurationEx
 from lightning_lr.trainer.lr_tracer import LRTracer
 from lightning_lr.trainer.run_lengths import steps_per_epoch, steps_per_run
 
+MAX_PREVIEW_STEPS = 10**8  # whose values are kept in memory
 _FINETUNING = either("callbacks.BaseFinetuning")
 
 
@@ -65,7 +66,6 @@ class ScheduledLR(Callback, ABC):
         weight_decay: tuple[float, float] | None = None,
         replace_scheduler: bool = False,
     ) -> None:
-        check_index("optimizer", optimizer)
         self._arguments = arguments
         self._bounds = bounds
         self.bounds_left_open = bounds is None
@@ -102,10 +102,12 @@ class ScheduledLR(Callback, ABC):
         """Units of the lengths: "" for optimizer steps, "ep" for epochs, "run" for shares of the run."""
         return {duration.unit for duration in self._durations.values()}
 
+    @checked(index=whole(at_least=0))
     def drives_optimizer(self, index: int) -> bool:
         """Whether it sets the learning rate of the optimizer at this position in ``configure_optimizers``."""
         return self._optimizer_index in (None, index)
 
+    @checked(steps=whole(at_least=1, at_most=MAX_PREVIEW_STEPS), steps_per_epoch=optional(whole(at_least=1)))
     def preview(self, steps: int, steps_per_epoch: int | None = None) -> Preview:
         """The values that training will use. `Preview.figure` draws them.
 
@@ -119,12 +121,8 @@ class ScheduledLR(Callback, ABC):
         name = type(self).__name__
         if self._bounds is None:
             raise ValueError(f"A preview of {name} needs its bounds: give {self._bound_arguments}.")
-        if steps < 1:
-            raise ValueError(f"steps must be at least 1, got {steps}.")
-        if "ep" in self.length_units and (steps_per_epoch is None or steps_per_epoch < 1):
-            raise ValueError(
-                f"steps_per_epoch must be at least 1, since lengths of {name} are in epochs, got {steps_per_epoch}."
-            )
+        if "ep" in self.length_units and steps_per_epoch is None:
+            raise ValueError(f"steps_per_epoch must be given, since lengths of {name} are in epochs, got None.")
         lengths = self._lengths_in_steps(math.inf if steps_per_epoch is None else steps_per_epoch, steps)
         schedule = self._build_schedule(lengths, steps, fast_dev_run=False).schedule
         return preview(schedule, self._bounds, steps, self._momentum, self._weight_decay)

@@ -14,9 +14,10 @@ from lightning_lr.adaptation.adapted_optimizer import AdaptedOptimizer, limit_pl
 from lightning_lr.adaptation.reset import OptimizerReset, reset_running_statistics
 from lightning_lr.adaptation.rules import RuleName
 from lightning_lr.adaptation.separate_losses import SeparateLosses
+from lightning_lr.arguments import checked, instance_of
 from lightning_lr.callbacks._adaptation_arguments import AdaptationArguments
 from lightning_lr.callbacks._adaptation_trace import ADAPTATION_CHARTS, values_to_log
-from lightning_lr.callbacks._arguments import check_flags
+from lightning_lr.callbacks._argument_rules import ADAPTATION
 from lightning_lr.callbacks._saved_arguments import plain_arguments, warn_if_changed
 from lightning_lr.callbacks._scheduled_lr import ScheduledLR
 from lightning_lr.optimizers.param_groups import lr_ratios, optimizer_names
@@ -82,6 +83,7 @@ class HypergradientLR(Callback):
         >>> trainer = Trainer(callbacks=[HypergradientLR()], logger=False, enable_checkpointing=False)
     """
 
+    @checked(**ADAPTATION)
     def __init__(
         self,
         rule: RuleName = "long_horizon",
@@ -101,7 +103,6 @@ class HypergradientLR(Callback):
         self._adaptation = AdaptationArguments(
             rule, beta, horizon, per_group, every, adapt, min_lr, max_lr, freeze_after, decay
         )
-        check_flags(guard=guard, save_anchor=save_anchor)
         self._adapt, self._guard, self._save_anchor = adapt, guard, save_anchor
         self._optimizers: list[AdaptedOptimizer] = []  # while training
         self._saved: list[dict[str, Any]] = []  # their states, of a run that has ended or is resumed
@@ -188,6 +189,7 @@ class HypergradientLR(Callback):
         with suppress(RuntimeError):  # if the device is lost: it must not hide the exception
             self._detach()
 
+    @checked(optimizer=instance_of(Optimizer, what="an optimizer of torch"))
     def restart(self, optimizer: Optimizer) -> None:
         """Begin again with a scale of 1: a range test has found the learning rate of this optimizer."""
         if not self._optimizers:

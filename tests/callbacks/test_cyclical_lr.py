@@ -370,12 +370,12 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "true": ({"base_lr": 0.1, "max_lr": True}, "max_lr must be a number, .* got True"),
     "one momentum": ({"momentum": 0.9}, "momentum must be two numbers of at least 0, .* got 0.9"),
     "momentum as text": ({"momentum": ("a", "b")}, "momentum must be two numbers"),
-    "optimizer as text": ({"optimizer": "0"}, "optimizer must be the position of one, from 0, got '0'"),
+    "optimizer as text": ({"optimizer": "0"}, "optimizer must be a whole number of at least 0, got '0'"),
     "warmup": ({"warmup": "x"}, "warmup must be"),
     "momentum upside down": ({"momentum": (0.95, 0.85)}, "momentum must be two numbers"),
     "momentum of 1": ({"momentum": (0.85, 1.0)}, "momentum must be two numbers of at least 0"),
     "weight_decay": ({"weight_decay": (0.1,)}, "weight_decay must be two numbers"),
-    "optimizer": ({"optimizer": -1}, "optimizer must be the position of one, from 0, got -1"),
+    "optimizer": ({"optimizer": -1}, "optimizer must be a whole number of at least 0, got -1"),
     "decay of 0": ({"mode": "exp_range", "decay": 0.0}, "decay must be above 0"),
 }
 
