@@ -33,6 +33,8 @@ from lightning_lr.schedules.inverse_range import inverse_range
 from lightning_lr.schedules.waves import Wave
 from lightning_lr.search.bracket import MAX_BUDGET
 
+MAX_PREVIEW_STEPS = 10**8  # whose values are kept in memory
+
 
 def limit_batches(name: str, value: Any) -> float:
     """An int is a number of batches, a float a share of an epoch."""
@@ -73,6 +75,10 @@ SCHEDULE: dict[str, Rule] = {
     "max_lr": optional(bound),
     "optimizer": optional(whole(at_least=0)),
     "replace_scheduler": flag,
+}
+PREVIEW: dict[str, Rule] = {
+    "steps": whole(at_least=1, at_most=MAX_PREVIEW_STEPS),
+    "steps_per_epoch": optional(whole(at_least=1)),
 }
 INVERSE: dict[str, Rule] = {
     "momentum": optional(inverse_range(below=1)),

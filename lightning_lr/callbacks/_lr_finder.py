@@ -15,6 +15,8 @@ from lightning_lr.callbacks._advice import how_to_keep
 from lightning_lr.callbacks._applied import summary
 from lightning_lr.callbacks._apply_suggestion import apply_suggestion, module_lr, set_module_lr
 from lightning_lr.callbacks._saved_arguments import warn_if_changed
+from lightning_lr.callbacks._saved_state import checked_state, header
+from lightning_lr.callbacks._state_rules import FINDER
 from lightning_lr.optimizers.param_groups import lr_ratios, optimizer_names
 from lightning_lr.range_test.suggestion import Suggestion
 from lightning_lr.search.bracket import Bracket
@@ -81,6 +83,7 @@ class LRFinder(Callback, ABC):
 
     def state_dict(self) -> dict[str, Any]:
         return {
+            **header(self),
             "arguments": self._arguments,
             "search": None if self._search is None else self._search.state(),
             "run_steps": self._run_steps,
@@ -88,11 +91,12 @@ class LRFinder(Callback, ABC):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        changed = warn_if_changed(self._name, state_dict["arguments"], self._arguments)
+        state = checked_state(self, state_dict, FINDER)
+        changed = warn_if_changed(self._name, state["arguments"], self._arguments)
         self._is_resumed = True
-        self._run_steps = state_dict.get("run_steps", math.inf)
-        self._module_lr = state_dict.get("module_lr")
-        if (saved := state_dict["search"]) is None:
+        self._run_steps = state["run_steps"]
+        self._module_lr = state["module_lr"]
+        if (saved := state["search"]) is None:
             return
         if "extends" not in saved["bracket"]["arguments"]:
             rank_zero_info(

@@ -15,13 +15,16 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from torch.optim import Optimizer
 
-from lightning_lr.arguments import checked, optional, whole
+from lightning_lr.arguments import checked, whole
 from lightning_lr.callbacks import _optimizer_checks as checks
 from lightning_lr.callbacks._applied import Applied
+from lightning_lr.callbacks._argument_rules import PREVIEW
 from lightning_lr.callbacks._replaced_schedulers import ReplacedSchedulers
 from lightning_lr.callbacks._saved_arguments import warn_if_changed
+from lightning_lr.callbacks._saved_state import checked_state, header
 from lightning_lr.callbacks._schedule_run import FittedSchedule, ScheduleRun
 from lightning_lr.callbacks._skipped_hooks import EMPTY_HOOKS, SkippedHooks
+from lightning_lr.callbacks._state_rules import SCHEDULE
 from lightning_lr.optimizers.param_groups import lr_ratios, optimizer_names
 from lightning_lr.range_test.suggestion import Suggestion
 from lightning_lr.schedules.bounds import Bounds
@@ -33,7 +36,6 @@ from lightning_lr.trainer.lightning_packages import Callback, MisconfigurationEx
 from lightning_lr.trainer.lr_tracer import LRTracer
 from lightning_lr.trainer.run_lengths import steps_per_epoch, steps_per_run
 
-MAX_PREVIEW_STEPS = 10**8  # whose values are kept in memory
 _FINETUNING = either("callbacks.BaseFinetuning")
 
 
@@ -107,7 +109,7 @@ class ScheduledLR(Callback, ABC):
         """Whether it sets the learning rate of the optimizer at this position in ``configure_optimizers``."""
         return self._optimizer_index in (None, index)
 
-    @checked(steps=whole(at_least=1, at_most=MAX_PREVIEW_STEPS), steps_per_epoch=optional(whole(at_least=1)))
+    @checked(**PREVIEW)
     def preview(self, steps: int, steps_per_epoch: int | None = None) -> Preview:
         """The values that training will use. `Preview.figure` draws them.
 
@@ -179,18 +181,18 @@ class ScheduledLR(Callback, ABC):
 
     def state_dict(self) -> dict[str, Any]:
         return {
+            **header(self),
             "arguments": self._arguments,
             "bounds": None if self._bounds is None else asdict(self._bounds),
             "progress": self._saved_run if self._run is None else self._run.state(),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        saved, current = state_dict["arguments"], self._arguments
-        warn_if_changed(type(self).__name__, saved, current)
-        names = [name for name in ("base_lr", "max_lr", "div_factor") if name in current]
-        if state_dict["bounds"] is not None and all(saved[name] == current[name] for name in names):
-            self._bounds = Bounds(**state_dict["bounds"])  # may have been set after the constructor
-        self._saved_run = state_dict["progress"]
+        state = checked_state(self, state_dict, SCHEDULE)
+        changed = warn_if_changed(type(self).__name__, state["arguments"], self._arguments)
+        if state["bounds"] is not None and not changed & {"base_lr", "max_lr", "div_factor"}:
+            self._bounds = Bounds(**state["bounds"])  # may have been set after the constructor
+        self._saved_run = state["progress"]
 
     def _set_bounds(self, bounds: Bounds) -> None:
         if self._run is not None:

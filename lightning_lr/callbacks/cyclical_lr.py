@@ -13,8 +13,10 @@ from lightning_lr.arguments import checked, instance_of
 from lightning_lr.callbacks._applied import Applied
 from lightning_lr.callbacks._argument_rules import CYCLES
 from lightning_lr.callbacks._saved_arguments import import_function, plain_arguments
+from lightning_lr.callbacks._saved_state import checked_state
 from lightning_lr.callbacks._schedule_run import FittedSchedule
 from lightning_lr.callbacks._scheduled_lr import ScheduledLR
+from lightning_lr.callbacks._state_rules import CYCLES as CYCLES_STATE
 from lightning_lr.range_test.suggestion import Suggestion
 from lightning_lr.schedules.base import Position
 from lightning_lr.schedules.bounds import Bounds, bound
@@ -199,9 +201,10 @@ class CyclicalLR(ScheduledLR):
         return {**super().state_dict(), "losses": self._losses.points(), "snapshots": list(self.snapshots)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        super().load_state_dict(state_dict)
-        self._losses.load(state_dict["losses"])
-        self.snapshots = list(state_dict["snapshots"])
+        state = checked_state(self, state_dict, CYCLES_STATE)
+        super().load_state_dict(state)
+        self._losses.load(state["losses"])
+        self.snapshots = state["snapshots"]
 
     def _build_schedule(self, lengths: dict[str, int], run_steps: float, fast_dev_run: bool) -> FittedSchedule:
         for name, value in (("decay", self._decay), ("fit_cycles", self._fit_cycles or None)):

@@ -19,7 +19,9 @@ from lightning_lr.callbacks._adaptation_arguments import AdaptationArguments
 from lightning_lr.callbacks._adaptation_trace import ADAPTATION_CHARTS, values_to_log
 from lightning_lr.callbacks._argument_rules import ADAPTATION
 from lightning_lr.callbacks._saved_arguments import plain_arguments, warn_if_changed
+from lightning_lr.callbacks._saved_state import check_vectors, checked_state, header
 from lightning_lr.callbacks._scheduled_lr import ScheduledLR
+from lightning_lr.callbacks._state_rules import ADAPTATION as ADAPTATION_STATE
 from lightning_lr.optimizers.param_groups import lr_ratios, optimizer_names
 from lightning_lr.trainer import loggers
 from lightning_lr.trainer.grad_scaler import has_grad_scaler, loss_scale
@@ -119,8 +121,7 @@ class HypergradientLR(Callback):
             raise MisconfigurationException(
                 "HypergradientLR cannot adapt LBFGS, which searches its own step lengths: leave one of them out."
             )
-        self._resets = [OptimizerReset(optimizer) for optimizer in trainer.optimizers]
-        self._to_restart = []  # of a fit that was interrupted
+        self._resets, self._to_restart = [OptimizerReset(optimizer) for optimizer in trainer.optimizers], []
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         check_no_lazy_parameters("HypergradientLR", pl_module)
@@ -132,6 +133,7 @@ class HypergradientLR(Callback):
         self._lrs_are_scaled = finetunes and not any(isinstance(callback, ScheduledLR) for callback in callbacks)
         if trainer.global_step == 0 or len(self._saved) != len(trainer.optimizers):
             self._saved = []  # a new run
+        check_vectors(self, self._saved, trainer.optimizers)
         self._optimizers = self._adapted_optimizers(trainer, pl_module)
         for adapted, saved in zip(self._optimizers, self._saved, strict=False):
             adapted.resume(saved, is_new_fit=not self._is_resumed, is_same_rule=self._is_same_rule)
@@ -194,27 +196,25 @@ class HypergradientLR(Callback):
         """Begin again with a scale of 1: a range test has found the learning rate of this optimizer."""
         if not self._optimizers:
             self._to_restart.append(optimizer)
-        for adapted in self._optimizers:
-            if adapted.optimizer is optimizer:
-                adapted.restart()
+        for adapted in (each for each in self._optimizers if each.optimizer is optimizer):
+            adapted.restart()
 
     def state_dict(self) -> dict[str, Any]:
-        return {"arguments": self._arguments, "progress": self._progress()}
+        return {**header(self), "arguments": self._arguments, "progress": self._progress()}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        saved = state_dict["arguments"]
-        warn_if_changed("HypergradientLR", saved, self._arguments)
+        state = checked_state(self, state_dict, ADAPTATION_STATE)
+        changed = warn_if_changed("HypergradientLR", state["arguments"], self._arguments)
         # what another rule has learned, or for other groups, is of no use
-        self._is_same_rule = all(saved[name] == self._arguments[name] for name in ("rule", "per_group"))
-        self._saved, self._is_resumed = state_dict["progress"], True
+        self._is_same_rule = not changed & {"rule", "per_group"}
+        self._saved, self._is_resumed = state["progress"], True
         if not self._is_same_rule:
             rank_zero_warn(
                 "HypergradientLR: with another rule or per_group the adaptation begins anew, with a scale of 1."
             )
 
     def _adapted_optimizers(self, trainer: Trainer, pl_module: LightningModule) -> list[AdaptedOptimizer]:
-        controllers = self._adaptation.controllers(trainer)
-        names = optimizer_names(trainer.optimizers)
+        controllers, names = self._adaptation.controllers(trainer), optimizer_names(trainer.optimizers)
         return [
             AdaptedOptimizer(
                 name,
@@ -229,9 +229,7 @@ class HypergradientLR(Callback):
         ]
 
     def _progress(self) -> list[dict[str, Any]]:
-        if not self._optimizers:
-            return self._saved
-        return [adapted.state(self._save_anchor) for adapted in self._optimizers]
+        return [adapted.state(self._save_anchor) for adapted in self._optimizers] or self._saved
 
     def _take_lrs(self, trainer: Trainer) -> None:
         """Take what other callbacks have set for the coming step; StochasticWeightAveraging adds a scheduler."""

@@ -15,6 +15,8 @@ from lightning_lr.arguments import checked
 from lightning_lr.callbacks._argument_rules import RANGE_TEST
 from lightning_lr.callbacks._lr_finder import LRFinder
 from lightning_lr.callbacks._saved_arguments import plain_arguments
+from lightning_lr.callbacks._saved_state import checked_state
+from lightning_lr.callbacks._state_rules import RANGE_TEST as RANGE_TEST_STATE
 from lightning_lr.optimizers.param_groups import has_momentum
 from lightning_lr.range_test.curve import LRCurve
 from lightning_lr.range_test.rules import Rule
@@ -182,9 +184,10 @@ class LRRangeTest(LRFinder):
         return {**super().state_dict(), "done_epochs": list(self._done_epochs), "result": result}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        super().load_state_dict(state_dict)
-        self._done_epochs = list(state_dict["done_epochs"])
-        if (saved := state_dict["result"]) is not None:
+        state = checked_state(self, state_dict, RANGE_TEST_STATE)
+        super().load_state_dict(state)
+        self._done_epochs = state["done_epochs"]
+        if (saved := state["result"]) is not None:
             result = RangeTestResult(
                 **{**saved, "reasons": tuple(saved["reasons"]), "curve": LRCurve.from_dict(saved["curve"])}
             )

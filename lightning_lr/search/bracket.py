@@ -47,7 +47,7 @@ from lightning_lr.search.verdicts import End, diverges, is_behind, score
 
 MAX_BUDGET = 10**9  # optimizer steps: no search is as long
 _TRIAL = arg.instance_of(Trial, what="a Trial that ask() named")
-_VALUES = arg.list_of(arg.real, "a list of at least one number")
+_VALUES = arg.list_of(arg.real, "a list of numbers", at_least=0)
 
 
 @arg.checked(
