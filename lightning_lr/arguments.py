@@ -210,7 +210,16 @@ def optional(rule: Rule) -> Rule:
 
 def word_or(word: str, rule: Rule) -> Rule:
     """One word, or what a rule says."""
-    return lambda name, value: value if isinstance(value, str) and value == word else rule(name, value)
+
+    def check(name: str, value: Any) -> Any:
+        if isinstance(value, str) and value == word:
+            return value
+        try:
+            return rule(name, value)
+        except ValueError as error:
+            raise ValueError(str(error).replace(" must be ", f" must be {word!r} or ", 1)) from None
+
+    return check
 
 
 def list_of(rule: Rule, what: str, at_least: int = 1) -> Rule:

@@ -353,7 +353,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "no function": ({"scale_fn": "math.square"}, "scale_fn must be the dotted path of a function, got 'math.square'"),
     "a number": ({"scale_fn": "math.pi"}, "scale_fn must be the dotted path of a function, got 'math.pi', which is"),
     "lambda": ({"scale_fn": lambda x: x}, "scale_fn must be a function that can be imported"),
-    "cycle_mult of 0": ({"cycle_mult": 0}, "cycle_mult must be finite and above 0"),
+    "cycle_mult of 0": ({"cycle_mult": 0}, "cycle_mult must be above 0 and at most 1000, got 0"),
     "shrinking without end": ({"cycle_mult": 0.5}, "give num_cycles too"),
     "num_cycles": ({"num_cycles": 0}, "num_cycles must be a whole number of at least 1, got 0"),
     "half a cycle": ({"num_cycles": 2.5}, "num_cycles must be a whole number of at least 1, got 2.5"),
