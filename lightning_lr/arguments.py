@@ -11,6 +11,7 @@ import functools
 import inspect
 import math
 import reprlib
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from numbers import Integral, Real
 from pathlib import Path
@@ -114,7 +115,7 @@ def real(name: str, value: Any) -> float:
     return _plain_number(name, value)
 
 
-def whole(*, at_least: int, at_most: float = math.inf) -> Rule:
+def whole(*, at_least: int, at_most: int = sys.maxsize) -> Rule:
     """A whole number within limits, as an int.
 
     >>> whole(at_least=1)("num_cycles", 3.0)
@@ -247,12 +248,12 @@ def list_of(rule: Rule, what: str, at_least: int = 1) -> Rule:
 
 
 def array(name: str, value: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """A list or an array of numbers, of any shape, as a new array. They need not be finite."""
+    """A list of numbers, as a new array of shape [n]. They need not be finite."""
     try:
         elements = np.asarray(value)
     except (TypeError, ValueError, RuntimeError):  # ragged lists, and tensors that NumPy cannot read
         elements = np.empty(0, dtype=object)
-    if elements.dtype.kind not in "iuf" or elements.ndim == 0:
+    if elements.dtype.kind not in "iuf" or elements.ndim != 1 or len(elements) == 0:
         raise refuse(name, "be a list of numbers", value)
     return np.array(elements, dtype=np.float64)
 

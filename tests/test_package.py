@@ -28,10 +28,10 @@ MAY_IMPORT = {
     "schedules": {"arguments", "figure_style", "optimizers", "range_test"},
     "adaptation": {"arguments", "optimizers"},
     "search": {"arguments", "figure_style", "range_test"},
-    "integrations": {"search"},
+    "integrations": {"arguments", "search"},
     "trainer": {"figure_style", "optimizers", "range_test", "schedules", "search"},
     "callbacks": {"adaptation", "arguments", "optimizers", "range_test", "schedules", "search", "trainer"},
-    "before_fit": {"callbacks", "search", "trainer"},
+    "before_fit": {"arguments", "callbacks", "search", "trainer"},
     "command_line": {"before_fit", "callbacks", "range_test", "trainer"},
 }
 KNOW_LIGHTNING = {"trainer", "callbacks", "before_fit", "command_line"}

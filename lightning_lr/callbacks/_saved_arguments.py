@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from lightning.pytorch.utilities import rank_zero_warn
 
-from lightning_lr.arguments import function
+from lightning_lr.arguments import function, refuse
 
 
 def plain_arguments(names: dict[str, Any]) -> dict[str, Any]:
@@ -60,10 +60,10 @@ def dotted_name(argument: str, named: Callable[..., Any]) -> str:
     """
     module, name = (getattr(named, attribute, "<none>") for attribute in ("__module__", "__qualname__"))
     if "<" in f"{module}{name}":
-        raise ValueError(
-            f"{argument} must be a function that can be imported, since checkpoints and configs hold its name, got"
-            f" {named!r}: define it at the top of a module."
+        rule = (
+            "be a function that can be imported, from the top of a module, since checkpoints and configs hold its name"
         )
+        raise refuse(argument, rule, named)
     return f"{module}.{name}"
 
 

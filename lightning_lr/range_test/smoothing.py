@@ -17,7 +17,7 @@ MIN_SIGMA = 1.0
 CUTOFF = 3
 
 
-@checked(values=array, sigma_share=number(at_least=0))
+@checked(values=array, sigma_share=number(at_least=0, at_most=1))
 def smooth(values: Array, sigma_share: float = SIGMA_SHARE) -> Array:
     """Centred Gaussian mean with σ = max(1, ``sigma_share`` n) points, cut off at 3σ.
 

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lightning_lr.arguments import checked, learning_rate, learning_rate_or_0, number
+from lightning_lr.arguments import checked, learning_rate, learning_rate_or_0, number, refuse
 
 Steps = TypeVar("Steps", float, NDArray[np.float64], Tensor)
 
@@ -66,7 +66,13 @@ def _step(name: str, value: Any) -> Any:
     return value
 
 
-@checked(step=_step, base_lr=learning_rate_or_0, max_lr=learning_rate)
+def _schedule(name: str, value: Any) -> Any:
+    if not callable(getattr(value, "at", None)):
+        raise refuse(name, "be a schedule, such as Cyclical", value)
+    return value
+
+
+@checked(schedule=_schedule, step=_step, base_lr=learning_rate_or_0, max_lr=learning_rate)
 def lr_at(schedule: Schedule, step: Steps, base_lr: float, max_lr: float) -> Steps:
     """The learning rate after ``step`` finished optimizer steps.
 

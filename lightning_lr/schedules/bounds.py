@@ -75,8 +75,9 @@ class Bounds:
         Raises:
             ValueError: if there are not as many values as groups, or a group's name has none.
         """
-        lows = _for_groups("base_lr", self.base_lr, names, ratios)
+        # max_lr first: of some schedules it is the only bound that the user gave
         highs = _for_groups("max_lr", self.max_lr, names, ratios)
+        lows = _for_groups("base_lr", self.base_lr, names, ratios)
         return list(zip(lows, highs, strict=True))
 
 
@@ -91,7 +92,7 @@ def _plain_bound(argument: str, bound: Bound) -> PlainBound:
     values: list[Any] = [bound]
     if isinstance(bound, Mapping):
         values = [*bound.values()]
-    elif isinstance(bound, (Sequence, np.ndarray)) and not isinstance(bound, str):
+    elif isinstance(bound, (Sequence, np.ndarray)) and not isinstance(bound, (str, bytes)):
         values = [*bound]
     if not values or not all(isinstance(lr, Real) and not isinstance(lr, bool) for lr in values):
         raise refuse(argument, "be a number, or one for each group in a list or a dict", bound)

@@ -228,10 +228,8 @@ def check_scale(scale_fn: Callable[[float], float], scale_mode: ScaleMode) -> No
     try:
         number(at_least=0)("scale_fn", float(scale_fn(argument)))
     except Exception as error:
-        raise ValueError(
-            f"scale_fn must give a finite number of at least 0, which it does not for {argument}:"
-            f" {type(error).__name__}: {error}"
-        ) from error
+        what = f"{type(error).__name__}: {' '.join(str(error).split()).rstrip('.')}"
+        raise ValueError(f"scale_fn must give a finite number of at least 0, got {what}, for {argument}.") from error
 
 
 def _steps_of(up: float, down: float, cycle_mult: float, cycles: int) -> float:

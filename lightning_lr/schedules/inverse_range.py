@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any, NamedTuple
 
 from lightning_lr.arguments import Rule, list_of, number, refuse
@@ -16,7 +16,7 @@ def inverse_range(below: float = math.inf) -> Rule:
 
     def check(name: str, value: Any) -> list[float]:
         limits: list[float] = list_of(number(at_least=0, below=below), what, at_least=2)(name, value)
-        if len(limits) != 2 or limits[0] > limits[1]:
+        if len(limits) != 2 or limits[0] > limits[1] or isinstance(value, Set):
             raise refuse(name, f"be {what}", value)
         return limits
 

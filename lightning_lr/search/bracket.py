@@ -100,15 +100,7 @@ class Bracket:
         max_steps: int | None = None,
         resumes_trials: bool = False,
     ) -> None:
-        self._arguments = {
-            "min_lr": min_lr,
-            "max_lr": max_lr,
-            "budget": budget,
-            "every": every,
-            "mode": mode,
-            "extends": extends,
-            "max_steps": max_steps,
-        }
+        self._arguments = {name: value for name, value in locals().items() if name not in ("self", "resumes_trials")}
         if max_lr <= min_lr:
             raise arg.refuse("max_lr", f"be above min_lr={min_lr}", max_lr)
         self.every, self.sign, self.resumes_trials = every, 1.0 if mode == "min" else -1.0, resumes_trials
@@ -182,6 +174,8 @@ class Bracket:
     @arg.checked(rung=arg.whole(at_least=0))
     def best_of_rung(self, rung: int) -> Outcome | None:
         """The best of a rung so far, None if no trial of it has run all its steps."""
+        if rung >= len(self._rungs.trials):
+            raise arg.refuse("rung", f"be below {len(self._rungs.trials)}, the number of rungs", rung)
         return self._rungs.best(rung)
 
     @arg.checked(lr=arg.learning_rate)
@@ -214,7 +208,7 @@ class Bracket:
             )
         return waiting
 
-    @arg.checked(trial=_TRIAL, values=_VALUES)
+    @arg.checked(trial=_TRIAL, values=arg.list_of(arg.real, "a list of at least one number"))
     def stops(self, trial: Trial, values: Sequence[float]) -> bool:
         """Whether a trial should end here: it diverged, or cannot reach the best one of its rung so far.
 
@@ -275,7 +269,8 @@ class Bracket:
                 (trial,) = (trial for trial in bracket.ask() if trial.lr == each["lr"])
                 bracket.tell(trial, each["values"], each.get("spent"), each.get("error"))
         except (LookupError, TypeError, ValueError, AttributeError) as error:
-            raise ValueError(f"state must be what Bracket.state gave: {type(error).__name__}: {error}") from error
+            what = f"{type(error).__name__}: {str(error).rstrip('.')}"
+            raise ValueError(f"state must be what Bracket.state gave, got one that raises {what}.") from error
         return bracket
 
     def _may_resume(self, lr: float) -> bool:
