@@ -41,8 +41,7 @@ class Phase:
 
     Attributes:
         callbacks: makes those of the run.
-        step: optimizer steps until the checkpoint, at the end of an epoch: within one, Lightning would read other batches
-            after it.
+        step: optimizer steps until the checkpoint. At the end of an epoch: within one, other batches would follow.
         model: makes the model.
         interrupted: whether Ctrl-C comes instead, after ``step`` training steps, those of sweeps and trials included.
     """
