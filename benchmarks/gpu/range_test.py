@@ -17,7 +17,7 @@ from benchmarks.gpu.training import Contestant, Network, fit, synchronize
 from lightning_lr import LRRangeTest
 
 _RANGE = (1e-8, 1e-5)  # nothing diverges here, so both take all of their steps
-_ROUNDS = 3
+_ROUNDS = 2
 
 
 def measure(record: Record, module: Network, loader: DataLoader[Any], device: torch.device, steps: int) -> None:

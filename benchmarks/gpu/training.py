@@ -80,13 +80,11 @@ class Network(LightningModule):
 
 
 class _StaysOnDevice(SingleDeviceStrategy):
-    """Leaves the module on the device, where its compiled code and its graphs expect it."""
+    """Leaves the module and the memory on the device, where its compiled code and its graphs expect them."""
 
     def teardown(self) -> None:
-        self.optimizers = []
-        module, self._lightning_module = self._lightning_module, None
-        super().teardown()
-        self._lightning_module = module
+        self.precision_plugin.teardown()
+        self.checkpoint_io.teardown()
 
 
 def loader_of(workload: Workload, device: torch.device) -> DataLoader[Any]:
