@@ -156,9 +156,9 @@ class Large(ClassifierWithOptimizer):
 
     def __init__(self) -> None:
         super().__init__(lambda p: torch.optim.Adam(p, 1e-3))
-        self.head = torch.nn.Sequential(
-            torch.nn.Linear(16, 2000), torch.nn.Linear(2000, 2000), torch.nn.Linear(2000, 3)
-        )
+        sizes = (16, 2000), (2000, 2000), (2000, 3)
+        head: Any = torch.nn.Sequential(*(torch.nn.Linear(*size) for size in sizes))
+        self.head = head
 
 
 @pytest.mark.parametrize("name", REHEARSALS)
