@@ -11,7 +11,7 @@ import griffe
 class DocstringCode(griffe.Extension):
     """Fences around doctests, ``:`` for ``::``, and the section ``Examples`` under the name that griffe knows."""
 
-    def on_instance(self, *, obj: griffe.Object, **kwargs: Any) -> None:
+    def on_instance(self, *, obj: griffe.Object, **_kwargs: Any) -> None:
         if obj.docstring is not None:
             text = re.sub(r"::$", ":", obj.docstring.value, flags=re.M)
             text = re.sub(r"^Example:$", "Examples:", text, flags=re.M)
