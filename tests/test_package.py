@@ -24,7 +24,7 @@ MAY_IMPORT = {
     "arguments": set[str](),
     "figure_style": set[str](),
     "optimizers": set[str](),
-    "range_test": {"arguments", "figure_style"},
+    "range_test": {"arguments", "figure_style", "optimizers"},
     "schedules": {"arguments", "figure_style", "optimizers", "range_test"},
     "adaptation": {"arguments", "optimizers"},
     "search": {"arguments", "figure_style", "range_test"},
