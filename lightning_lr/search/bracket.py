@@ -266,7 +266,8 @@ class Bracket:
         try:
             bracket = cls(**state["arguments"])
             for each in state["told"]:
-                (trial,) = (trial for trial in bracket.ask() if trial.lr == each["lr"])
+                lr = each["lr"]  # other versions may round otherwise
+                (trial,) = (trial for trial in bracket.ask() if math.isclose(trial.lr, lr, rel_tol=1e-9))
                 bracket.tell(trial, each["values"], each.get("spent"), each.get("error"))
         except (LookupError, TypeError, ValueError, AttributeError) as error:
             what = f"{type(error).__name__}: {str(error).rstrip('.')}"

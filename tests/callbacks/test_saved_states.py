@@ -71,7 +71,9 @@ def test_a_search_goes_on_from_an_earlier_state(name: str, version: str, tmp_pat
     assert found(finder).candidates
     search = states(version)[name][finder.state_key]["search"]
     told = search["bracket"]["told"] if search is not None else []
-    assert finder.state_dict()["search"]["bracket"]["told"][: len(told)] == told
+    now = finder.state_dict()["search"]["bracket"]["told"][: len(told)]
+    assert [each["values"] for each in now] == [each["values"] for each in told]
+    assert [each["lr"] for each in now] == pytest.approx([each["lr"] for each in told])
 
 
 CALLBACKS: dict[str, Callable[[], Any]] = {
