@@ -38,7 +38,9 @@ def _loader(name: str, value: Any) -> Any:
 def _load(model_class: type[CheckpointModel], path: str | Path, kwargs: dict[str, Any]) -> Any:
     try:
         return model_class.load_from_checkpoint(path, map_location="cpu", **kwargs)
-    except (RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:  # as torch raises for broken files
+    except (FileNotFoundError, PermissionError):
+        raise
+    except (RuntimeError, EOFError, OSError, KeyError, pickle.UnpicklingError) as error:  # of torch, for broken files
         raise ValueError(
             f"checkpoints must be whole checkpoints of {model_class.__name__}, got {path}: {type(error).__name__}:"
             f" {str(error).splitlines()[0] if str(error) else 'it is empty'}."
