@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain
 from typing import Any, NamedTuple
 
 import torch
@@ -18,13 +17,6 @@ from lightning_lr.adaptation.optimizer_scales import UsedLR
 from lightning_lr.adaptation.scaled_group import ScaledGroup
 from lightning_lr.optimizers.param_groups import group_names
 from lightning_lr.optimizers.step_counter import StepCounter
-
-
-class _Sent(NamedTuple):
-    """What belongs to a row of numbers: the losses of so many batches, their counts, and the sums of a measurement."""
-
-    measurement: Measurement
-    batches: int
 
 
 class _Cosines(NamedTuple):
@@ -68,7 +60,7 @@ class AdaptedOptimizer:
         self._guards = guard and controller.adapts_by_anchor
         self._has_guard_ended, self._has_grad_scaler = False, has_grad_scaler
         self._measured: list[tuple[Tensor, Measurement]] = []  # in the current batch, whose loss is not known yet
-        self._reads: AsyncReads[_Sent] = AsyncReads()
+        self._reads: AsyncReads[Measurement] = AsyncReads()
         self._detector = DivergenceDetector()
         self._losses: list[Tensor | None] = []  # of the batches since the last measurement, on the device
         self._cosines: dict[str, _Cosines] = {}  # of this epoch
@@ -115,8 +107,8 @@ class AdaptedOptimizer:
         for sums, measurement in self._measured:
             self._send(sums, measurement)
         self._measured.clear()
-        for values, sent in known:
-            losses, row = self._split(values, sent)
+        for values, measurement in known:
+            losses, row = self._split(values, measurement)
             sign = self._sign_of_divergence(losses, row)
             if sign is not None and self._detector.returns == constants.MAX_RETURNS:
                 self._end_guard()
@@ -124,11 +116,10 @@ class AdaptedOptimizer:
                 self._return_to_anchor(lr_is_cause=math.isfinite(sign))
                 return
             self._keep_or_move_anchor()
-            is_new = self.controller.decide(row, sent.measurement, self._detector.losses.state_of_loss())
-            for (name, group), has_alignment in zip(self.named_groups(), is_new, strict=False):
-                if has_alignment:
-                    self._cosines[name] = self._cosines.get(name, _Cosines()).add(group.alignment.cosine)
-        self.controller.sync_scales()
+            is_new = self.controller.decide(row, measurement, self._detector.losses.state_of_loss())
+            if not self.controller.adapts:
+                self._add_cosines(is_new)
+        self.controller.write(is_final=True)
 
     def named_groups(self) -> Iterator[tuple[str, ScaledGroup]]:
         """The scaled groups, with their names in logs."""
@@ -177,7 +168,7 @@ class AdaptedOptimizer:
             "adaptation": self.controller.state(with_vectors),
             "watch": self._detector.state(),
             "guard_ended": self._has_guard_ended,
-            "late": [[values, _saved(sent)] for values, sent in self._reads.state()],
+            "late": [[values, _saved(measurement)] for values, measurement in self._reads.state()],
             "losses": [None if loss is None else float(loss) for loss in self._losses],
         }
 
@@ -214,6 +205,12 @@ class AdaptedOptimizer:
     def _keep_or_move_anchor(self) -> None:
         self.controller.keeps_anchor = self._is_guarding and self._detector.losses.is_far_above
 
+    def _add_cosines(self, is_new: list[bool]) -> None:
+        """For the verdict at the end of the epoch."""
+        for (name, group), has_alignment in zip(self.named_groups(), is_new, strict=False):
+            if has_alignment:
+                self._cosines[name] = self._cosines.get(name, _Cosines()).add(group.alignment.cosine)
+
     def _after_step(self, count: int) -> None:
         if count > self.controller.steps:
             raise RuntimeError(
@@ -229,28 +226,36 @@ class AdaptedOptimizer:
         self._losses.clear()
 
     def _send(self, sums: Tensor, measurement: Measurement) -> None:
-        """Sum over processes, with the losses since the last measurement, and read later."""
-        zero, one = sums.new_zeros(1), sums.new_ones(1)
-        losses = [zero if loss is None else loss.to(sums).reshape(1) for loss in self._losses]
-        counts = [zero if loss is None else one for loss in self._losses]
+        """Sum over processes, with the losses since the last measurement and their counts, and read later."""
+        zero, one, totals, counts = sums.new_zeros(1), sums.new_ones(1), [], []
+        for loss in self._losses:
+            totals.append(zero if loss is None else loss.to(sums).reshape(1))
+            counts.append(zero if loss is None else one)
         self._losses.clear()
-        row = sum_over_processes(torch.cat([*losses, *counts, sums]))
-        self._reads.put(row, _Sent(measurement, len(losses)))
+        row = sum_over_processes(torch.cat([*totals, *counts, sums]))
+        self._reads.put(row, measurement._replace(losses=len(totals)))
 
-    def _split(self, values: list[float], sent: _Sent) -> tuple[list[float | None], list[float]]:
+    def _split(self, values: list[float], measurement: Measurement) -> tuple[list[float | None], list[float]]:
         """The loss of each step, and the sums. A loss is the mean of the processes that have one; None if none has."""
-        n = sent.batches
-        totals, counts, sums = values[:n], values[n : 2 * n], values[2 * n :]
-        losses = [total / count if count > 0 else None for total, count in zip(totals, counts, strict=True)]
-        losses += [None] * (sent.measurement.steps - n)  # a batch may have several steps
-        if self._has_grad_scaler:
-            losses = [None if loss is None or not math.isfinite(loss) else loss for loss in losses]
-        return losses, sums
+        n = measurement.losses
+        losses: list[float | None] = [None] * max(n, measurement.steps)  # a batch may have several steps
+        for i, (total, count) in enumerate(zip(values[:n], values[n : 2 * n], strict=True)):
+            if count > 0 and not (self._has_grad_scaler and not math.isfinite(total)):
+                losses[i] = total / count
+        return losses, values[2 * n :]
 
     def _sign_of_divergence(self, losses: list[float | None], sums: list[float]) -> float | None:
         """The level of the loss if it is far above, else what is not finite; None if training has not diverged."""
-        bad_losses = (loss for loss in losses if self._detector.add_loss(loss))  # those behind the first are not calm
-        bad = next(chain(bad_losses, (square for square in sums[2::4] if not math.isfinite(square))), None)
+        bad = None
+        for value in losses:
+            if self._detector.add_loss(value):
+                bad = value  # those behind it are not calm
+                break
+        else:
+            for square in sums[2::4]:
+                if not math.isfinite(square):
+                    bad = square
+                    break
         is_far_off = self._detector.is_far_off(math.sqrt(sum(sums[1::4])))
         if is_far_off or (bad is not None and self._detector.losses.is_far_above):
             bad = self._detector.losses.level
@@ -291,10 +296,10 @@ def limit_players(optimizers: Iterable[AdaptedOptimizer]) -> None:
             )
 
 
-def _saved(sent: _Sent) -> dict[str, Any]:
-    (used, steps), batches = sent
-    return {"used": [tuple(each) for each in used], "steps": steps, "batches": batches}
+def _saved(measurement: Measurement) -> dict[str, Any]:
+    used, steps, losses = measurement
+    return {"used": [tuple(each) for each in used], "steps": steps, "batches": losses}
 
 
-def _loaded(saved: dict[str, Any]) -> _Sent:
-    return _Sent(Measurement([UsedLR(*each) for each in saved["used"]], saved["steps"]), saved["batches"])
+def _loaded(saved: dict[str, Any]) -> Measurement:
+    return Measurement([UsedLR(*each) for each in saved["used"]], saved["steps"], saved["batches"])

@@ -109,7 +109,7 @@ class HypergradientLR(Callback):
         self._is_resumed, self._is_same_rule = False, True  # the saved states are from a checkpoint, and fit
         self._resets: list[OptimizerReset] = []
         self._loss, self._lrs_are_scaled, self._is_first_batch = StepLoss(), False, True
-        self._separate_losses = SeparateLosses()
+        self._separate_losses: SeparateLosses | None = None  # of several optimizers
         self.lr_tracer = LRTracer(self._logged_values, [ADAPTATION_CHARTS])
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -125,6 +125,7 @@ class HypergradientLR(Callback):
         check_no_lazy_parameters("HypergradientLR", pl_module)
         self.lr_tracer.start(trainer, self)
         self._loss, self._is_first_batch = StepLoss(), True
+        self._separate_losses = SeparateLosses() if len(trainer.optimizers) > 1 else None
         # finetuning computes from the scaled learning rates of groups; a schedule of ours does not, and writes last
         callbacks = vars(trainer)["callbacks"]
         finetunes = any(isinstance(callback, either("callbacks.BaseFinetuning")) for callback in callbacks)
@@ -148,15 +149,17 @@ class HypergradientLR(Callback):
         if batch_idx == 0 or self._is_first_batch:  # a resumed run may begin at any batch
             self._take_lrs(trainer)  # of callbacks that come after this one
         self._is_first_batch = False
-        self._separate_losses.batch_start()
+        if self._separate_losses is not None:
+            self._separate_losses.batch_start()
 
     def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._separate_losses.backward()
+        if self._separate_losses is not None:
+            self._separate_losses.backward()
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         for i, adapted in enumerate(self._optimizers):
             if adapted.optimizer is optimizer:
-                if self._separate_losses.step(i):
+                if self._separate_losses is not None and self._separate_losses.step(i):
                     limit_players(self._optimizers)
                 adapted.before_step(loss_scale(trainer, optimizer))
 
@@ -164,9 +167,11 @@ class HypergradientLR(Callback):
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         self._loss.add(outputs)
-        if stepped := [adapted for adapted in self._optimizers if adapted.has_stepped()]:
-            loss = self._loss.pop_mean(trainer)
-            for adapted in stepped:
+        loss, is_known = None, False
+        for adapted in self._optimizers:
+            if adapted.has_stepped():
+                if not is_known:
+                    loss, is_known = self._loss.pop_mean(trainer), True
                 adapted.batch_end(loss)
         self.lr_tracer.batch_end(outputs)
 

@@ -35,6 +35,7 @@ def _adapt(optimizer: torch.optim.Optimizer, controller: LRController, gradient:
     if measured is not None:
         sums, measurement = measured
         controller.decide(sums.tolist(), measurement)
+        controller.write()
     optimizer.step()
     controller.after_step()
 

@@ -41,8 +41,7 @@ class TensorRate(RecordingClassifier):
 @pytest.mark.parametrize("found", [False, True])
 def test_the_first_steps_of_a_rate_on_a_device_do_not_exceed_it(found: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is not read before a step, so what is read at the start has to do. Here a tensor stands for a device."""
-    for module in ("optimizer_scales", "controller"):
-        monkeypatch.setattr(f"lightning_lr.adaptation.{module}.is_on_device", lambda lr: isinstance(lr, Tensor))
+    monkeypatch.setattr("lightning_lr.adaptation.optimizer_scales.is_on_device", lambda lr: isinstance(lr, Tensor))
     fit(model := TensorRate(), HypergradientLR("multiplicative", max_lr=1e-3), *([_Found()] if found else []))
     assert max(float(lr) for lr in first_group_lrs(model)) == pytest.approx(1e-3)
 
