@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -15,7 +15,8 @@ from lightning_lr.adaptation.decay import FinalDecay
 from lightning_lr.adaptation.displacement import AnchorDisplacement, Displacement, alignment_sums
 from lightning_lr.adaptation.first_step import shorten_first_step
 from lightning_lr.adaptation.last_step import LastStepDisplacement
-from lightning_lr.adaptation.optimizer_scales import OptimizerScales, UsedLR
+from lightning_lr.adaptation.measurement import Measurement, UsedLR
+from lightning_lr.adaptation.optimizer_scales import OptimizerScales
 from lightning_lr.adaptation.reset import OptimizerReset
 from lightning_lr.adaptation.rules import UNKNOWN_LOSS, Alignment, LossState, Rule
 from lightning_lr.adaptation.scaled_group import ScaledGroup
@@ -25,25 +26,11 @@ Every = int | Literal["auto"]
 _STRAIGHT = Alignment(1.0, 1.0, 1.0)  # cosine 1
 
 
-class Measurement(NamedTuple):
-    """What belongs to the sums that were measured before a step, on their way to the rule.
-
-    Attributes:
-        used: learning rate and scale of each scaled group in the step before; the learning rate is 0 if it is a tensor.
-        steps: since the last measurement.
-        losses: number of losses since then, which stand before the sums.
-    """
-
-    used: list[UsedLR]
-    steps: int
-    losses: int = 0
-
-
 class LRController:
     """Adapts the learning rates of one optimizer.
 
-    Around each of its steps: `before_step`, when the gradients are there; `after_step`; and, when the numbers that
-    `before_step` gave have been read, `decide`.
+    Around each of its steps: `before_step`, when the gradients are there; `after_step`; and, when what
+    `before_step` gave has been read, `decide`.
 
     Args:
         optimizer: whose learning rates are adapted.
@@ -63,9 +50,12 @@ class LRController:
     Attributes:
         scales: of the learning rates.
         groups: that have a scale each.
+        device: of the parameters, on which sums are computed.
         steps: begun so far.
         not_finite: measurements with gradients that were not finite.
         adapts: whether it does more than measure.
+        freeze_after: see above.
+        adapts_until: the last step after which the scales change.
         adapts_by_anchor: whether it adapts, with an anchor to return to.
         keeps_anchor: whether the anchor stays where it is, since the loss is far above what it was.
     """
@@ -90,14 +80,15 @@ class LRController:
         self.optimizer = optimizer
         self.steps, self.not_finite, self.keeps_anchor = steps, 0, False
         self._decay = decay
-        self._freeze_after = freeze_after if decay is None else min(freeze_after, decay.start)
+        self.freeze_after = freeze_after
+        self.adapts_until = freeze_after if decay is None else min(freeze_after, decay.start)
         self._make_rule, self.adapts, self._every = make_rule, adapts, every
         self._reset = OptimizerReset(optimizer) if reset is None else reset
         self._world_size = world_size
         self._anchor = None if horizon is None else AnchorDisplacement(horizon)
         self.adapts_by_anchor = adapts and self._anchor is not None
         self._displacement: Displacement = self._anchor or _last_step(optimizer)
-        self._device = next(iter(self._parameters())).device
+        self.device = next(iter(self._parameters())).device
         self._failed_first_steps = 0
         self._since = 0  # steps since the last measurement
         self.scales = OptimizerScales(
@@ -111,15 +102,14 @@ class LRController:
         )
         self.groups = self.scales.groups
 
-    def before_step(self, loss_scale: Tensor | None = None) -> tuple[Tensor, Measurement] | None:
+    def before_step(self, loss_scale: Tensor | None = None) -> Measurement | None:
         """To be called before each step of the optimizer, when the gradients are there.
 
         Args:
             loss_scale: factor of the gradients, in mixed precision; None for 1.
 
         Returns:
-            The sums of this process over each scaled group, shape [4 · groups], and what belongs to them; None if
-            nothing is measured before this step.
+            What this process has measured; None if nothing is measured before this step.
         """
         if self.scales.lrs.take() or self.scales.is_due:
             self.write(is_final=True)
@@ -147,17 +137,17 @@ class LRController:
                     self._shorten_first_step(group)
         self.scales.record_used()
 
-    def decide(self, sums: list[float], measurement: Measurement, loss: LossState = UNKNOWN_LOSS) -> list[bool]:
-        """Adapt the learning rates.
+    def decide(self, measurement: Measurement, loss: LossState = UNKNOWN_LOSS) -> list[bool]:
+        """Adapt the scales.
 
         Args:
-            sums: that `before_step` gave, summed over processes.
-            measurement: what belongs to them.
+            measurement: that `before_step` gave, read and summed over processes.
             loss: what is known of the loss.
 
         Returns:
             Whether each scaled group has a new alignment.
         """
+        sums = measurement.sums.tolist()
         self.not_finite += not all(map(math.isfinite, sums[1::4]))
         is_new = []
         for i, (group, used) in enumerate(zip(self.groups, measurement.used, strict=False)):
@@ -171,7 +161,7 @@ class LRController:
             if not is_new[-1]:
                 continue
             group.alignment = alignment
-            if self.adapts and self.steps <= self._freeze_after:
+            if self.adapts and self.steps <= self.adapts_until:
                 group.adapt(lr, measurement.steps, loss)
         self.scales.is_due = True
         return is_new
@@ -246,14 +236,13 @@ class LRController:
         return constants.SETTLED_SPACING if has_settled or not self.adapts else 1
 
     @torch.no_grad()
-    def _measure(self, loss_scale: Tensor | None) -> tuple[Tensor, Measurement]:
-        """The row of each scaled group is ⟨g, d⟩, ‖g‖², ‖d‖², and its learning rate if that is a tensor, else 0."""
+    def _measure(self, loss_scale: Tensor | None) -> Measurement:
         self.scales.add_new_params()
         rows, numbers = [], []
         for i, group in enumerate(self.groups):
             lr, scale = self.scales.used[i] if i < len(self.scales.used) else UsedLR(0.0, 1.0)
             sums = alignment_sums(
-                group.params, self._displacement, self._since, self._device, is_trusted=not self.keeps_anchor
+                group.params, self._displacement, self._since, self.device, is_trusted=not self.keeps_anchor
             )
             if not group.has_moved:
                 sums = torch.zeros_like(sums)  # nothing was measured: rules must not take d = 0 for an alignment
@@ -262,11 +251,11 @@ class LRController:
             device_lr = (lr / self._world_size).to(sums) if isinstance(lr, Tensor) else sums.new_zeros(())
             rows += [sums, device_lr.reshape(1)]
             numbers.append(UsedLR(0.0 if isinstance(lr, Tensor) else lr, scale))
-        return torch.cat(rows), Measurement(numbers, self._since)
+        return Measurement(torch.cat(rows), numbers, self._since)
 
     def _shorten_first_step(self, group: ScaledGroup) -> None:
         assert self._anchor is not None
-        share = shorten_first_step(group.params, self._anchor, self._device)
+        share = shorten_first_step(group.params, self._anchor, self.device)
         if share is None:
             return
         if share > 0:

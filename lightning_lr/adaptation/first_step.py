@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import torch
 
 from lightning_lr.adaptation import constants
-from lightning_lr.adaptation.async_reads import sum_over_processes
 from lightning_lr.adaptation.displacement import AnchorDisplacement
 from lightning_lr.adaptation.flat_params import FlatParams
+from lightning_lr.adaptation.measurement import sum_over_processes
 
 
 @torch.no_grad()

@@ -4,23 +4,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from lightning_lr.adaptation.flat_params import flat_params
+from lightning_lr.adaptation.measurement import UsedLR
 from lightning_lr.adaptation.rules import Rule
 from lightning_lr.adaptation.scaled_group import ScaledGroup
 from lightning_lr.optimizers.scaled_lrs import ScaledLRs
-
-
-class UsedLR(NamedTuple):
-    """The highest learning rate of a scaled group in one step, and the scale in it."""
-
-    lr: float | Tensor
-    scale: float
 
 
 class OptimizerScales:
