@@ -14,12 +14,13 @@ from lightning_lr.adaptation.rules import LossState
 class LossLevel:
     """Follows the loss, step by step.
 
-    With the mean and the standard deviation of the first FIRST_LOSSES losses::
+    With the mean and the standard deviation of the first FIRST_LOSSES losses, or as many as there are, and the first
+    loss as the first level::
 
         deviation ← deviation + DEVIATION_WEIGHT (|loss - level| - deviation), if loss <= first: explosions are no noise
         level ← level + LEVEL_WEIGHT (loss - level)
         noise = max(NORMAL_DEVIATION · deviation, standard deviation of the first)
-        has learned: at some step, level < first - LEARNED_DEVIATIONS · noise
+        has learned: at some step, level < first - LEARNED_DEVIATIONS · noise, with FIRST_LOSSES losses or more
         has risen: level > first + LEARNED_DEVIATIONS · noise
         is far above: level > first + FAR_LOSS · max(first - lowest level, noise)
 
