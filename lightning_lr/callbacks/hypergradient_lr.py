@@ -49,7 +49,7 @@ class HypergradientLR(Callback):
             ``"additive"`` needs one; the paper has 1e-3 for SGD and 1e-7 for Adam.
         horizon: of the anchor: steps (``200``), epochs (``"2ep"``) or a share of the run. By default the share
             `HORIZON_SHARE` = 0.5, or `HORIZON_STEPS` = 300 where the length of the run is not known. In manual
-            optimization an epoch counts as one step for each batch, here and below.
+            optimization epochs and shares count one step for each batch, here and below.
         per_group: whether each parameter group has a scale. Else each optimizer has one.
         every: steps from one measurement to the next, or ``"auto"``: 1 until the alignment has changed its sign
             `SETTLED_SIGN_CHANGES` = 8 times, then `SETTLED_SPACING` = 5. Fewer measurements adapt more slowly.
