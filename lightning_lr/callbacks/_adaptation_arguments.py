@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.utilities import rank_zero_info
+from torch.optim import LBFGS, Optimizer
 
 from lightning_lr.adaptation import constants
 from lightning_lr.adaptation.controller import Every, LRController
@@ -15,6 +17,7 @@ from lightning_lr.adaptation.decay import FinalDecay
 from lightning_lr.adaptation.rules import RuleName, rule_maker
 from lightning_lr.callbacks._arguments import check_flags, check_number
 from lightning_lr.callbacks._scheduled_lr import ScheduledLR
+from lightning_lr.optimizers.param_groups import lr_ratios
 from lightning_lr.schedules.durations import Duration
 from lightning_lr.trainer.lightning_packages import MisconfigurationException, either
 from lightning_lr.trainer.run_lengths import steps_per_epoch, steps_per_run
@@ -103,6 +106,15 @@ class AdaptationArguments:
             raise ValueError(f"decay={self.decay!r} needs the length of the run, which is not known: give max_steps.")
         share = f"{constants.DECAY_SHARE}run" if self.decay == "auto" else self.decay
         return FinalDecay(min(_steps("decay", share, trainer), int(run)), int(run))
+
+
+def check_optimizers(optimizers: Sequence[Optimizer]) -> None:
+    """Raise an error if there is no learning rate to adapt."""
+    lr_ratios(optimizers)
+    if any(isinstance(optimizer, LBFGS) for optimizer in optimizers):
+        raise MisconfigurationException(
+            "HypergradientLR cannot adapt LBFGS, which searches its own step lengths: leave one of them out."
+        )
 
 
 def _steps(name: str, length: int | str, trainer: Trainer) -> int:
