@@ -68,20 +68,32 @@ def check_hyperparameter(owner: str, key: str, limits: tuple[float, float] | Non
             )
 
 
-def check_steps_of_epoch(owner: str, expected: float, run: ScheduleRun) -> None:
-    """Warn if an optimizer made another number of steps in the first epoch than was expected.
+def check_steps_of_epoch(owner: str, run: ScheduleRun, trainer: Trainer) -> None:
+    """Warn once if an epoch that has ended had another number of steps than lengths in epochs are counted with.
 
     Args:
         owner: name of the callback.
-        expected: steps of an epoch, infinite if not known.
         run: of the callback.
+        trainer: the Trainer, in ``on_train_epoch_end``.
     """
-    for optimizer, tracker in zip(run.optimizers, run.trackers, strict=True):
-        if math.isfinite(expected) and tracker.count != expected:
+    expected, batches = run.epoch_steps, trainer.fit_loop.epoch_loop.batch_progress
+    if not math.isfinite(expected) or not batches.is_last_batch:  # the run has ended within the epoch
+        return
+    if trainer.lightning_module.automatic_optimization:
+        steps = math.ceil(batches.current.ready / trainer.accumulate_grad_batches)
+        if steps != expected:
+            run.epoch_steps = math.inf
             rank_zero_warn(
-                f"{owner} took an epoch for {expected:g} steps of {type(optimizer).__name__}, one a batch, but it made"
-                f" {tracker.count}: give lengths in steps."
+                f"{owner} counts every epoch as {expected:g} steps, the length at the start of this fit, but epoch"
+                f" {trainer.current_epoch} had {steps}: give lengths in steps, and the run max_steps."
             )
+    elif trainer.current_epoch == 0:
+        for optimizer, tracker in zip(run.optimizers, run.trackers, strict=True):
+            if tracker.count != expected:
+                rank_zero_warn(
+                    f"{owner} took an epoch for {expected:g} steps of {type(optimizer).__name__}, one a batch, but it"
+                    f" made {tracker.count}: give lengths in steps."
+                )
 
 
 def _schedulers(trainer: Trainer, indices: list[int]) -> Iterable[object]:

@@ -36,11 +36,13 @@ class ScheduleRun:
         fitted: the schedule.
         writer: of these optimizers.
         run_steps: optimizer steps of the run, infinite if not known.
+        epoch_steps: optimizer steps of an epoch, infinite if not known.
         steps_before: optimizer steps of the training before the schedule began.
         saved: `state` of a run that is resumed; empty for a new run.
 
     Attributes:
         optimizers: as given.
+        epoch_steps: as given.
         trackers: the position of each optimizer in the schedule.
         goes_on_from_phase: whether the run is resumed with a schedule of other lengths.
     """
@@ -51,11 +53,12 @@ class ScheduleRun:
         fitted: FittedSchedule,
         writer: ScheduleWriter,
         run_steps: float,
+        epoch_steps: float,
         steps_before: int,
         saved: dict[str, Any],
     ) -> None:
         schedule = fitted.schedule
-        self.optimizers = optimizers
+        self.optimizers, self.epoch_steps = optimizers, epoch_steps
         self._steps_before = steps_before
         self._schedule_fields = _fields(schedule)
         self._writer = writer

@@ -165,9 +165,8 @@ class ScheduledLR(Callback, ABC):
         self.lr_tracer.batch_end(outputs)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        assumes_epoch = not pl_module.automatic_optimization and bool(self.length_units & {"ep", "run"})
-        if trainer.current_epoch == 0 and assumes_epoch and self._run is not None:
-            checks.check_steps_of_epoch(type(self).__name__, steps_per_epoch(trainer), self._run)
+        if self._run is not None and self.length_units & {"ep", "run"}:
+            checks.check_steps_of_epoch(type(self).__name__, self._run, trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._end_run()
@@ -208,10 +207,10 @@ class ScheduledLR(Callback, ABC):
         writer = ScheduleWriter(optimizers, self._bounds, self._momentum, self._weight_decay, saved.get("groups"))
         # Lightning counts the steps of all optimizers together.
         steps_before = saved.get("before", trainer.global_step // len(trainer.optimizers))
-        run_steps = steps_per_run(trainer) - steps_before
-        lengths = self._lengths_in_steps(steps_per_epoch(trainer), run_steps)
+        run_steps, epoch_steps = steps_per_run(trainer) - steps_before, steps_per_epoch(trainer)
+        lengths = self._lengths_in_steps(epoch_steps, run_steps)
         fitted = self._build_schedule(lengths, run_steps, fast_dev_run=bool(vars(trainer)["fast_dev_run"]))
-        run = ScheduleRun(optimizers, fitted, writer, run_steps, steps_before, saved)
+        run = ScheduleRun(optimizers, fitted, writer, run_steps, epoch_steps, steps_before, saved)
         if run.goes_on_from_phase:
             rank_zero_info(f"{type(self).__name__} goes on from its phase with the new lengths.")
         return run

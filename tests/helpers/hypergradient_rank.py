@@ -13,6 +13,7 @@ import torch
 from torch.distributed.fsdp import fully_shard
 
 from lightning_lr import HypergradientLR
+from tests.helpers.equal_lrs import EqualLRs
 from tests.helpers.lightning_classes import (
     PACKAGE,
     DDPStrategy,
@@ -123,7 +124,7 @@ def _trainer(strategy: Strategy, callback: HypergradientLR, epochs: int) -> Trai
         devices=2,
         strategy=strategy,
         max_epochs=epochs,
-        callbacks=[callback],
+        callbacks=[callback, EqualLRs()],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
