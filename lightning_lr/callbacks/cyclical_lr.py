@@ -15,13 +15,13 @@ from lightning_lr.callbacks._saved_arguments import import_function, plain_argum
 from lightning_lr.callbacks._schedule_run import FittedSchedule
 from lightning_lr.callbacks._scheduled_lr import ScheduledLR
 from lightning_lr.range_test.suggestion import Suggestion
-from lightning_lr.schedules.base import Position
 from lightning_lr.schedules.bounds import Bounds
-from lightning_lr.schedules.cyclical import Cyclical, Mode, ScaleMode
+from lightning_lr.schedules.cyclical import Cyclical, Mode, ScaleMode, check_amplitude
 from lightning_lr.schedules.tracker import ScheduleTracker
 from lightning_lr.schedules.waves import Wave
 from lightning_lr.trainer.cycle_losses import CycleLosses
 from lightning_lr.trainer.lightning_packages import MisconfigurationException
+from lightning_lr.trainer.output_files import check_folder_writable, save_checkpoint
 
 # gamma if it is not given. In exp_range it then follows from decay.
 _DEFAULT_GAMMA: dict[Mode, float] = {"triangular": 1.0, "triangular2": 0.5, "exp_range": 1.0}
@@ -129,7 +129,7 @@ class CyclicalLR(ScheduledLR):
         check_number("decay", decay, above=0, at_most=1)
         check_number("cycle_mult", cycle_mult, above=0)
         check_flags(fit_cycles=fit_cycles, snapshot_cycles=snapshot_cycles, log_position=log_position)
-        _check_amplitude(mode, gamma, decay, scale_fn)
+        check_amplitude(mode, gamma, decay, scale_fn)
         num_cycles = None if num_cycles is None else check_int("num_cycles", num_cycles, at_least=1)
         if cycle_mult < 1 and num_cycles is None:
             raise ValueError(f"cycle_mult={cycle_mult} shrinks cycles without end: give num_cycles too.")
@@ -175,13 +175,18 @@ class CyclicalLR(ScheduledLR):
     def length_units(self) -> set[str]:
         return super().length_units | ({"run"} if self._fit_cycles or self._decay is not None else set())
 
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_fit_start(trainer, pl_module)
+        if self._snapshot_cycles:
+            check_folder_writable("snapshot_cycles", _snapshot_folder(trainer), trainer)
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
         if trainer.global_step == 0:
             self.snapshots = []
         assert self._run is not None
         self._tracker = self._run.trackers[0]
-        self._finished_cycles = _finished_cycles(self._tracker.position)
+        self._finished_cycles = self._tracker.position.finished_cycles
         self._losses.start(trainer, self._tracker, self._tag)
 
     def on_train_batch_end(
@@ -220,29 +225,15 @@ class CyclicalLR(ScheduledLR):
 
     def _save_snapshot(self, trainer: Trainer) -> None:
         """Save a checkpoint if the last step has finished a cycle."""
-        finished = _finished_cycles(self._tracker.position)
+        finished = self._tracker.position.finished_cycles
         if finished <= self._finished_cycles:
             return
         self._finished_cycles = finished
-        folder = Path(trainer.log_dir or trainer.default_root_dir) / "snapshots"
-        path = folder / f"cycle={finished}-step={self._tracker.count}.ckpt"
-        self.snapshots.append(str(path))
-        trainer.save_checkpoint(path)
+        path = _snapshot_folder(trainer) / f"cycle={finished}-step={self._tracker.count}.ckpt"
+        self.snapshots.append(str(path))  # the checkpoint names itself too
+        if not save_checkpoint(trainer, path):
+            self.snapshots.pop()
 
 
-def _check_amplitude(
-    mode: Mode, gamma: float | None, decay: float | None, scale_fn: Callable[[float], float] | str | None
-) -> None:
-    """Raise a ValueError if arguments that change the amplitude from cycle to cycle contradict each other."""
-    if mode == "exp_range" and (gamma is None) == (decay is None):
-        raise ValueError(f"mode='exp_range' needs one of gamma and decay, got {gamma=}, {decay=}.")
-    if decay is not None and mode != "exp_range":
-        raise ValueError(f"decay is for exp_range, got {decay=} with {mode=}.")
-    if gamma is not None and mode == "triangular":
-        raise ValueError(f"gamma is for exp_range and triangular2, got {gamma=} with {mode=}.")
-    if scale_fn is not None and mode != "triangular":
-        raise ValueError(f"scale_fn takes the place of mode: leave mode out, got {mode=}.")
-
-
-def _finished_cycles(position: Position) -> int:
-    return max(0, position.cycle if position.phase == 1 else position.cycle - 1)
+def _snapshot_folder(trainer: Trainer) -> Path:
+    return Path(trainer.log_dir or trainer.default_root_dir) / "snapshots"

@@ -30,6 +30,11 @@ class Position(NamedTuple):
     base_factor: float
     amplitude: float
 
+    @property
+    def finished_cycles(self) -> int:
+        """Number of cycles that have ended before this step."""
+        return max(0, self.cycle if self.phase == 1 else self.cycle - 1)
+
     def lr(self, base_lr: float, max_lr: float) -> float:
         """``base_factor · base_lr + amplitude · (max_lr - base_lr)``.
 

@@ -19,6 +19,20 @@ ScaleMode = Literal["cycle", "iterations"]
 _CACHED_CYCLES = 64
 
 
+def check_amplitude(
+    mode: Mode, gamma: float | None, decay: float | None, scale_fn: Callable[[float], float] | str | None
+) -> None:
+    """Raise a ValueError if arguments that change the amplitude from cycle to cycle contradict each other."""
+    if mode == "exp_range" and (gamma is None) == (decay is None):
+        raise ValueError(f"mode='exp_range' needs one of gamma and decay, got {gamma=}, {decay=}.")
+    if decay is not None and mode != "exp_range":
+        raise ValueError(f"decay is for exp_range, got {decay=} with {mode=}.")
+    if gamma is not None and mode == "triangular":
+        raise ValueError(f"gamma is for exp_range and triangular2, got {gamma=} with {mode=}.")
+    if scale_fn is not None and mode != "triangular":
+        raise ValueError(f"scale_fn takes the place of mode: leave mode out, got {mode=}.")
+
+
 @dataclass(frozen=True)
 class Cyclical:
     """A linear warm-up, then one cycle after the other.

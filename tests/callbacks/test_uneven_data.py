@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.multiprocessing import ProcessRaisedException
+from torch.multiprocessing.spawn import ProcessRaisedException
 from torch.utils.data import DataLoader, IterableDataset
 
 from lightning_lr import CyclicalLR, HypergradientLR, LRRangeTest
@@ -31,7 +31,8 @@ class Shard(IterableDataset[tuple[Tensor, ...]]):
         return 8 * BATCHES[torch.distributed.get_rank() if torch.distributed.is_initialized() else 0]
 
     def __iter__(self) -> Iterator[Any]:
-        return (sample for i, sample in enumerate(loader().dataset) if i < len(self))  # type: ignore[arg-type]
+        samples: Any = loader().dataset
+        return (sample for i, sample in enumerate(samples) if i < len(self))
 
 
 class UsesLRs(Callback):
