@@ -26,22 +26,20 @@ OUTPUT = ("lr_range_test.csv", "lr_range_test.json", "lr_range_test.png")
 def test_a_folder_that_cannot_be_written_to_is_found_at_the_start(kind: str, tmp_path: Path) -> None:
     folder = tmp_path / "file" / "x"  # no folder can be made there
     folder.parent.touch()
-    callback: Callback = {
-        "search": lambda: LRSearch(output_dir=folder),
-        "range test": lambda: LRRangeTest(output_dir=folder),
-        "snapshots": lambda: CyclicalLR(0.01, 0.1, snapshot_cycles=True),
-    }[kind]()
+    callbacks: dict[str, Callback] = {
+        "search": LRSearch(output_dir=folder),
+        "range test": LRRangeTest(output_dir=folder),
+        "snapshots": CyclicalLR(0.01, 0.1, snapshot_cycles=True),
+    }
     model = Classifier()
-    trainer = quiet_trainer(callbacks=[callback], default_root_dir=folder)
-    with pytest.raises(
-        MisconfigurationException, match=r"must be a folder that can be written to, got .*NotADirectory"
-    ):
+    trainer = quiet_trainer(callbacks=[callbacks[kind]], default_root_dir=folder)
+    with pytest.raises(MisconfigurationException, match=r"must be a folder that can be written to, got .*NotADir"):
         trainer.fit(model, loader())
     assert model.losses == []
 
 
 def test_a_full_disk_leaves_no_half_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def half(figure: Figure, path: Path) -> None:  # noqa: ARG001
+    def half(figure: Figure, path: Path) -> None:
         Path(path).write_bytes(b"half")
         raise OSError(errno.ENOSPC, "No space left on device")
 
