@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Protocol, runtime_checkable
 
 from lightning.pytorch import Trainer
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch.optim import Optimizer
 
 from lightning_lr.callbacks._replaced_schedulers import is_replaced, sets_lr_of
@@ -41,7 +41,7 @@ def check_sole_driver(callback: DrivesOptimizers, trainer: Trainer) -> None:
     if trainer.lightning_module.automatic_optimization:
         replacement = f", or give {name}(replace_scheduler=True)"
     others = [(scheduler, replacement) for scheduler in _schedulers(trainer, indices)]
-    others += [(other, "") for other in _other_callbacks(callback, trainer, indices)]
+    others += [(other, _way_out(other)) for other in _other_callbacks(callback, trainer, indices)]
     for other, way_out in others:
         raise MisconfigurationException(
             f"{name} and {type(other).__name__} would both set the learning rate: leave one of them out{way_out}."
@@ -66,6 +66,22 @@ def check_hyperparameter(owner: str, key: str, limits: tuple[float, float] | Non
                 f"{owner}({key}={tuple(limits)}) needs an optimizer that has {key.replace('_', ' ')}, which"
                 f" {type(optimizer).__name__} has not: leave {key} out."
             )
+
+
+def report_new_lengths(owner: str, run: ScheduleRun) -> None:
+    """Say that a run goes on with other lengths. Warn if its schedule was over, so that there is nothing to go on with.
+
+    Args:
+        owner: name of the callback.
+        run: of the callback.
+    """
+    if run.is_over:
+        rank_zero_warn(
+            f"{owner} had reached its end before this fit, which therefore trains with its last learning rate: for"
+            f" another cycle use a new Trainer and a new {owner}."
+        )
+    else:
+        rank_zero_info(f"{owner} goes on from its phase with the new lengths.")
 
 
 def check_steps_of_epoch(owner: str, run: ScheduleRun, trainer: Trainer) -> None:
@@ -94,6 +110,11 @@ def check_steps_of_epoch(owner: str, run: ScheduleRun, trainer: Trainer) -> None
                     f"{owner} took an epoch for {expected:g} steps of {type(optimizer).__name__}, one a batch, but it"
                     f" made {tracker.count}: give lengths in steps."
                 )
+
+
+def _way_out(other: object) -> str:
+    is_averaging = isinstance(other, _WEIGHT_AVERAGING)
+    return ", or average weights with Lightning's WeightAveraging, which sets none" if is_averaging else ""
 
 
 def _schedulers(trainer: Trainer, indices: list[int]) -> Iterable[object]:

@@ -77,6 +77,11 @@ class ScheduleRun:
             for i, (optimizer, tracker) in enumerate(zip(optimizers, self.trackers, strict=True))
         ]
 
+    @property
+    def is_over(self) -> bool:
+        """Whether the schedule has ended and keeps its last values."""
+        return all(tracker.position.phase == 1 for tracker in self.trackers)
+
     def write(self) -> None:
         """Write the values of the next step of every optimizer."""
         for i, tracker in enumerate(self.trackers):

@@ -12,7 +12,6 @@ from dataclasses import asdict
 from typing import Any, ClassVar
 
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.utilities import rank_zero_info
 from torch.optim import Optimizer
 
 from lightning_lr.callbacks import _optimizer_checks as checks
@@ -212,7 +211,7 @@ class ScheduledLR(Callback, ABC):
         fitted = self._build_schedule(lengths, run_steps, fast_dev_run=bool(vars(trainer)["fast_dev_run"]))
         run = ScheduleRun(optimizers, fitted, writer, run_steps, epoch_steps, steps_before, saved)
         if run.goes_on_from_phase:
-            rank_zero_info(f"{type(self).__name__} goes on from its phase with the new lengths.")
+            checks.report_new_lengths(type(self).__name__, run)
         return run
 
     def _end_run(self) -> None:

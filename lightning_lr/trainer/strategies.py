@@ -22,6 +22,15 @@ NOT_SNAPSHOTTED = (
 )
 _FSDP2 = either("strategies.ModelParallelStrategy")
 _DDP = either("strategies.DDPStrategy")
+_SPAWNING_LAUNCHERS = either("strategies.launchers._MultiProcessingLauncher")
+
+
+def trains_in_this_process(trainer: Trainer) -> bool:
+    """Whether callbacks of this process are those of the training. With ``ddp_spawn`` and the like, copies of them are.
+
+    From other processes only the weights, the metrics and the paths of checkpoints come back.
+    """
+    return not isinstance(trainer.strategy.launcher, _SPAWNING_LAUNCHERS)
 
 
 def reshard(trainer: Trainer) -> None:
