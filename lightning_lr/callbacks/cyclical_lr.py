@@ -47,7 +47,8 @@ class CyclicalLR(ScheduledLR):
             each group, by the group's ``"name"``. If both bounds are None, an `LRRangeTest` of the same Trainer sets
             them. A group that is added later, as by ``BackboneFinetuning``, keeps its ratio to the others.
         max_lr: upper bound, likewise.
-        step_size: u, half a cycle. Smith advises 2 to 10 epochs, and at least 3 cycles in a run.
+        step_size: u, half a cycle. Smith advises 2 to 10 epochs, and at least 3 cycles in a run. With 0 each cycle
+            begins at its peak and takes ``step_size_down``: warm restarts (SGDR, which has ``wave="cosine"``).
         step_size_down: d; equal to ``step_size`` if None.
         mode: the formula of S.
         gamma: for ``exp_range`` and ``triangular2``, above 0 and at most 1. ``triangular2`` uses 0.5 if None.
@@ -60,7 +61,8 @@ class CyclicalLR(ScheduledLR):
         num_cycles: number of cycles, after which ``base_lr`` stays; endless if None.
         fit_cycles: stretch all cycles by one factor, so that the run ends with the end of a cycle: of cycle
             ``num_cycles``, or else of the cycle that needs the least stretching.
-        warmup: length of a linear rise to ``base_lr`` before the first cycle. t counts from its end.
+        warmup: length of a linear rise before the first cycle, to ``base_lr``, or to the peak with ``step_size=0``. t
+            counts from its end.
         momentum: lowest and highest value, moved inversely to the learning rate: momentum of SGD and RMSprop, the first
             beta of Adam and similar optimizers. Not changed if None.
         weight_decay: likewise. Groups keep their ratio, so a group without weight decay stays without.
@@ -93,6 +95,7 @@ class CyclicalLR(ScheduledLR):
 
     References:
         Leslie N. Smith, "Cyclical Learning Rates for Training Neural Networks", 2017, arXiv:1506.01186.
+        Ilya Loshchilov and Frank Hutter, "SGDR", 2017, arXiv:1608.03983.
         Gao Huang et al., "Snapshot Ensembles: Train 1, Get M for Free", 2017, arXiv:1704.00109.
     """
 
@@ -135,6 +138,10 @@ class CyclicalLR(ScheduledLR):
             raise ValueError(f"cycle_mult={cycle_mult} shrinks cycles without end: give num_cycles too.")
         bounds = None if base_lr is None and max_lr is None else Bounds.checked(base_lr, max_lr)
         lengths = {"step_size": step_size, "step_size_down": step_size_down, "warmup": warmup}
+        if step_size in (0, "0") and not isinstance(step_size, bool):
+            if step_size_down is None:
+                raise ValueError("step_size must be above 0 without step_size_down, got 0: give step_size_down too.")
+            lengths["step_size"] = None
         super().__init__(arguments, bounds, lengths, optimizer, momentum, weight_decay, replace_scheduler)
         self._shape: dict[str, Any] = {
             "mode": mode,
@@ -215,7 +222,7 @@ class CyclicalLR(ScheduledLR):
                 raise MisconfigurationException(
                     f"{name}={value} needs the length of the run, which is not known: leave it out, or set max_steps."
                 )
-        up, warmup, shape = lengths["step_size"], lengths.get("warmup", 0), dict(self._shape)
+        up, warmup, shape = lengths.get("step_size", 0), lengths.get("warmup", 0), dict(self._shape)
         if self._decay is not None:
             shape["gamma"] = self._decay ** (1 / max(1, run_steps - warmup))
         cycles = Cyclical(up, lengths.get("step_size_down", up), warmup=warmup, **shape)
