@@ -19,7 +19,7 @@ from lightning_lr.callbacks._applied import Applied
 from lightning_lr.callbacks._arguments import check_index
 from lightning_lr.callbacks._replaced_schedulers import ReplacedSchedulers
 from lightning_lr.callbacks._saved_arguments import warn_if_changed
-from lightning_lr.callbacks._schedule_run import FittedSchedule, ScheduleRun
+from lightning_lr.callbacks._schedule_run import TIMED_STEPS, FittedSchedule, ScheduleRun, timed_run_clock
 from lightning_lr.callbacks._skipped_hooks import EMPTY_HOOKS, SkippedHooks
 from lightning_lr.optimizers.param_groups import lr_ratios, optimizer_names
 from lightning_lr.range_test.suggestion import Suggestion
@@ -207,9 +207,11 @@ class ScheduledLR(Callback, ABC):
         # Lightning counts the steps of all optimizers together.
         steps_before = saved.get("before", trainer.global_step // len(trainer.optimizers))
         run_steps, epoch_steps = steps_per_run(trainer) - steps_before, steps_per_epoch(trainer)
+        clock = timed_run_clock(type(self).__name__, self.length_units, trainer) if math.isinf(run_steps) else None
+        run_steps = run_steps if clock is None else TIMED_STEPS
         lengths = self._lengths_in_steps(epoch_steps, run_steps)
         fitted = self._build_schedule(lengths, run_steps, fast_dev_run=bool(vars(trainer)["fast_dev_run"]))
-        run = ScheduleRun(optimizers, fitted, writer, run_steps, epoch_steps, steps_before, saved)
+        run = ScheduleRun(optimizers, fitted, writer, run_steps, epoch_steps, steps_before, clock, saved)
         if run.goes_on_from_phase:
             checks.report_new_lengths(type(self).__name__, run)
         return run

@@ -39,7 +39,8 @@ class CyclicalLR(ScheduledLR):
     Each optimizer is counted by its own finished steps. Under gradient accumulation a step is an optimizer step, not a
     batch. A step that AMP skips is not counted. A run that is resumed with other lengths goes on from the same phase.
 
-    Lengths are optimizer steps (``500``), epochs (``"2ep"``) or a share of the run (``"0.25run"``).
+    Lengths are optimizer steps (``500``), epochs (``"2ep"``) or a share of the run (``"0.25run"``). Where ``max_time``
+    alone ends the run, they must all be shares of it, and follow its measured speed.
 
     Args:
         base_lr: lower bound. A number is for the parameter group with the highest learning rate; the other groups keep
