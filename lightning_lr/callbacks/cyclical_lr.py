@@ -15,6 +15,7 @@ from lightning_lr.callbacks._saved_arguments import import_function, plain_argum
 from lightning_lr.callbacks._schedule_run import FittedSchedule
 from lightning_lr.callbacks._scheduled_lr import ScheduledLR
 from lightning_lr.range_test.suggestion import Suggestion
+from lightning_lr.schedules.base import finished_cycles
 from lightning_lr.schedules.bounds import Bounds
 from lightning_lr.schedules.cyclical import Cyclical, Mode, ScaleMode, check_amplitude
 from lightning_lr.schedules.tracker import ScheduleTracker
@@ -194,7 +195,7 @@ class CyclicalLR(ScheduledLR):
             self.snapshots = []
         assert self._run is not None
         self._tracker = self._run.trackers[0]
-        self._finished_cycles = self._tracker.position.finished_cycles
+        self._finished_cycles = finished_cycles(self._tracker.position)
         self._losses.start(trainer, self._tracker, self._tag)
 
     def on_train_batch_end(
@@ -233,7 +234,7 @@ class CyclicalLR(ScheduledLR):
 
     def _save_snapshot(self, trainer: Trainer) -> None:
         """Save a checkpoint if the last step has finished a cycle."""
-        finished = self._tracker.position.finished_cycles
+        finished = finished_cycles(self._tracker.position)
         if finished <= self._finished_cycles:
             return
         self._finished_cycles = finished

@@ -30,11 +30,6 @@ class Position(NamedTuple):
     base_factor: float
     amplitude: float
 
-    @property
-    def finished_cycles(self) -> int:
-        """Number of cycles that have ended before this step."""
-        return max(0, self.cycle if self.phase == 1 else self.cycle - 1)
-
     def lr(self, base_lr: float, max_lr: float) -> float:
         """``base_factor · base_lr + amplitude · (max_lr - base_lr)``.
 
@@ -44,6 +39,11 @@ class Position(NamedTuple):
         (0.7, 0.1)
         """
         return (self.base_factor - self.amplitude) * base_lr + self.amplitude * max_lr
+
+
+def finished_cycles(position: Position) -> int:
+    """Number of cycles that have ended before a position."""
+    return max(0, position.cycle if position.phase == 1 else position.cycle - 1)
 
 
 class Schedule(Protocol):
