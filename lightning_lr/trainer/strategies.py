@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from lightning.pytorch import Trainer
+from torch.nn.parallel import DistributedDataParallel
 
 from lightning_lr.trainer.lightning_packages import either
 
@@ -57,12 +58,15 @@ def rewrap_model(trainer: Trainer) -> None:
     if not isinstance(strategy, _DDP):
         return
     old = strategy.model
-    old._remove_autograd_hooks()  # they would stay until the wrapper is collected
+    hooks = getattr(old, "_comm_hooks", [])
+    if isinstance(old, DistributedDataParallel):  # not that of a user's own strategy
+        old._remove_autograd_hooks()  # type: ignore[no-untyped-call]  # they would stay until it is collected
     strategy.model = trainer.lightning_module
     strategy._pl_static_graph_delay_done = False  # set in the first step of manual optimization
     strategy.configure_ddp()
-    for hook, state in [] if strategy.model._comm_hooks else old._comm_hooks:  # that a user has registered
-        strategy.model.register_comm_hook(state, hook)
+    if not getattr(strategy.model, "_comm_hooks", []):
+        for hook, state in hooks:  # that a user has registered
+            strategy.model.register_comm_hook(state, hook)
 
 
 def communication_states(trainer: Trainer) -> list[object]:

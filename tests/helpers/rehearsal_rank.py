@@ -47,6 +47,14 @@ class SideBranch(StatefulClassifier):
         return torch.optim.SGD([*self.net.parameters(), *self.side.parameters()], lr=0.1)
 
 
+class RegistersHook(StatefulClassifier):
+    """Compresses gradients in a communication hook that it registers itself."""
+
+    def on_fit_start(self) -> None:
+        assert isinstance(self.trainer.model, DistributedDataParallel)
+        self.trainer.model.register_comm_hook(None, default_hooks.fp16_compress_hook)
+
+
 class Manual(StatefulClassifier):
     def __init__(self) -> None:
         super().__init__()
@@ -69,7 +77,7 @@ class ZeroRedundancy(StatefulClassifier):
 
 
 class HookedDDP(DDPStrategy):
-    """Compresses gradients in a communication hook. Lightning registers such hooks on GPUs only."""
+    """Compresses gradients in a communication hook of the strategy, which Lightning registers on GPUs only."""
 
     def __init__(self) -> None:
         super().__init__(ddp_comm_state=powerSGD_hook.PowerSGDState(None, start_powerSGD_iter=3))
@@ -133,7 +141,7 @@ def main(case: str, folder: Path, ranks: int) -> None:
         trainer.fit(**fit)
     elif case == "ddp":
         assert_no_trace(folder / "ddp", ddp(lambda: StatefulClassifier("adam", "step")))
-        assert_no_trace(folder / "buckets", ddp(bucket_cap_mb=0.0001, gradient_as_bucket_view=True))
+        assert_no_trace(folder / "buckets", ddp(RegistersHook, bucket_cap_mb=0.0001, gradient_as_bucket_view=True))
         assert_no_trace(folder / "unused", ddp(SideBranch, accumulate=3, find_unused_parameters=True))
         assert_no_trace(folder / "static", ddp(static_graph=True))
         assert_no_trace(folder / "static, manual", ddp(Manual, static_graph=True, gradient_as_bucket_view=True))
