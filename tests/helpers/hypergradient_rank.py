@@ -13,6 +13,7 @@ import torch
 from torch.distributed.fsdp import fully_shard
 
 from lightning_lr import HypergradientLR
+from tests.helpers.equal_lrs import EqualLRs
 from tests.helpers.lightning_classes import (
     PACKAGE,
     Callback,
@@ -137,7 +138,7 @@ def _trainer(strategy: Strategy, callback: HypergradientLR, epochs: int, *others
         devices=2,
         strategy=strategy,
         max_epochs=epochs,
-        callbacks=[callback, *others],
+        callbacks=[callback, *others, EqualLRs()],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
