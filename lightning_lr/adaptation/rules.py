@@ -98,20 +98,27 @@ class Rule(Protocol):
 class LongHorizon:
     """The default: the derivative of the loss by the log of the learning rate, of all steps since the anchor.
 
-    The anchor θ̄ is an exponential mean of the iterates, whose horizon is half of the run. If all steps had been longer
-    by a factor 1 + ε, θ would be ε(θ - θ̄) further on, so ``⟨g, θ̄ - θ⟩`` is minus that derivative. Before a step, n
-    steps after the last measurement, with d = θ̄ - θ::
+    If all steps had been longer by a factor 1 + ε, θ would be ε(θ - θ̄) further on, with θ̄ a mean of the iterates. So
+    ``⟨g, θ̄ - θ⟩`` is minus that derivative. The learning rate of a step is s times the scheduled one. At first s = 1,
+    and m, v, k and K are 0. The first step is shortened to FIRST_STEP_LENGTH ‖θ‖, and s by the same factor. Before
+    every n-th step, with n = 1 until K = SETTLED_SIGN_CHANGES and then SETTLED_SPACING::
 
-        G² ← G² + NORM_WEIGHT (min(‖g‖, FAR_GRADIENT G)² - G²)
+        d = θ̄ - θ
+        θ̄ ← θ̄ + (θ - θ̄) n / horizon                             at the first step: θ̄ = θ, and nothing else
+        G² ← G² + NORM_WEIGHT (min(‖g‖, FAR_GRADIENT G)² - G²)   at the second step: G = ‖g‖
         c = ⟨g, d⟩ / (max(‖g‖, G) ‖d‖)
         m ← m + MEAN_WEIGHT (c - m)
-        v ← v + SQUARE_WEIGHT (c² - v),  r = √(v / (1 - (1 - SQUARE_WEIGHT)^count))
-        rise = MAX_RISE_LEARNING if training has learned or the loss has risen, else MAX_RISE
-        climbing, until m < -CLIMB_END r:
-            log scale += √n rise clip(2 m / r, -1, 1)
-        then, with K the sign changes of m:
-            log scale += √n min(rise, GAIN clip(c / r, ±MAX_DERIVATIVE) / (1 + K / GAIN_HALVING))
-        While neither holds, the scale does not fall.
+        v ← v + SQUARE_WEIGHT (c² - v),  k ← k + 1
+        r = √(v / (1 - (1 - SQUARE_WEIGHT)^k))
+        has effect = the loss has learned or has risen: see `LossLevel`
+        rise = MAX_RISE_LEARNING if it has effect, else MAX_RISE
+        if it still climbs, which it does until m < -CLIMB_END r:
+            x = rise clip(2 m / r, ±1)
+        else:
+            K ← K + 1 if m has changed its sign
+            x = min(rise, GAIN clip(c / r, ±MAX_DERIVATIVE) / (1 + K / GAIN_HALVING))
+        if it has no effect: x ← max(0, x)
+        s ← s exp(√n x), from the step after the next on
 
     At the best learning rate the derivative is 0, with or without noise. So there is no offset, and as c is divided by
     its own root mean square, neither noise nor dimension has a say. One step is too short a horizon: noise then

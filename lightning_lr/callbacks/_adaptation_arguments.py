@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.utilities import rank_zero_info
+from torch.optim import LBFGS, Optimizer
 
 from lightning_lr.adaptation import constants
 from lightning_lr.adaptation.controller import Every, LRController
 from lightning_lr.adaptation.decay import FinalDecay
 from lightning_lr.adaptation.rules import RuleName, rule_maker
 from lightning_lr.callbacks._scheduled_lr import ScheduledLR
+from lightning_lr.optimizers.param_groups import lr_ratios
 from lightning_lr.schedules.durations import Duration
 from lightning_lr.trainer.lightning_packages import MisconfigurationException, either
 from lightning_lr.trainer.run_lengths import steps_per_epoch, steps_per_run
@@ -94,6 +97,15 @@ class AdaptationArguments:
             raise ValueError(f"decay={self.decay!r} needs the length of the run, which is not known: give max_steps.")
         share = f"{constants.DECAY_SHARE}run" if self.decay == "auto" else self.decay
         return FinalDecay(min(_steps("decay", share, trainer), int(run)), int(run))
+
+
+def check_optimizers(optimizers: Sequence[Optimizer]) -> None:
+    """Raise an error if there is no learning rate to adapt."""
+    lr_ratios(optimizers)
+    if any(isinstance(optimizer, LBFGS) for optimizer in optimizers):
+        raise MisconfigurationException(
+            "HypergradientLR cannot adapt LBFGS, which searches its own step lengths: leave one of them out."
+        )
 
 
 def _steps(name: str, length: int | str, trainer: Trainer) -> int:

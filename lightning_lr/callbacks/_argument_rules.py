@@ -28,7 +28,7 @@ from lightning_lr.range_test.rules import RULES
 from lightning_lr.range_test.sweep_lrs import MAX_SWEEP_STEPS, MODES, rising_lrs
 from lightning_lr.schedules.bounds import bound
 from lightning_lr.schedules.cyclical import MAX_CYCLE_MULT, Mode, ScaleMode
-from lightning_lr.schedules.durations import length
+from lightning_lr.schedules.durations import length, length_or_0
 from lightning_lr.schedules.inverse_range import inverse_range
 from lightning_lr.schedules.waves import Wave
 from lightning_lr.search.bracket import MAX_BUDGET
@@ -88,7 +88,7 @@ CYCLES: dict[str, Rule] = {
     **SCHEDULE,
     **INVERSE,
     "base_lr": optional(bound),
-    "step_size": length,
+    "step_size": length_or_0,
     "step_size_down": optional(length),
     "mode": choice(get_args(Mode)),
     "gamma": optional(number(above=0, at_most=1)),

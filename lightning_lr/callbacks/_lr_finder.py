@@ -24,8 +24,10 @@ from lightning_lr.search.result import SearchResult, search_result
 from lightning_lr.trainer.hyperparameters import declare_metrics, log_found_lr
 from lightning_lr.trainer.lightning_packages import Callback
 from lightning_lr.trainer.lr_tracer import LRTracer
+from lightning_lr.trainer.output_files import check_folder_writable
 from lightning_lr.trainer.run_lengths import steps_per_epoch, steps_per_run
 from lightning_lr.trainer.search_report import report_search
+from lightning_lr.trainer.strategies import trains_in_this_process
 from lightning_lr.trainer.tensorboard_charts import Charts
 from lightning_lr.trainer.trials import Search
 
@@ -68,6 +70,13 @@ class LRFinder(Callback, ABC):
         else:
             lr_ratios(trainer.optimizers)  # raises if there is no learning rate
             self._warn_if_self_adapting(trainer)
+            if self._output_dir is not None:
+                check_folder_writable("output_dir", self._output_dir, trainer)
+            elif not trains_in_this_process(trainer):
+                rank_zero_info(
+                    f"{self._name}: its result stays in the processes that Lightning starts for the training. Give it"
+                    " an output_dir to get files of it."
+                )
             declare_metrics(trainer, pl_module)
 
     def on_train_batch_end(

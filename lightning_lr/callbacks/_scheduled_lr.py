@@ -12,7 +12,6 @@ from dataclasses import asdict
 from typing import Any, ClassVar
 
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.utilities import rank_zero_info
 from torch.optim import Optimizer
 
 from lightning_lr.arguments import checked, whole
@@ -22,7 +21,7 @@ from lightning_lr.callbacks._argument_rules import PREVIEW
 from lightning_lr.callbacks._replaced_schedulers import ReplacedSchedulers
 from lightning_lr.callbacks._saved_arguments import warn_if_changed
 from lightning_lr.callbacks._saved_state import checked_state, header
-from lightning_lr.callbacks._schedule_run import FittedSchedule, ScheduleRun
+from lightning_lr.callbacks._schedule_run import TIMED_STEPS, FittedSchedule, ScheduleRun, timed_run_clock
 from lightning_lr.callbacks._skipped_hooks import EMPTY_HOOKS, SkippedHooks
 from lightning_lr.callbacks._state_rules import SCHEDULE
 from lightning_lr.optimizers.param_groups import lr_ratios, optimizer_names
@@ -165,9 +164,8 @@ class ScheduledLR(Callback, ABC):
         self.lr_tracer.batch_end(outputs)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        assumes_epoch = not pl_module.automatic_optimization and bool(self.length_units & {"ep", "run"})
-        if trainer.current_epoch == 0 and assumes_epoch and self._run is not None:
-            checks.check_steps_of_epoch(type(self).__name__, steps_per_epoch(trainer), self._run)
+        if self._run is not None and self.length_units & {"ep", "run"}:
+            checks.check_steps_of_epoch(type(self).__name__, self._run, trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._end_run()
@@ -208,12 +206,14 @@ class ScheduledLR(Callback, ABC):
         writer = ScheduleWriter(optimizers, self._bounds, self._momentum, self._weight_decay, saved.get("groups"))
         # Lightning counts the steps of all optimizers together.
         steps_before = saved.get("before", trainer.global_step // len(trainer.optimizers))
-        run_steps = steps_per_run(trainer) - steps_before
-        lengths = self._lengths_in_steps(steps_per_epoch(trainer), run_steps)
+        run_steps, epoch_steps = steps_per_run(trainer) - steps_before, steps_per_epoch(trainer)
+        clock = timed_run_clock(type(self).__name__, self.length_units, trainer) if math.isinf(run_steps) else None
+        run_steps = run_steps if clock is None else TIMED_STEPS
+        lengths = self._lengths_in_steps(epoch_steps, run_steps)
         fitted = self._build_schedule(lengths, run_steps, fast_dev_run=bool(vars(trainer)["fast_dev_run"]))
-        run = ScheduleRun(optimizers, fitted, writer, run_steps, steps_before, saved)
+        run = ScheduleRun(optimizers, fitted, writer, run_steps, epoch_steps, steps_before, clock, saved)
         if run.goes_on_from_phase:
-            rank_zero_info(f"{type(self).__name__} goes on from its phase with the new lengths.")
+            checks.report_new_lengths(type(self).__name__, run)
         return run
 
     def _end_run(self) -> None:

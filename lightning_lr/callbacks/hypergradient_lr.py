@@ -8,25 +8,24 @@ from typing import Any, Literal
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
-from torch.optim import LBFGS, Optimizer
+from torch.optim import Optimizer
 
 from lightning_lr.adaptation.adapted_optimizer import AdaptedOptimizer, limit_players
 from lightning_lr.adaptation.reset import OptimizerReset, reset_running_statistics
 from lightning_lr.adaptation.rules import RuleName
 from lightning_lr.adaptation.separate_losses import SeparateLosses
 from lightning_lr.arguments import checked, instance_of
-from lightning_lr.callbacks._adaptation_arguments import AdaptationArguments
-from lightning_lr.callbacks._adaptation_trace import ADAPTATION_CHARTS, values_to_log
+from lightning_lr.callbacks._adaptation_arguments import AdaptationArguments, check_optimizers
+from lightning_lr.callbacks._adaptation_trace import ADAPTATION_CHARTS, say_verdicts, values_to_log
 from lightning_lr.callbacks._argument_rules import ADAPTATION
 from lightning_lr.callbacks._saved_arguments import plain_arguments, warn_if_changed
 from lightning_lr.callbacks._saved_state import check_vectors, checked_state, header
 from lightning_lr.callbacks._scheduled_lr import ScheduledLR
 from lightning_lr.callbacks._state_rules import ADAPTATION as ADAPTATION_STATE
-from lightning_lr.optimizers.param_groups import lr_ratios, optimizer_names
-from lightning_lr.trainer import loggers
+from lightning_lr.optimizers.param_groups import optimizer_names
 from lightning_lr.trainer.grad_scaler import has_grad_scaler, loss_scale
 from lightning_lr.trainer.lazy_parameters import check_no_lazy_parameters
-from lightning_lr.trainer.lightning_packages import Callback, MisconfigurationException, either
+from lightning_lr.trainer.lightning_packages import Callback, either
 from lightning_lr.trainer.lr_tracer import LRTracer
 from lightning_lr.trainer.step_loss import StepLoss
 
@@ -44,14 +43,16 @@ class HypergradientLR(Callback):
     fast as the rule may, unless it is a tensor on a device. The other rules are of Baydin et al., "Online Learning Rate
     Adaptation with Hypergradient Descent", 2018, arXiv:1703.04782. They look back one step, so noise shrinks their
     learning rate. No step waits for the device: a measurement takes effect from the second step after it on. In
-    adversarial training, where each optimizer has its own loss, scales are within `MAX_SCALE_OF_PLAYERS` = 3.
+    adversarial training, scales are within `MAX_SCALE_OF_PLAYERS` = 3. It is told by a backward pass between the steps
+    of two optimizers in one batch. If yours step in turns of batches, or after both backward passes, give ``max_lr``.
 
     Args:
         rule: how the scale is adapted.
         beta: β of the paper's rules, above 0. ``"multiplicative"``: below 1, by default `MULTIPLICATIVE_BETA` = 0.02.
             ``"additive"`` needs one; the paper has 1e-3 for SGD and 1e-7 for Adam.
         horizon: of the anchor: steps (``200``), epochs (``"2ep"``) or a share of the run. By default the share
-            `HORIZON_SHARE` = 0.5, or `HORIZON_STEPS` = 300 where the length of the run is not known.
+            `HORIZON_SHARE` = 0.5, or `HORIZON_STEPS` = 300 where the length of the run is not known. In manual
+            optimization epochs and shares count one step for each batch, here and below.
         per_group: whether each parameter group has a scale. Else each optimizer has one.
         every: steps from one measurement to the next, or ``"auto"``: 1 until the alignment has changed its sign
             `SETTLED_SIGN_CHANGES` = 8 times, then `SETTLED_SPACING` = 5. Fewer measurements adapt more slowly.
@@ -116,11 +117,7 @@ class HypergradientLR(Callback):
         self.lr_tracer = LRTracer(self._logged_values, [ADAPTATION_CHARTS])
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        lr_ratios(trainer.optimizers)  # raises if there is no learning rate to adapt
-        if any(isinstance(optimizer, LBFGS) for optimizer in trainer.optimizers):
-            raise MisconfigurationException(
-                "HypergradientLR cannot adapt LBFGS, which searches its own step lengths: leave one of them out."
-            )
+        check_optimizers(trainer.optimizers)
         self._resets, self._to_restart = [OptimizerReset(optimizer) for optimizer in trainer.optimizers], []
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -151,15 +148,17 @@ class HypergradientLR(Callback):
         if batch_idx == 0 or self._is_first_batch:  # a resumed run may begin at any batch
             self._take_lrs(trainer)  # of callbacks that come after this one
         self._is_first_batch = False
-        self._separate_losses.batch_start()
+        if len(self._optimizers) > 1:
+            self._separate_losses.batch_start()
 
     def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._separate_losses.backward()
+        if len(self._optimizers) > 1:
+            self._separate_losses.backward()
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         for i, adapted in enumerate(self._optimizers):
             if adapted.optimizer is optimizer:
-                if self._separate_losses.step(i):
+                if len(self._optimizers) > 1 and self._separate_losses.step(i):
                     limit_players(self._optimizers)
                 adapted.before_step(loss_scale(trainer, optimizer))
 
@@ -174,16 +173,13 @@ class HypergradientLR(Callback):
         self.lr_tracer.batch_end(outputs)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._adapt:
-            return
-        for text in (text for adapted in self._optimizers for text in adapted.verdicts()):
-            rank_zero_info(f"HypergradientLR: {text}")
-            for writer in loggers.tensorboard_writers(trainer):
-                writer.add_text("hypergradient/verdict", text, loggers.current_step(trainer))
+        if not self._adapt:
+            say_verdicts(trainer, self._optimizers)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._adapt:
-            for adapted in self._optimizers:
+        for adapted in self._optimizers:
+            adapted.average_losses()  # while all processes are here
+            if self._adapt:
                 rank_zero_info(f"HypergradientLR: {adapted.summary()}")
         self._detach()
 
@@ -202,6 +198,12 @@ class HypergradientLR(Callback):
     def state_dict(self) -> dict[str, Any]:
         return {**header(self), "arguments": self._arguments, "progress": self._progress()}
 
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        # for all processes; in `state_dict`, and after an exception, one of them may be alone
+        saved = [] if trainer.interrupted else checkpoint["callbacks"][self.state_key]["progress"]
+        for adapted, state in zip(self._optimizers, saved, strict=False):
+            state["losses"] = adapted.average_losses()
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         state = checked_state(self, state_dict, ADAPTATION_STATE)
         changed = warn_if_changed("HypergradientLR", state["arguments"], self._arguments)
@@ -209,9 +211,7 @@ class HypergradientLR(Callback):
         self._is_same_rule = not changed & {"rule", "per_group"}
         self._saved, self._is_resumed = state["progress"], True
         if not self._is_same_rule:
-            rank_zero_warn(
-                "HypergradientLR: with another rule or per_group the adaptation begins anew, with a scale of 1."
-            )
+            rank_zero_warn("HypergradientLR: with another rule or per_group it begins anew, with a scale of 1.")
 
     def _adapted_optimizers(self, trainer: Trainer, pl_module: LightningModule) -> list[AdaptedOptimizer]:
         controllers, names = self._adaptation.controllers(trainer), optimizer_names(trainer.optimizers)

@@ -26,6 +26,7 @@ from lightning_lr.range_test.sweep_lrs import num_lrs, sweep_lrs
 from lightning_lr.search.result import SearchResult, search_result
 from lightning_lr.trainer.range_test import RangeTest
 from lightning_lr.trainer.range_test_report import report_range_test
+from lightning_lr.trainer.run_lengths import check_epochs_begin_together
 from lightning_lr.trainer.tensorboard_charts import RANGE_TEST_CHARTS, SEARCH_CHARTS
 from lightning_lr.trainer.trials import Search
 
@@ -163,6 +164,8 @@ class LRRangeTest(LRFinder):
         if self._is_resumed and self.result is not None:
             self._apply_again(trainer, pl_module, self.result)
         self._is_resumed = False
+        if max(self._at_epochs) > trainer.current_epoch:
+            check_epochs_begin_together(f"LRRangeTest(at_epochs={sorted(self._at_epochs)})", trainer)
         missed = sorted(self._at_epochs - set(self._done_epochs))
         if self.result is None and missed and missed[-1] < trainer.current_epoch:
             rank_zero_warn(

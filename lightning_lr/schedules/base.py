@@ -43,6 +43,11 @@ class Position(NamedTuple):
         return (self.base_factor - self.amplitude) * base_lr + self.amplitude * max_lr
 
 
+def finished_cycles(position: Position) -> int:
+    """Number of cycles that have ended before a position."""
+    return max(0, position.cycle if position.phase == 1 else position.cycle - 1)
+
+
 class Schedule(Protocol):
     """The methods that every schedule has."""
 

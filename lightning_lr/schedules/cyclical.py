@@ -24,8 +24,22 @@ MAX_CYCLE_MULT = 1000
 _MAX_GROWTH = 1e12
 
 
+def check_amplitude(
+    mode: Mode, gamma: float | None, decay: float | None, scale_fn: Callable[[float], float] | str | None
+) -> None:
+    """Raise a ValueError if arguments that change the amplitude from cycle to cycle contradict each other."""
+    if mode == "exp_range" and (gamma is None) == (decay is None):
+        raise ValueError(f"mode='exp_range' needs one of gamma and decay, got {gamma=}, {decay=}.")
+    if decay is not None and mode != "exp_range":
+        raise ValueError(f"decay is for exp_range, got {decay=} with {mode=}.")
+    if gamma is not None and mode == "triangular":
+        raise ValueError(f"gamma is for exp_range and triangular2, got {gamma=} with {mode=}.")
+    if scale_fn is not None and mode != "triangular":
+        raise ValueError(f"scale_fn takes the place of mode: leave mode out, got {mode=}.")
+
+
 @checked(
-    up=number(above=0),
+    up=number(at_least=0),
     down=number(above=0),
     mode=choice(get_args(Mode)),
     gamma=number(above=0, at_most=1),
@@ -48,7 +62,8 @@ class Cyclical:
         S = 1 (triangular),  gamma^(c-1) (triangular2),  gamma^t (exp_range),  scale_fn(c) or scale_fn(t)
 
     Cycle c is ``cycle_mult^(c-1)`` times as long as the first. Its start, peak and end are rounded to whole steps. Step
-    s of a warm-up of w steps has amplitude 0 and base factor ``(s+1) / (w+1)``.
+    s of a warm-up of w steps has the learning rate at which the first cycle begins, times ``(s+1) / (w+1)``. With
+    u = 0 each cycle begins at its peak: warm restarts.
 
     Two cycles of five steps, and two steps after their end, 10 and 99:
 
@@ -69,11 +84,13 @@ class Cyclical:
     [0.0, 1.0, 0.5, 0.0, 0.5, 1.0, 0.75, 0.5, 0.25, 0.0, 0.0, 0.0]
     >>> amplitudes(3, 3, cycle_mult=0.5)  # here at 6, 8 (rounded from 7.5), 9
     [0.0, 0.3333, 0.6667, 1.0, 0.6667, 0.3333, 0.0, 0.5, 1.0, 0.0, 0.0, 0.0]
+    >>> amplitudes(0, 4, wave="cosine", cycle_mult=0.5)
+    [1.0, 0.8536, 0.5, 0.1464, 1.0, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]
     >>> [Cyclical(2, 2, warmup=3).at(step)[2:] for step in (0, 1, 2, 3, 4)]
     [(0.25, 0.0), (0.5, 0.0), (0.75, 0.0), (1.0, 0.0), (1.0, 0.5)]
 
     Attributes:
-        up: u, steps from the start to the peak of the first cycle; need not be whole.
+        up: u, steps from the start to the peak of the first cycle; 0, or at least 1; need not be whole.
         down: d, steps from its peak to its end.
         mode: which S.
         gamma: as above.
@@ -89,6 +106,8 @@ class Cyclical:
 
     References:
         Leslie N. Smith, "Cyclical Learning Rates for Training Neural Networks", 2017, arXiv:1506.01186.
+        Ilya Loshchilov and Frank Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", 2017,
+        arXiv:1608.03983.
     """
 
     up: float
@@ -114,7 +133,7 @@ class Cyclical:
             if self.num_cycles is None:
                 raise ValueError(f"cycle_mult={self.cycle_mult} shrinks cycles without end: give num_cycles too.")
             shortest = self.cycle_mult ** (self.num_cycles - 1)
-        if min(self.up, self.down) * shortest < 1:
+        if min(self.up or self.down, self.down) * shortest < 1:
             raise ValueError(
                 "The shortest cycle must have at least a step up and a step down, got"
                 f" {self.up * shortest:.3g} up and {self.down * shortest:.3g} down: give longer or fewer cycles."
@@ -123,11 +142,13 @@ class Cyclical:
     def at(self, step: float) -> Position:
         """The position after ``step`` finished optimizer steps."""
         if step < self.warmup:
-            return Position(0, step / self.warmup, (step + 1) / (self.warmup + 1), 0.0)
+            factor = (step + 1) / (self.warmup + 1)
+            first = 0.0 if self.up else self._scale(1, 0)  # amplitude of the first step of the first cycle
+            return Position(0, step / self.warmup, factor, factor * first)
         cycle, (start, peak, end) = self._cycle_at(step)
         if self.num_cycles is not None and cycle > self.num_cycles:
             return Position(self.num_cycles, 1.0, 1.0, 0.0)
-        fraction_up = (step - start) / (peak - start) if step <= peak else (end - step) / (end - peak)
+        fraction_up = (step - start) / (peak - start) if step < peak else (end - step) / (end - peak)
         amplitude = wave_height(fraction_up, self.wave) * self._scale(cycle, step - self.warmup)
         return Position(cycle, (step - start) / (end - start), 1.0, amplitude)
 

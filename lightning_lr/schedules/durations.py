@@ -20,6 +20,12 @@ def length(name: str, value: Any) -> int | str:
     return value if isinstance(value, str) else int(value)
 
 
+def length_or_0(name: str, value: Any) -> int | str:
+    """The same, with 0 steps as well."""
+    is_length = isinstance(value, (str, Real)) and not isinstance(value, bool)
+    return 0 if is_length and str(value).strip() in ("0", "0.0") else length(name, value)
+
+
 @dataclass(frozen=True)
 class Duration:
     """A length of time in one of three units. `steps` converts it to optimizer steps.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,24 @@ def test_says_where_the_rate_has_come_to(caplog: pytest.LogCaptureFixture) -> No
     with caplog.at_level("INFO", logger=PACKAGE):
         fit(model, HypergradientLR())
     assert f"the learning rate has come to {first_group_lrs(model)[-1]:.3g} for SGD (scale " in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"max_lr": 1.2e-3}, ["max_lr has kept SGD from a higher one."]),
+        ({"freeze_after": 10}, ["freeze_after has kept the scale since step 10."]),
+        ({"freeze_after": 36}, []),  # after the beginning of the final decay
+        ({"max_lr": 0.5}, []),
+    ],
+)
+def test_says_which_argument_has_kept_the_rate(
+    arguments: dict[str, Any], expected: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", logger=PACKAGE):
+        fit(RecordingClassifier(lr=1e-3), HypergradientLR(**arguments))
+    (text,) = (record.message for record in caplog.records if "has come to" in record.message)
+    assert [f"{name}{rest}" for name in arguments for rest in re.findall(f"{name}( has kept.*?[.])", text)] == expected
 
 
 @pytest.mark.parametrize(
