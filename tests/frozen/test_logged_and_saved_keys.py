@@ -317,6 +317,9 @@ def test_logged_and_saved_keys(name: str, tmp_path: Path) -> None:
         told.append(difference("saved arguments", arguments, state.get("arguments", {})))
         told.append(difference("header", [f"version={STATE_VERSION}", f"callback={type(callback).__name__}"], header))
         told.append(difference("saved", saved(run.saves), nested_keys(others)))
+        resumed = run.callback()
+        resumed.load_state_dict(state)
+        told.append(difference("loaded", nested_keys(state), nested_keys(resumed.state_dict())))
     else:
         told.append(difference("state key", [], states))
     assert not any(told), "\n".join(filter(None, told))

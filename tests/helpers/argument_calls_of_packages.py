@@ -83,7 +83,7 @@ CALLS = {
     "schedules.Cyclical": Call(
         schedules.Cyclical,
         kinds("""
-            up: positive, down: positive, mode: choice, gamma: at most 1, wave: choice, cycle_mult: rate,
+            up: from 0, down: positive, mode: choice, gamma: at most 1, wave: choice, cycle_mult: rate,
             num_cycles: whole from 1?, warmup: whole from 0, scale_fn: scale or lambda?, scale_mode: choice
         """),
         {"up": 3, "down": 3},
