@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import torch
 from lightning.pytorch import LightningModule, Trainer
 
+from lightning_lr.arguments import Rule, anything, checked, instance_of, refuse
 from lightning_lr.callbacks.lr_range_test import LRRangeTest, RangeTestResult
 from lightning_lr.callbacks.lr_search import LRSearch
 from lightning_lr.search.result import SearchResult
@@ -24,9 +25,25 @@ _KEPT_CALLBACKS = (
 )
 _PROGRESS_BARS = either("callbacks.ProgressBar")
 
+
+def _module(name: str, value: Any) -> Any:
+    if not isinstance(getattr(value, "_orig_mod", value), either("LightningModule")):  # of one that was compiled
+        raise refuse(name, "be a LightningModule", value)
+    return value
+
+
+_TRAINING: dict[str, Rule] = {
+    "trainer": instance_of(*either("Trainer"), what="a Trainer of lightning.pytorch or pytorch_lightning"),
+    "model": _module,
+    "train_dataloaders": anything,  # these three Trainer.fit checks
+    "val_dataloaders": anything,
+    "datamodule": anything,
+}
+
 _Result = TypeVar("_Result", RangeTestResult, SearchResult)
 
 
+@checked(**_TRAINING)
 def lr_range_test(
     trainer: Trainer,
     model: LightningModule,
@@ -59,6 +76,7 @@ def lr_range_test(
     return _checked(test.result)
 
 
+@checked(**_TRAINING)
 def lr_search(
     trainer: Trainer,
     model: LightningModule,

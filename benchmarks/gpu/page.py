@@ -15,8 +15,8 @@ callback adds to a step of training, in percent of a step of the bare loop (lowe
 is `HypergradientLR` when it measures every fifth step, as it does after its climb:
 """
 _WAITS = """
-How often a step waits for the device, away from logging (`torch.cuda.set_sync_debug_mode`), and how many parameter-sized
-buffers are held beyond the bare loop:
+How often a step waits for the device, away from logging (`torch.cuda.set_sync_debug_mode`), and how many buffers of the
+size of the parameters are held beyond the bare loop:
 """
 _RANGE_TEST = """
 Finding a learning rate, against as many plain steps:

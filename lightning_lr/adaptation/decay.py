@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from lightning_lr.arguments import checked, whole
 
+
+@checked(length=whole(at_least=1), run_length=whole(at_least=1))
 @dataclass(frozen=True)
 class FinalDecay:
     """``1 - √x``, with x the share of the fall that has passed.

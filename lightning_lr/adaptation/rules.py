@@ -14,6 +14,7 @@ from functools import partial
 from typing import Literal, NamedTuple, Protocol, get_args
 
 from lightning_lr.adaptation import constants
+from lightning_lr.arguments import checked, choice, flag, number, real, whole
 
 RuleName = Literal["long_horizon", "multiplicative", "additive"]
 
@@ -85,6 +86,14 @@ class Rule(Protocol):
         """
 
 
+@checked(
+    sign_changes=whole(at_least=0),
+    is_climbing=flag,
+    count=whole(at_least=0),
+    mean=number(),
+    mean_square=number(at_least=0),
+    mean_square_norm=number(at_least=0),
+)
 @dataclass
 class LongHorizon:
     """The default: the derivative of the loss by the log of the learning rate, of all steps since the anchor.
@@ -168,6 +177,7 @@ def _clip(value: float, limit: float) -> float:
     return max(-limit, min(limit, value))
 
 
+@checked(beta=number(above=0, below=1), sign_changes=whole(at_least=0), is_climbing=flag, last_value=real)
 @dataclass
 class Multiplicative:
     """``α_t = α_t-1 (1 + β cos(g_t, u_t-1))``: the dimensionless rule of Baydin et al.
@@ -192,6 +202,7 @@ class Multiplicative:
         return 1 + self.beta * cosine
 
 
+@checked(beta=number(above=0), sign_changes=whole(at_least=0), is_climbing=flag, last_value=real)
 @dataclass
 class Additive:
     """``α_t = α_t-1 + β ⟨g_t, u_t-1⟩``: the rule of Baydin et al. (SGD-HD, SGDN-HD, Adam-HD).
@@ -231,8 +242,7 @@ def rule_maker(name: RuleName, beta: float | None, horizon: int | str | None = N
     Raises:
         ValueError: if the name is unknown, or an argument is missing, not used by the rule, or out of range.
     """
-    if name not in get_args(RuleName):
-        raise ValueError(f"rule must be one of {', '.join(get_args(RuleName))}, got {name!r}.")
+    name = choice(get_args(RuleName))("rule", name)
     wrong = f"beta={beta!r}" if name == "long_horizon" else f"horizon={horizon!r}"
     if (beta if name == "long_horizon" else horizon) is not None:
         raise ValueError(
@@ -243,7 +253,5 @@ def rule_maker(name: RuleName, beta: float | None, horizon: int | str | None = N
     if beta is None and name == "additive":
         raise ValueError("rule='additive' needs beta, got None: the paper has 1e-3 for SGD and 1e-7 for Adam.")
     beta = constants.MULTIPLICATIVE_BETA if beta is None else beta
-    limit, words = (1.0, "below 1") if name == "multiplicative" else (math.inf, "finite")
-    if isinstance(beta, bool) or not isinstance(beta, (int, float)) or not 0 < beta < limit:
-        raise ValueError(f"beta must be a number above 0 and {words}, got {beta!r}.")
+    beta = number(above=0, below=1.0 if name == "multiplicative" else math.inf)("beta", beta)
     return partial(Multiplicative if name == "multiplicative" else Additive, beta)

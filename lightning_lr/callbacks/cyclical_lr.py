@@ -5,19 +5,22 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 
+from lightning_lr.arguments import checked, instance_of
 from lightning_lr.callbacks._applied import Applied
-from lightning_lr.callbacks._arguments import check_choice, check_flags, check_int, check_number
+from lightning_lr.callbacks._argument_rules import CYCLES
 from lightning_lr.callbacks._saved_arguments import import_function, plain_arguments
+from lightning_lr.callbacks._saved_state import checked_state
 from lightning_lr.callbacks._schedule_run import FittedSchedule
 from lightning_lr.callbacks._scheduled_lr import ScheduledLR
+from lightning_lr.callbacks._state_rules import CYCLES as CYCLES_STATE
 from lightning_lr.range_test.suggestion import Suggestion
 from lightning_lr.schedules.base import finished_cycles
-from lightning_lr.schedules.bounds import Bounds
-from lightning_lr.schedules.cyclical import Cyclical, Mode, ScaleMode, check_amplitude
+from lightning_lr.schedules.bounds import Bounds, bound
+from lightning_lr.schedules.cyclical import Cyclical, Mode, ScaleMode, check_amplitude, check_scale
 from lightning_lr.schedules.tracker import ScheduleTracker
 from lightning_lr.schedules.waves import Wave
 from lightning_lr.trainer.cycle_losses import CycleLosses
@@ -103,6 +106,7 @@ class CyclicalLR(ScheduledLR):
 
     _bound_arguments = "base_lr and max_lr"
 
+    @checked(**CYCLES)
     def __init__(
         self,
         base_lr: float | Sequence[float] | Mapping[str, float] | None = None,
@@ -127,31 +131,26 @@ class CyclicalLR(ScheduledLR):
         log_position: bool = False,
     ) -> None:
         arguments = plain_arguments(locals())
-        check_choice("mode", mode, get_args(Mode))
-        check_choice("scale_mode", scale_mode, get_args(ScaleMode))
-        check_choice("wave", wave, get_args(Wave))
-        check_number("gamma", gamma, above=0, at_most=1)
-        check_number("decay", decay, above=0, at_most=1)
-        check_number("cycle_mult", cycle_mult, above=0)
-        check_flags(fit_cycles=fit_cycles, snapshot_cycles=snapshot_cycles, log_position=log_position)
         check_amplitude(mode, gamma, decay, scale_fn)
-        num_cycles = None if num_cycles is None else check_int("num_cycles", num_cycles, at_least=1)
         if cycle_mult < 1 and num_cycles is None:
             raise ValueError(f"cycle_mult={cycle_mult} shrinks cycles without end: give num_cycles too.")
         bounds = None if base_lr is None and max_lr is None else Bounds.checked(base_lr, max_lr)
         lengths = {"step_size": step_size, "step_size_down": step_size_down, "warmup": warmup}
-        if step_size in (0, "0") and not isinstance(step_size, bool):
+        if step_size == 0:
             if step_size_down is None:
                 raise ValueError("step_size must be above 0 without step_size_down, got 0: give step_size_down too.")
             lengths["step_size"] = None
         super().__init__(arguments, bounds, lengths, optimizer, momentum, weight_decay, replace_scheduler)
+        scale_fn = import_function("scale_fn", scale_fn) if isinstance(scale_fn, str) else scale_fn
+        if scale_fn is not None:
+            check_scale(scale_fn, scale_mode)
         self._shape: dict[str, Any] = {
             "mode": mode,
             "gamma": float(_DEFAULT_GAMMA[mode] if gamma is None else gamma),
             "wave": wave,
             "cycle_mult": float(cycle_mult),
             "num_cycles": num_cycles,
-            "scale_fn": import_function("scale_fn", scale_fn) if isinstance(scale_fn, str) else scale_fn,
+            "scale_fn": scale_fn,
             "scale_mode": scale_mode,
         }
         self._decay = None if decay is None else float(decay)
@@ -162,6 +161,7 @@ class CyclicalLR(ScheduledLR):
         self._losses = CycleLosses()
         self.snapshots: list[str] = []
 
+    @checked(base_lr=bound, max_lr=bound)
     def set_bounds(
         self,
         base_lr: float | Sequence[float] | Mapping[str, float],
@@ -175,6 +175,7 @@ class CyclicalLR(ScheduledLR):
         """
         self._set_bounds(Bounds.checked(base_lr, max_lr))
 
+    @checked(suggestion=instance_of(Suggestion, what="a Suggestion"))
     def set_bounds_from(self, suggestion: Suggestion) -> Applied:
         base_lr, max_lr = suggestion.base_lr, suggestion.max_lr
         self.set_bounds(base_lr, max_lr)
@@ -214,9 +215,10 @@ class CyclicalLR(ScheduledLR):
         return {**super().state_dict(), "losses": self._losses.points(), "snapshots": list(self.snapshots)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        super().load_state_dict(state_dict)
-        self._losses.load(state_dict["losses"])
-        self.snapshots = list(state_dict["snapshots"])
+        state = checked_state(self, state_dict, CYCLES_STATE)
+        super().load_state_dict(state)
+        self._losses.load(state["losses"])
+        self.snapshots = state["snapshots"]
 
     def _build_schedule(self, lengths: dict[str, int], run_steps: float, fast_dev_run: bool) -> FittedSchedule:
         for name, value in (("decay", self._decay), ("fit_cycles", self._fit_cycles or None)):

@@ -14,11 +14,14 @@ from lightning_lr.adaptation.adapted_optimizer import AdaptedOptimizer, limit_pl
 from lightning_lr.adaptation.reset import OptimizerReset, reset_running_statistics
 from lightning_lr.adaptation.rules import RuleName
 from lightning_lr.adaptation.separate_losses import SeparateLosses
+from lightning_lr.arguments import checked, instance_of
 from lightning_lr.callbacks._adaptation_arguments import AdaptationArguments, check_optimizers
 from lightning_lr.callbacks._adaptation_trace import ADAPTATION_CHARTS, say_verdicts, values_to_log
-from lightning_lr.callbacks._arguments import check_flags
+from lightning_lr.callbacks._argument_rules import ADAPTATION
 from lightning_lr.callbacks._saved_arguments import plain_arguments, warn_if_changed
+from lightning_lr.callbacks._saved_state import check_vectors, checked_state, header
 from lightning_lr.callbacks._scheduled_lr import ScheduledLR
+from lightning_lr.callbacks._state_rules import ADAPTATION as ADAPTATION_STATE
 from lightning_lr.optimizers.param_groups import optimizer_names
 from lightning_lr.trainer.grad_scaler import has_grad_scaler, loss_scale
 from lightning_lr.trainer.lazy_parameters import check_no_lazy_parameters
@@ -83,6 +86,7 @@ class HypergradientLR(Callback):
         >>> trainer = Trainer(callbacks=[HypergradientLR()], logger=False, enable_checkpointing=False)
     """
 
+    @checked(**ADAPTATION)
     def __init__(
         self,
         rule: RuleName = "long_horizon",
@@ -102,7 +106,6 @@ class HypergradientLR(Callback):
         self._adaptation = AdaptationArguments(
             rule, beta, horizon, per_group, every, adapt, min_lr, max_lr, freeze_after, decay
         )
-        check_flags(guard=guard, save_anchor=save_anchor)
         self._adapt, self._guard, self._save_anchor = adapt, guard, save_anchor
         self._optimizers: list[AdaptedOptimizer] = []  # while training
         self._saved: list[dict[str, Any]] = []  # their states, of a run that has ended or is resumed
@@ -115,8 +118,7 @@ class HypergradientLR(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         check_optimizers(trainer.optimizers)
-        self._resets = [OptimizerReset(optimizer) for optimizer in trainer.optimizers]
-        self._to_restart = []  # of a fit that was interrupted
+        self._resets, self._to_restart = [OptimizerReset(optimizer) for optimizer in trainer.optimizers], []
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         check_no_lazy_parameters("HypergradientLR", pl_module)
@@ -128,6 +130,7 @@ class HypergradientLR(Callback):
         self._lrs_are_scaled = finetunes and not any(isinstance(callback, ScheduledLR) for callback in callbacks)
         if trainer.global_step == 0 or len(self._saved) != len(trainer.optimizers):
             self._saved = []  # a new run
+        check_vectors(self, self._saved, trainer.optimizers)
         self._optimizers = self._adapted_optimizers(trainer, pl_module)
         for adapted, saved in zip(self._optimizers, self._saved, strict=False):
             adapted.resume(saved, is_new_fit=not self._is_resumed, is_same_rule=self._is_same_rule)
@@ -184,16 +187,16 @@ class HypergradientLR(Callback):
         with suppress(RuntimeError):  # if the device is lost: it must not hide the exception
             self._detach()
 
+    @checked(optimizer=instance_of(Optimizer, what="an optimizer of torch"))
     def restart(self, optimizer: Optimizer) -> None:
         """Begin again with a scale of 1: a range test has found the learning rate of this optimizer."""
         if not self._optimizers:
             self._to_restart.append(optimizer)
-        for adapted in self._optimizers:
-            if adapted.optimizer is optimizer:
-                adapted.restart()
+        for adapted in (each for each in self._optimizers if each.optimizer is optimizer):
+            adapted.restart()
 
     def state_dict(self) -> dict[str, Any]:
-        return {"arguments": self._arguments, "progress": self._progress()}
+        return {**header(self), "arguments": self._arguments, "progress": self._progress()}
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         # for all processes; in `state_dict`, and after an exception, one of them may be alone
@@ -202,17 +205,16 @@ class HypergradientLR(Callback):
             state["losses"] = adapted.average_losses()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        saved = state_dict["arguments"]
-        warn_if_changed("HypergradientLR", saved, self._arguments)
+        state = checked_state(self, state_dict, ADAPTATION_STATE)
+        changed = warn_if_changed("HypergradientLR", state["arguments"], self._arguments)
         # what another rule has learned, or for other groups, is of no use
-        self._is_same_rule = all(saved[name] == self._arguments[name] for name in ("rule", "per_group"))
-        self._saved, self._is_resumed = state_dict["progress"], True
+        self._is_same_rule = not changed & {"rule", "per_group"}
+        self._saved, self._is_resumed = state["progress"], True
         if not self._is_same_rule:
             rank_zero_warn("HypergradientLR: with another rule or per_group it begins anew, with a scale of 1.")
 
     def _adapted_optimizers(self, trainer: Trainer, pl_module: LightningModule) -> list[AdaptedOptimizer]:
-        controllers = self._adaptation.controllers(trainer)
-        names = optimizer_names(trainer.optimizers)
+        controllers, names = self._adaptation.controllers(trainer), optimizer_names(trainer.optimizers)
         return [
             AdaptedOptimizer(
                 name,
@@ -227,9 +229,7 @@ class HypergradientLR(Callback):
         ]
 
     def _progress(self) -> list[dict[str, Any]]:
-        if not self._optimizers:
-            return self._saved
-        return [adapted.state(self._save_anchor) for adapted in self._optimizers]
+        return [adapted.state(self._save_anchor) for adapted in self._optimizers] or self._saved
 
     def _take_lrs(self, trainer: Trainer) -> None:
         """Take what other callbacks have set for the coming step; StochasticWeightAveraging adds a scheduler."""

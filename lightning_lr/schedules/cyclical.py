@@ -6,8 +6,9 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, get_args
 
+from lightning_lr.arguments import checked, choice, function, number, optional, refuse, whole
 from lightning_lr.schedules.base import Position
 from lightning_lr.schedules.waves import Wave, wave_height
 
@@ -17,6 +18,10 @@ ScaleMode = Literal["cycle", "iterations"]
 # Cycles whose start, peak and end are kept, since every step of a cycle asks for them. Each optimizer needs the present
 # cycle and the next one.
 _CACHED_CYCLES = 64
+# A cycle longer by a larger factor ends after any run.
+MAX_CYCLE_MULT = 1000
+# No run reaches a cycle that is longer than the first by a larger factor, whose length may overflow.
+_MAX_GROWTH = 1e12
 
 
 def check_amplitude(
@@ -33,6 +38,18 @@ def check_amplitude(
         raise ValueError(f"scale_fn takes the place of mode: leave mode out, got {mode=}.")
 
 
+@checked(
+    up=number(at_least=0),
+    down=number(above=0),
+    mode=choice(get_args(Mode)),
+    gamma=number(above=0, at_most=1),
+    wave=choice(get_args(Wave)),
+    cycle_mult=number(above=0, at_most=MAX_CYCLE_MULT),
+    num_cycles=optional(whole(at_least=1)),
+    warmup=whole(at_least=0),
+    scale_fn=optional(function),
+    scale_mode=choice(get_args(ScaleMode)),
+)
 @dataclass(frozen=True)
 class Cyclical:
     """A linear warm-up, then one cycle after the other.
@@ -105,6 +122,12 @@ class Cyclical:
     scale_mode: ScaleMode = "cycle"
 
     def __post_init__(self) -> None:
+        if self.num_cycles is not None and self.cycle_mult > 1:
+            most = 1 + math.floor(math.log(_MAX_GROWTH) / math.log(self.cycle_mult))
+            if self.num_cycles > most:
+                raise refuse("num_cycles", f"be at most {most} with cycle_mult={self.cycle_mult:g}", self.num_cycles)
+        if self.scale_fn is not None:
+            check_scale(self.scale_fn, self.scale_mode)
         shortest = 1.0  # length of the shortest cycle divided by that of the first
         if self.cycle_mult < 1:
             if self.num_cycles is None:
@@ -218,6 +241,16 @@ class Cyclical:
         if self.mode == "triangular2":
             return self.gamma ** (cycle - 1)
         return self.gamma**step if self.mode == "exp_range" else 1.0
+
+
+def check_scale(scale_fn: Callable[[float], float], scale_mode: ScaleMode) -> None:
+    """Raise a ValueError if ``scale_fn`` gives no number for the first cycle or step."""
+    argument = 1 if scale_mode == "cycle" else 0
+    try:
+        number(at_least=0)("scale_fn", float(scale_fn(argument)))
+    except Exception as error:
+        what = f"{type(error).__name__}: {' '.join(str(error).split()).rstrip('.')}"
+        raise ValueError(f"scale_fn must give a finite number of at least 0, got {what}, for {argument}.") from error
 
 
 def _steps_of(up: float, down: float, cycle_mult: float, cycles: int) -> float:

@@ -385,7 +385,7 @@ def test_torch_accepts_bounds_that_are_upside_down() -> None:
             "warmup must be shorter than the run, .* got 9 steps in a run of 9",
         ),
         (lambda: Cyclical(10, 10, warmup=9, num_cycles=2).stretched_to(5), "warmup must be shorter than the run"),
-        (lambda: lr_at(Cyclical(2, 2), -1, 0.0, 1.0), "step must be at least 0, got -1"),
+        (lambda: lr_at(Cyclical(2, 2), -1, 0.0, 1.0), "step must be finite and at least 0, got -1"),
         (
             lambda: WarmupStableDecay(5, 6, 10),
             "warmup and decay must fit into the run, got 5 and 6 steps in a run of 10",
