@@ -168,6 +168,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
             del sys.modules[name]
 
 
+@pytest.mark.filterwarnings("ignore:.*configure_optimizers. will be overridden")  # by a config
 @pytest.mark.parametrize(
     "page", [page for page in PAGES if examples_of(page)], ids=lambda page: str(page.relative_to(ROOT))
 )
