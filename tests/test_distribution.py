@@ -15,6 +15,7 @@ from email.message import Message
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("lightning_lr", "lightning_lr_plugin", "lightning_lr_tensorboard")
@@ -91,7 +92,6 @@ def test_the_wheel_holds_the_packages_and_nothing_else(wheel: Path) -> None:
 def test_the_source_distribution_can_be_tested(source: Path) -> None:
     for name in ("README.md", "CHANGELOG.md", "Makefile", "constraints.txt", "tests/conftest.py", "examples/demo.py"):
         assert (source / name).is_file()
-    assert not (source / ".github").exists()
 
 
 def test_metadata_of_a_release(wheel: Path) -> None:
@@ -107,6 +107,14 @@ def test_metadata_of_a_release(wheel: Path) -> None:
     assert f"]({address}/blob/v{metadata['Version']}/docs/results.md)" in readme
     assert "](docs/" not in readme
     assert "](https://lightning.ai/docs/pytorch)" in readme
+
+
+def test_the_declared_versions_of_python_are_tested(wheel: Path) -> None:
+    workflow = yaml.safe_load((ROOT / ".github" / "workflows" / "test.yml").read_text())
+    name = "Programming Language :: Python :: 3."
+    declared = [each.split()[-1] for each in metadata_of(wheel).get_all("Classifier", []) if each.startswith(name)]
+    assert declared == workflow["jobs"]["newest"]["strategy"]["matrix"]["python"]
+    assert metadata_of(wheel)["Requires-Python"] == f">={declared[0]}"
 
 
 def test_installed_in_an_environment_of_its_own(wheel: Path, tmp_path: Path) -> None:
