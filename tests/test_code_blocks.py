@@ -5,7 +5,7 @@ The blocks of a page share one namespace and one working folder, in which they r
 
 * ``python`` is executed, ``bash``, ``shell`` and ``console`` run in bash.
 * ``yaml`` is a config of a LightningCLI, or its list of callbacks, and is loaded as ``fit`` would, which builds the
-  callbacks. With ``_target_`` it is a config of Hydra.
+  callbacks. With ``_target_`` it is a config of Hydra: it is instantiated, or by a script if it has a title.
 * A block with ``title="name"`` is written to that file. Python with a title is not executed: a command must run it.
 * ``<!-- not run: reason -->`` before a block skips it. ``<!-- invisible-code-block: python`` holds code that the page
   does not show.
@@ -142,8 +142,10 @@ def run(example: Example, folder: Path) -> None:
     language = language_of(example)
     title = re.search(r'title="([^"]+)"', example.region.lexemes.get("options", ""))
     if title is not None:
-        (folder / title[1]).write_text(str(example.parsed))
-    if language == "yaml":
+        written = folder / title[1]
+        written.parent.mkdir(exist_ok=True)
+        written.write_text(str(example.parsed))
+    if language == "yaml" and (title is None or "_target_" not in example.parsed):
         run_yaml(example.parsed, folder)
     elif title is None and language == "python":
         PythonEvaluator()(example)

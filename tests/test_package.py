@@ -23,7 +23,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 MAY_IMPORT = {
     "figure_style": set[str](),
     "optimizers": set[str](),
-    "range_test": {"figure_style"},
+    "range_test": {"figure_style", "optimizers"},
     "schedules": {"figure_style", "optimizers", "range_test"},
     "adaptation": {"optimizers"},
     "search": {"figure_style", "range_test"},

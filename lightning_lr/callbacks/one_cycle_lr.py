@@ -44,7 +44,12 @@ class OneCycleLR(ScheduledLR):
         replace_scheduler: whether this callback takes the place of a scheduler that ``configure_optimizers`` returns,
             as in `CyclicalLR`.
 
-    Logged keys are those of `CyclicalLR`, without the figure.
+    Logged keys, every ``Trainer(log_every_n_steps)``:
+
+    | key | value |
+    |---|---|
+    | ``lr/<optimizer>[/<group>]``, ``lr/loss`` | the learning rate that a step used, and its loss |
+    | ``cyclical_lr/momentum``, ``/weight_decay`` | of a group with ratio 1, if given |
 
     Example:
         >>> OneCycleLR(max_lr=0.1, wave="triangle", pct_start=0.5).preview(steps=10).lr.round(4).tolist()

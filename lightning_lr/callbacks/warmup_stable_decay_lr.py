@@ -37,7 +37,11 @@ class WarmupStableDecayLR(ScheduledLR):
         replace_scheduler: whether this callback takes the place of a scheduler that ``configure_optimizers`` returns,
             as in `CyclicalLR`.
 
-    Logged keys are those of `CyclicalLR`, without the figure. The cycle is always 1.
+    Logged keys, every ``Trainer(log_every_n_steps)``:
+
+    | key | value |
+    |---|---|
+    | ``lr/<optimizer>[/<group>]``, ``lr/loss`` | the learning rate that a step used, and its loss |
 
     Example:
         >>> WarmupStableDecayLR(0.1, warmup=1, decay=4).preview(steps=8).lr.round(4).tolist()

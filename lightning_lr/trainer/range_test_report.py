@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from lightning.pytorch import Trainer
 
+from lightning_lr.optimizers.update_kind import UpdateKind
 from lightning_lr.range_test.curve import LRCurve
 from lightning_lr.range_test.figure import range_test_figure
 from lightning_lr.range_test.rules import RULES, Rule
@@ -28,7 +29,7 @@ def report_range_test(
     suggestion: Suggestion,
     curve: LRCurve,
     rule: Rule,
-    momentum: bool,
+    update: UpdateKind,
     tag: str,
     output_dir: Path | None,
     arguments: Mapping[str, Any],
@@ -40,13 +41,13 @@ def report_range_test(
         suggestion: what will be used. The JSON file gets all its fields.
         curve: of the sweep.
         rule: by which it was read.
-        momentum: whether the optimizer has momentum or second moments, for the other rules in the figure.
+        update: the kind of the optimizer's updates, for the other rules in the figure.
         tag: the first part of all logged keys.
         output_dir: folder for curve, suggestion and figure; None to write nothing.
         arguments: of the callback, for the JSON file.
     """
     step = loggers.current_step(trainer)
-    read = {each: suggest(curve, each, momentum).lr for each in RULES}
+    read = {each: suggest(curve, each, update).lr for each in RULES}
     finite = np.isfinite(curve.losses)
 
     def draw() -> Figure:

@@ -54,7 +54,7 @@ def test_output_dir(tmp_path: Path) -> None:
     files = {path.name for path in (tmp_path / "curves").iterdir()}
     assert files == {"lr_range_test.csv", "lr_range_test.json", "lr_range_test.png"}
     curve = LRCurve.from_csv(tmp_path / "curves" / "lr_range_test.csv")
-    assert suggest(curve, momentum=True).lr == pytest.approx(test.result.lr)
+    assert suggest(curve, update="momentum").lr == pytest.approx(test.result.lr)
     written = json.loads((tmp_path / "curves" / "lr_range_test.json").read_text())
     assert (written["lr"], written["epoch"], written["monitor"], written["rule"]) == (test.result.lr, 0, "loss", "dual")
     assert written["curve"]["lrs"] == test.result.curve.lrs.tolist()
@@ -74,7 +74,7 @@ def test_everything_says_the_learning_rate_that_was_set(tmp_path: Path, monkeypa
     test, board = LRRangeTest(num_steps=40, output_dir=tmp_path / "found"), TensorBoardLogger(tmp_path, "board")
     trainer = fit(Classifier(), test, logger=board, log_every_n_steps=5)
     assert test.result is not None
-    of_sweep = suggest(test.result.curve, momentum=True).lr
+    of_sweep = suggest(test.result.curve, update="momentum").lr
     lr = test.result.lr
     assert lr != pytest.approx(of_sweep)
     assert lrs(trainer) == [lr]

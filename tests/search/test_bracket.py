@@ -145,6 +145,13 @@ def test_finds_the_valley(diverges_at: float) -> None:
     assert verdicts[1.0] == ("high" if diverges_at == math.inf else "very high")
 
 
+@pytest.mark.parametrize(("min_lr", "max_lr"), [(1e-4, 1.0), (1e-7, 10.0), (3e-5, 0.2)])
+def test_begins_and_ends_with_the_given_rates(min_lr: float, max_lr: float) -> None:
+    """Not a rounding error beyond them: Optuna would refuse that."""
+    lrs = [trial.lr for trial in Bracket(min_lr, max_lr).ask()]
+    assert (min(lrs), max(lrs)) == (min_lr, max_lr)
+
+
 def test_equal_scores_resolve_to_the_lower_rate() -> None:
     bracket = Bracket(1e-3, 1e-1, extends=False)
     search(bracket, lambda lr, i: 1.0)  # noqa: ARG005
