@@ -91,9 +91,10 @@ def main() -> None:
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cuda")
     parser.add_argument("--tiny", action="store_true", help="networks and runs so small that a CPU can try the code")
     parser.add_argument("--minutes", type=float, default=6.0, help="after which no further part begins")
+    parser.add_argument("--only", nargs="+", default=[], metavar="PART", help="such as: waits 'overhead, GPT-2' wide")
     arguments = parser.parse_args()
     device = torch.device(arguments.device, 0) if arguments.device == "cuda" else torch.device("cpu")
-    record = Record(arguments.out / "gpu.json", arguments.minutes)
+    record = Record(arguments.out / "gpu.json", arguments.minutes, arguments.only)
     for i, (name, workload) in enumerate(workloads(arguments.tiny).items()):
         _measure_workload(record, name, workload, device, is_first=i == 0, is_tiny=arguments.tiny)
     record.run("wide", partial(_measure_wide, record, device, is_tiny=arguments.tiny))

@@ -10,6 +10,7 @@ trained parameters in float32.
 
 from __future__ import annotations
 
+import gc
 import statistics
 import time
 from collections.abc import Iterable
@@ -84,6 +85,7 @@ def measure(
     while len(rounds) < least_rounds or time.perf_counter() - start < seconds:
         meters = {name: _Meter(device, warm_up, warm_up + steps - 1) for name in names}
         for name, meter in meters.items():
+            gc.collect()  # a Trainer is part of cycles, and keeps the buffers of its callbacks until then
             fit(module, loader, device, CONTESTANTS[name], warm_up + steps, more=(meter,))
         rounds.append(meters)
     copy = 4 * sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,11 @@ class Record:
     Args:
         path: of the file.
         minutes: after which no further part begins.
+        only: how the names of the parts begin that are run; all parts if it is empty.
     """
 
-    def __init__(self, path: Path, minutes: float) -> None:
-        self._path, self._start, self._minutes = path, time.monotonic(), minutes
+    def __init__(self, path: Path, minutes: float, only: Sequence[str] = ()) -> None:
+        self._path, self._start, self._minutes, self._only = path, time.monotonic(), minutes, only
         self._rows: list[dict[str, Any]] = []
         path.parent.mkdir(parents=True, exist_ok=True)
         has_gpu = torch.cuda.is_available()
@@ -43,6 +44,8 @@ class Record:
 
     def run(self, part: str, measure: Callable[[], None]) -> None:
         """Run a part. If it fails, its row says why, and the next part can run. Beyond the time it is left out."""
+        if self._only and not part.startswith(tuple(self._only)):
+            return
         if time.monotonic() - self._start > 60 * self._minutes:
             self.add(part, left_out=f"{self._minutes:g} minutes are over")
             return
