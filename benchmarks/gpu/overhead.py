@@ -34,6 +34,7 @@ class _Meter(Callback):
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
         if batch_idx == self.first:
+            gc.collect()  # the Trainer of the turn before is part of cycles, with the buffers of its callbacks
             if self.device.type == "cuda":
                 torch.cuda.reset_peak_memory_stats()
             synchronize(self.device)
@@ -85,7 +86,6 @@ def measure(
     while len(rounds) < least_rounds or time.perf_counter() - start < seconds:
         meters = {name: _Meter(device, warm_up, warm_up + steps - 1) for name in names}
         for name, meter in meters.items():
-            gc.collect()  # a Trainer is part of cycles, and keeps the buffers of its callbacks until then
             fit(module, loader, device, CONTESTANTS[name], warm_up + steps, more=(meter,))
         rounds.append(meters)
     copy = 4 * sum(parameter.numel() for parameter in module.parameters() if parameter.requires_grad)
