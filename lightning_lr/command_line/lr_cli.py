@@ -45,9 +45,14 @@ class LRCommands(_LightningCLI):
     result: Suggestion | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs.setdefault("parser_class", self._parser_class)
         kwargs["trainer_class"] = _with_subcommands(kwargs.get("trainer_class", self._trainer_class))
         super().__init__(*args, **kwargs)
+
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        parser = super().init_parser(**kwargs)
+        if type(parser) in self._parser_class.__bases__:  # else it is a class of the user's
+            parser.__class__ = self._parser_class  # older versions of Lightning have no argument for it
+        return parser
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
