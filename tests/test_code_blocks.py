@@ -48,6 +48,7 @@ SHELLS = {"bash", "shell", "console"}
 RUN = {"python", "yaml", *SHELLS}
 NOT_CODE = {"text", "json", "bibtex"}
 MOST_NOT_RUN = 6  # blocks of all pages together
+MOST_WORDS_OF_README = 900
 NOT_RUN = "not run"
 INSTALL = re.compile(r"(?:python -m |uv )?pip install |uv add ")
 
@@ -196,3 +197,11 @@ def test_every_block_says_what_it_is_and_nearly_all_are_run() -> None:
         reasons += [each.region.lexemes["arguments"] for each in examples if language_of(each) == NOT_RUN]
     assert all(reasons)
     assert len(reasons) <= MOST_NOT_RUN
+
+
+def test_the_readme_is_short_and_its_links_lead_somewhere() -> None:
+    text = PAGES[0].read_text()
+    assert len(text.split()) <= MOST_WORDS_OF_README
+    links = re.findall(r"\]\((?!http)([^)#]+)", text)
+    assert len(links) > 10
+    assert [link for link in links if not (ROOT / link).exists()] == []
