@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lightning_lr import CyclicalLR, HypergradientLR
-from lightning_lr.adaptation.async_reads import AsyncReads
+from lightning_lr.adaptation.measurement import Measurement, MeasurementQueue
 from lightning_lr.trainer import step_loss
 from tests.helpers.cuda_runs import (
     NEEDS_CUDA,
@@ -61,14 +61,14 @@ def test_no_step_waits_for_the_device(rule: str, name: str, tmp_path: Any) -> No
 
 
 def test_late_values_are_those_of_their_step() -> None:
-    late: AsyncReads[int] = AsyncReads()
+    late = MeasurementQueue()
     large = torch.randn(4096, 4096, device="cuda")
     for i in range(5):
         large = large @ large / 64  # keeps the device busy
         total = torch.full((3,), float(i), device="cuda")
-        late.put(total, i)
+        late.put(Measurement(total, [], i), [])
         total.fill_(-1.0)  # behind the copy
-    assert late.take() == [([float(i)] * 3, i) for i in range(5)]
+    assert [(read.sums.tolist(), read.steps) for read in late.take()] == [([float(i)] * 3, i) for i in range(5)]
 
 
 class Compiled(RecordingClassifier):

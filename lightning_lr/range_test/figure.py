@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lightning_lr.arguments import checked, choice, instance_of
 from lightning_lr.figure_style import CHOSEN, CURVE, OTHER, SMALL_LABEL_SIZE, THICK, THIN, finish_axes, new_figure
 from lightning_lr.range_test.curve import LRCurve
-from lightning_lr.range_test.rules import MINIMUM_DIVISOR, SMITH_LR_DIVISOR, Rule
+from lightning_lr.range_test.rules import MINIMUM_DIVISOR, RULES, SMITH_LR_DIVISOR, Rule
 from lightning_lr.range_test.smoothing import Array
 from lightning_lr.range_test.suggestion import Suggestion
 
@@ -36,6 +37,12 @@ REASONS_WIDTH = 100  # characters of a line below the axes
 WIDTH = 10.0  # inches, with the legend at the right
 
 
+@checked(
+    curve=instance_of(LRCurve, what="an LRCurve"),
+    chosen=instance_of(Suggestion, what="a Suggestion"),
+    lrs=instance_of(Mapping, what="a dict of the learning rate of each rule"),
+    rule=choice(RULES),
+)
 def range_test_figure(curve: LRCurve, chosen: Suggestion, lrs: Mapping[Rule, float], rule: Rule) -> Figure:
     """The recorded values against the learning rate, raw and smoothed, with what was chosen and what each rule reads.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+from lightning_lr.arguments import checked, choice, instance_of
 from lightning_lr.optimizers.update_kind import UpdateKind
 from lightning_lr.range_test.curve import LRCurve
 from lightning_lr.range_test.rule_input import DIVISORS, RuleInput, rule_input
@@ -47,6 +48,7 @@ class Suggestion:
 SUGGESTION_FIELDS = tuple(field.name for field in fields(Suggestion))
 
 
+@checked(curve=instance_of(LRCurve, what="an LRCurve"), rule=choice(RULES), update=choice(DIVISORS))
 def suggest(curve: LRCurve, rule: Rule = "dual", update: UpdateKind = "normalized") -> Suggestion:
     """A learning rate and the bounds of a cycle, read off a curve.
 
@@ -87,10 +89,6 @@ def suggest(curve: LRCurve, rule: Rule = "dual", update: UpdateKind = "normalize
         Leslie N. Smith, "Cyclical Learning Rates for Training Neural Networks", 2017, arXiv:1506.01186 (``smith``).
         ``minimum``, ``valley``, ``slide`` and ``steepest`` are after fastai, with the smoothing of this package.
     """
-    if rule not in RULES:
-        raise ValueError(f"rule must be one of {', '.join(RULES)}, got {rule!r}.")
-    if update not in DIVISORS:
-        raise ValueError(f"update must be one of {', '.join(DIVISORS)}, got {update!r}.")
     if curve.num_finite < MIN_FINITE:
         raise ValueError(
             f"The curve must start with at least {MIN_FINITE} finite values, got {curve.losses[:MIN_FINITE].tolist()}:"

@@ -17,7 +17,8 @@ from lightning_lr.range_test.figure import range_test_figure
 from lightning_lr.range_test.rules import RULES, Rule
 from lightning_lr.range_test.suggestion import Suggestion, suggest
 from lightning_lr.trainer import loggers
-from lightning_lr.trainer.suggestion_report import create_file_stem, log_suggestion, suggestion_fields, write_json
+from lightning_lr.trainer.output_files import report_file
+from lightning_lr.trainer.suggestion_report import file_stem, log_suggestion, suggestion_fields, write_json
 from lightning_lr.trainer.trackers import LRChart, log_chart
 
 if TYPE_CHECKING:
@@ -68,21 +69,24 @@ def report_range_test(
     figure = draw()
     loggers.log_figure(trainer, f"{tag}/curve", figure, step)
     loggers.flush(trainer)
-    if output_dir is not None:
-        stem = create_file_stem(trainer, output_dir, "lr_range_test")
-        curve.to_csv(stem.with_suffix(".csv"))
-        write_json(
-            stem.with_suffix(".json"),
-            {
-                **asdict(suggestion),
-                "epoch": trainer.current_epoch,
-                "monitor": curve.monitor,
-                "rule": rule,
-                "lrs_of_rules": read,
-                "arguments": arguments,
-            },
-        )
-        figure.savefig(stem.with_suffix(".png"))
+    if output_dir is None:
+        return
+    stem = file_stem(trainer, output_dir, "lr_range_test")
+    with report_file(stem.with_suffix(".csv")) as path:
+        curve.to_csv(path)
+    write_json(
+        stem.with_suffix(".json"),
+        {
+            **asdict(suggestion),
+            "epoch": trainer.current_epoch,
+            "monitor": curve.monitor,
+            "rule": rule,
+            "lrs_of_rules": read,
+            "arguments": arguments,
+        },
+    )
+    with report_file(stem.with_suffix(".png")) as path:
+        figure.savefig(path)
 
 
 def _record(

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lightning_lr import LRRangeTest
@@ -16,7 +17,7 @@ from lightning_lr.range_test.figure import range_test_figure
 from lightning_lr.range_test.suggestion import Suggestion, suggest
 from tests.helpers.lightning_classes import CSVLogger, TensorBoardLogger
 from tests.helpers.lr_finder_runs import LossIsBatchNumber, fit, lrs
-from tests.helpers.tiny_models import Classifier
+from tests.helpers.tiny_models import Classifier, loader, quiet_trainer
 
 UNSURE = "ignore:LRRangeTest is not confident"
 pytestmark = pytest.mark.filterwarnings(UNSURE)
@@ -100,3 +101,16 @@ def test_nothing_is_written_unless_asked(tmp_path: Path, monkeypatch: pytest.Mon
 def test_reasons_are_told_when_unsure() -> None:
     with pytest.warns(UserWarning, match="not confident"):
         fit(LossIsBatchNumber(), LRRangeTest(num_steps=20, verify=False))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a process that has used CUDA cannot fork")
+def test_a_result_that_stays_in_other_processes_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(text: str) -> None:
+        with (tmp_path / "said").open("a") as file:  # memory of the other process is not seen here
+            file.write(text)
+
+    monkeypatch.setattr("lightning_lr.callbacks._lr_finder.rank_zero_info", write)
+    test = LRRangeTest(num_steps=20, verify=False)
+    quiet_trainer(callbacks=[test], strategy="ddp_fork", accelerator="cpu", devices=1).fit(Classifier(), loader())
+    assert test.result is None
+    assert "its result stays in the processes that Lightning starts" in (tmp_path / "said").read_text()
