@@ -40,15 +40,17 @@ test-floor: .venv-floor/.installed
 # The pinned torch is installed first, so that the second command finds it installed.
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt pip  # one that knows --group
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[examples,optuna]" --group dev
 	touch $@
 
 .venv-floor/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-floor
 	grep -v -i -E "^((pytorch-)?lightning|fsspec|packaging|rich)=" constraints.txt > .venv-floor/constraints.txt
+	.venv-floor/bin/python -m pip install --quiet --constraint constraints.txt pip
 	.venv-floor/bin/python -m pip install --quiet --constraint .venv-floor/constraints.txt torch
-	.venv-floor/bin/python -m pip install --quiet --constraint .venv-floor/constraints.txt lightning==$(FLOOR_LIGHTNING) "rich<14.1" --editable ".[dev]"
+	.venv-floor/bin/python -m pip install --quiet --constraint .venv-floor/constraints.txt lightning==$(FLOOR_LIGHTNING) "rich<14.1" --editable ".[examples,optuna]" --group test
 	touch $@
 
 CLIENTS := darts neuralforecast pytorch_forecasting scvi chemprop pytorch_tabular

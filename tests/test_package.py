@@ -173,8 +173,8 @@ def declared(without: str) -> set[str]:
 
 
 def test_what_is_imported_is_declared_and_what_is_declared_is_imported() -> None:
-    """The extras for examples, benchmarks and development are not the package's."""
-    assert distributions_of(FILES) == declared(without="examples|benchmarks|dev")
+    """The extras for examples and benchmarks are not the package's."""
+    assert distributions_of(FILES) == declared(without="examples|benchmarks")
 
 
 def test_the_callbacks_need_no_extra() -> None:

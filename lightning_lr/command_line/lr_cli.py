@@ -1,14 +1,14 @@
-"""`LRCLI`: a LightningCLI that can find a learning rate without training."""
+"""`LRCLI`: a LightningCLI that can find a learning rate without training. `LRCommands` is what it adds."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from functools import wraps
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from lightning.pytorch import Trainer
@@ -18,7 +18,7 @@ from lightning_lr.before_fit import lr_range_test, lr_search
 from lightning_lr.callbacks.lr_range_test import LRRangeTest
 from lightning_lr.callbacks.lr_search import LRSearch
 from lightning_lr.command_line.found_config import found_config
-from lightning_lr.command_line.short_errors import ShortErrorParser, own_error
+from lightning_lr.command_line.short_errors import ShortErrors, own_error
 from lightning_lr.range_test.suggestion import Suggestion
 from lightning_lr.trainer.output_files import report_file, try_folder
 
@@ -28,32 +28,32 @@ _FINDERS: dict[str, type[LRRangeTest] | type[LRSearch]] = {"lr_range_test": LRRa
 _NOT_OPTIONS = {"apply", "at_epochs"}  # of a callback within a run
 
 
-class LRCLI(LightningCLI):
-    """A LightningCLI with the subcommands ``lr_range_test`` and ``lr_search`` beside ``fit``.
+if TYPE_CHECKING:
+    _LightningCLI = LightningCLI
+else:
+    _LightningCLI = object  # the class beside it in `LRCLI`, which can be that of either package
 
-    Use it in a script in the place of ``LightningCLI``, with the same arguments. All subcommands take the same configs.
-    The options of a test are ``--lr_range_test.num_steps``, ``--lr_search.budget`` and so on, see `LRRangeTest` and
-    `LRSearch`. The test trains nothing for good. It prints what it found, and writes to ``output_dir``, by default the
-    current folder: curve, result and figure, and ``lr_found.yaml`` for ``fit -c config.yaml -c lr_found.yaml``.
-    With ``--json`` the result alone is printed, as the file holds it; the rest goes to standard error.
 
-    Args:
-        *args: as for ``LightningCLI``.
-        **kwargs: as for ``LightningCLI``; ``trainer_class`` must be a class.
+class LRCommands(_LightningCLI):
+    """The subcommands ``lr_range_test`` and ``lr_search``, for the LightningCLI of either package.
 
     Attributes:
         result: what was found; None after another subcommand.
-
-    Raises:
-        SystemExit: with status 3 if the result is not confident, with status 2 for bad arguments.
     """
 
+    _trainer_class: type[Any]
+    _parser_class: type[Any]
     result: Suggestion | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs.setdefault("parser_class", ShortErrorParser)
-        kwargs["trainer_class"] = _with_subcommands(kwargs.get("trainer_class", Trainer))
+        kwargs["trainer_class"] = _with_subcommands(kwargs.get("trainer_class", self._trainer_class))
         super().__init__(*args, **kwargs)
+
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        parser = super().init_parser(**kwargs)
+        if type(parser) in self._parser_class.__bases__:  # else it is a class of the user's
+            parser.__class__ = self._parser_class  # older versions of Lightning have no argument for it
+        return parser
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -142,19 +142,35 @@ class LRCLI(LightningCLI):
         raise SystemExit(status)
 
 
-def run(args: Sequence[str]) -> None:
-    """Run a subcommand with any model and any data, which the arguments name."""
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # an installed command does not look for modules in the current folder
-    argv, sys.argv = sys.argv, sys.argv[:1]  # else LightningCLI warns that it was given both
-    try:
-        LRCLI(
-            args=list(args),
-            parser_kwargs={"prog": "lightning-lr", "default_env": True},
-            save_config_kwargs={"overwrite": True},
-        )
-    finally:
-        sys.argv = argv
+class ShortErrorParser(ShortErrors, LightningArgumentParser):
+    """The parser of `LRCLI`."""
+
+
+class LRCLI(LRCommands, LightningCLI):
+    """A LightningCLI with the subcommands ``lr_range_test`` and ``lr_search`` beside ``fit``.
+
+    Use it in a script in the place of ``LightningCLI``, with the same arguments. All subcommands take the same configs.
+    The options of a test are ``--lr_range_test.num_steps``, ``--lr_search.budget`` and so on, see `LRRangeTest` and
+    `LRSearch`. The test trains nothing for good. It prints what it found, and writes to ``output_dir``, by default the
+    current folder: curve, result and figure, and ``lr_found.yaml`` for ``fit -c config.yaml -c lr_found.yaml``.
+    With ``--json`` the result alone is printed, as the file holds it; the rest goes to standard error.
+
+    It is for modules of ``lightning.pytorch``. ``lightning_lr.command_line.pytorch_lightning`` has the same class for
+    those of ``pytorch_lightning``.
+
+    Args:
+        *args: as for ``LightningCLI``.
+        **kwargs: as for ``LightningCLI``; ``trainer_class`` must be a class.
+
+    Attributes:
+        result: what was found; None after another subcommand.
+
+    Raises:
+        SystemExit: with status 3 if the result is not confident, with status 2 for bad arguments.
+    """
+
+    _trainer_class = Trainer
+    _parser_class = ShortErrorParser
 
 
 def _with_subcommands(trainer_class: type[Trainer]) -> type[Trainer]:
