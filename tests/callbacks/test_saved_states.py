@@ -148,7 +148,9 @@ def test_missing_and_unknown_fields(callback: str) -> None:
 
 @pytest.mark.filterwarnings("ignore:.* is resumed with changed arguments")
 @pytest.mark.parametrize("callback", CALLBACKS)
-@pytest.mark.parametrize("wrong", ["text", b"x", object(), {"a": {}}, 1j], ids=repr)
+@pytest.mark.parametrize(
+    "wrong", ["text", b"x", object(), {"a": {}}, 1j], ids=["text", "bytes", "object", "dict", "complex"]
+)
 def test_a_wrong_value_anywhere_is_one_sentence(callback: str, wrong: Any) -> None:
     state = a_state(callback)
     for path in places(state):

@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 from torch.distributed.algorithms.ddp_comm_hooks import default_hooks, powerSGD_hook
 from torch.distributed.fsdp import FSDPModule, fully_shard
-from torch.distributed.optim import ZeroRedundancyOptimizer
 from torch.nn.parallel import DistributedDataParallel
 
 from lightning_lr import LRRangeTest, LRSearch
@@ -73,6 +72,8 @@ class ZeroRedundancy(StatefulClassifier):
     """The states of Adam are distributed over the ranks."""
 
     def configure_optimizers(self) -> Any:
+        from torch.distributed.optim import ZeroRedundancyOptimizer  # its import is deprecated code of torch
+
         return ZeroRedundancyOptimizer(self.net.parameters(), torch.optim.Adam, lr=0.01)
 
 
