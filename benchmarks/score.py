@@ -1,6 +1,6 @@
 """How many workloads each contestant trains to their target, as AlgoPerf's self-tuning rules ask.
 
-    python -m benchmarks.score [--seeds 0] [--contestants NAME ...] [--workloads NAME ...]
+    python -m benchmarks.score [--seeds 0] [--lengths 1] [--contestants NAME ...] [--workloads NAME ...]
 
 Each contestant has one fixed setting for all workloads and is given no learning rate. A run knows its budget of
 optimizer steps, and what finding a learning rate takes comes out of it. It ends when its validation loss reaches the
@@ -8,6 +8,8 @@ target (`benchmarks.targets`). A budget is 1.0 or 1.5 times the steps that the t
 share of runs that reach it. A contestant that reaches the target with the small budget is not run with the large one.
 
 The tuned NadamW is run too, for comparison. It is no contestant: it is told the best learning rate of each workload.
+
+With ``--lengths 4`` the workloads also have targets that were set with four times the steps.
 
 Each run is added to the file at once. A run that is in the file is not made again, unless ``--anew`` is given.
 """
@@ -27,12 +29,13 @@ import torch
 
 from benchmarks.contestants import contestants
 from benchmarks.raw_results import load, save
-from benchmarks.workloads import STEPS, WORKLOADS
+from benchmarks.workloads import WORKLOADS
 from benchmarks.workloads.run import EVALUATIONS, Run
 
 BUDGETS = (1.0, 1.5)  # of the steps of the target
 TUNED = "NadamW, tuned for each workload"
 Row = dict[str, Any]
+Cell = tuple[int, int, str, str]  # length, seed, workload, contestant
 
 
 class _Tuned:
@@ -47,22 +50,23 @@ class _Tuned:
         run.fit(self.targets[run.setting.name]["lr"], "warm-up and cosine")
 
 
-def targets_of_workloads() -> dict[str, Row]:
-    """The rows of the file of targets, by workload."""
-    return {row["workload"]: row for row in load("targets")["rows"]}
+def targets_of(length: int) -> dict[str, Row]:
+    """The rows of the file of targets for a length, by workload."""
+    return {row["workload"]: row for row in load("targets")["rows"] if row["length"] == length}
 
 
-def run_once(budget: float, seed: int, workload: str, name: str) -> Row:
+def run_once(budget: float, length: int, seed: int, workload: str, name: str) -> Row:
     """One run of a contestant, as a row of the file."""
     torch.set_num_threads(1)  # the models are so small that a second thread only costs
-    targets = targets_of_workloads()
+    targets = targets_of(length)
     contestant = _Tuned(targets) if name == TUNED else contestants()[name]
-    steps = STEPS[workload]
-    target = targets[workload]["target"]
-    run = Run(WORKLOADS[workload](), seed, round(budget * steps), steps // EVALUATIONS, target)
+    target = targets[workload]
+    steps = target["steps"]
+    run = Run(WORKLOADS[workload](), seed, round(budget * steps), steps // EVALUATIONS, target["target"])
     contestant.train(run)
     return {
         "workload": workload,
+        "length": length,
         "seed": seed,
         "budget": budget,
         "contestant": name,
@@ -113,10 +117,10 @@ def summary(rows: list[Row], targets: Mapping[str, Row]) -> list[Row]:
     return sorted(lines, key=lambda line: (-sum(line[f"share {each}"] for each in BUDGETS), line["distance"]))
 
 
-def missing(known: list[Row], budget: float, cells: Iterable[tuple[int, str, str]]) -> list[tuple[int, str, str]]:
-    """Of these seeds, workloads and contestants, those to be run with a budget: not run yet, nor done with less."""
+def missing(known: list[Row], budget: float, cells: Iterable[Cell]) -> list[Cell]:
+    """Of these cells, those to be run with a budget: not run yet, nor done with less."""
     done = {
-        (row["seed"], row["workload"], row["contestant"])
+        (row["length"], row["seed"], row["workload"], row["contestant"])
         for row in known
         if row["reached"] is not None or row["budget"] == budget
     }
@@ -126,6 +130,7 @@ def missing(known: list[Row], budget: float, cells: Iterable[tuple[int, str, str
 def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--lengths", type=int, nargs="+", default=[1], help="factors of the steps")
     parser.add_argument("--contestants", nargs="+", metavar="NAME")
     parser.add_argument("--workloads", nargs="+", choices=WORKLOADS, default=list(WORKLOADS), metavar="NAME")
     parser.add_argument("--workers", type=int, default=1)
@@ -133,7 +138,7 @@ def main(words: list[str] | None = None) -> None:
     arguments = parser.parse_args(words)
     rows = [] if arguments.anew else load("score")["rows"]
     names = arguments.contestants or [TUNED, *contestants()]
-    cells = list(product(arguments.seeds, arguments.workloads, names))
+    cells = list(product(arguments.lengths, arguments.seeds, arguments.workloads, names))
     with ProcessPoolExecutor(arguments.workers, mp_context=get_context("spawn")) as pool:
         for budget in BUDGETS:
             futures = [pool.submit(run_once, budget, *cell) for cell in missing(rows, budget, cells)]

@@ -29,5 +29,5 @@ WORKLOADS: dict[str, Callable[[], Setting]] = {
         sequences.series,
     )
 }
-# Optimizer steps of the run that sets the target of a workload. Cheap workloads have more.
-STEPS = dict.fromkeys(WORKLOADS, 2000) | {"clicks": 4000, "molecules": 3000, "series": 4000}
+# Optimizer steps of the run that sets the target of a workload. The cheapest workloads have more.
+STEPS = dict.fromkeys(WORKLOADS, 1500) | {"clicks": 4000, "series": 4000}
