@@ -117,6 +117,12 @@ def summary(rows: list[Row], targets: Mapping[str, Row]) -> list[Row]:
     return sorted(lines, key=lambda line: (-sum(line[f"share {each}"] for each in BUDGETS), line["distance"]))
 
 
+def is_whole(rows: list[Row]) -> bool:
+    """Whether each run that missed its target with a budget was made with the larger budgets too."""
+    cells = {(row["length"], row["seed"], row["workload"], row["contestant"]) for row in rows}
+    return not any(missing(rows, budget, cells) for budget in BUDGETS)
+
+
 def missing(known: list[Row], budget: float, cells: Iterable[Cell]) -> list[Cell]:
     """Of these cells, those to be run with a budget: not run yet, nor done with less."""
     done = {

@@ -11,7 +11,7 @@ The result, ``results/targets.json``, is kept: `benchmarks.score` reads it.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -21,8 +21,8 @@ from benchmarks.raw_results import load, save
 from benchmarks.workloads import STEPS, WORKLOADS
 from benchmarks.workloads.run import EVALUATIONS, Run
 
-FIRST_LRS = (3e-3, 1e-2, 3e-2)
-_HALF_DECADE = 10**0.5
+GRID = (1e-5, 3e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
+_FIRST = (5, 7)  # the first and the last place that is tried before the grid grows
 SEEDS = (100, 101, 102)
 
 
@@ -36,7 +36,7 @@ def tuned(name: str, length: int) -> dict[str, Any]:
         run.fit(lr, "warm-up and cosine")
         return run.best
 
-    lr, tried = best_of_growing_grid(lambda lr: best_loss(lr, SEEDS[0]), FIRST_LRS)
+    lr, tried = best_of_growing_grid(lambda lr: best_loss(lr, SEEDS[0]))
     of_seeds = [best_loss(lr, seed) for seed in SEEDS]
     torch.manual_seed(0)
     initial = setting.validation_loss(setting.build())
@@ -44,25 +44,23 @@ def tuned(name: str, length: int) -> dict[str, Any]:
     return {**row, "lrs": list(tried), "losses_of_lrs": list(tried.values()), "losses_of_seeds": of_seeds}
 
 
-def best_of_growing_grid(
-    loss: Callable[[float], float], first_lrs: Sequence[float]
-) -> tuple[float, dict[float, float]]:
-    """The learning rate with the lowest loss, and the loss of each. The grid goes on in steps of half a decade."""
-    losses = {lr: loss(lr) for lr in sorted(first_lrs)}
-    while True:
+def best_of_growing_grid(loss: Callable[[float], float]) -> tuple[float, dict[float, float]]:
+    """The learning rate with the lowest loss, and the loss of each that was tried. Begins in the middle of the grid."""
+    first, last = _FIRST
+    losses = {place: loss(GRID[place]) for place in range(first, last + 1)}
+    best = min(losses, key=losses.__getitem__)
+    while best in (min(losses), max(losses)) and 0 < best < len(GRID) - 1:
+        place = best - 1 if best == min(losses) else best + 1
+        losses[place] = loss(GRID[place])
         best = min(losses, key=losses.__getitem__)
-        if min(losses) < best < max(losses):
-            return best, dict(sorted(losses.items()))
-        factor = _HALF_DECADE if best == max(losses) else 1 / _HALF_DECADE
-        lr = float(f"{best * factor:.1g}")
-        losses[lr] = loss(lr)
+    return GRID[best], {GRID[place]: losses[place] for place in sorted(losses)}
 
 
-def main() -> None:
+def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workloads", nargs="+", choices=WORKLOADS, default=list(WORKLOADS), metavar="NAME")
     parser.add_argument("--length", type=int, default=1)
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     torch.set_num_threads(1)
     for name in arguments.workloads:
         row = tuned(name, arguments.length)
