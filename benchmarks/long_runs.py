@@ -67,14 +67,15 @@ def truths(setting: Setting, seed: int, steps: int) -> dict[str, Truth]:
 
 def finds(setting: Setting, seed: int, steps: int) -> Iterator[Found]:
     """What each finder suggests for a run of so many steps."""
-    for name, make in (("LRRangeTest", LRRangeTest), ("LRSearch", LRSearch)):
-        finder, taken = find(setting, seed, make(), steps)
-        result = finder.result
-        assert result is not None
-        yield Found(name, result.lr, result.one_cycle_max_lr, taken)
-        search = result if isinstance(finder, LRSearch) else result.search  # type: ignore[union-attr]
-        best = search.candidates[0].lr
-        yield Found(f"{name}, best of its trials", best, best, taken)
+    test, taken = find(setting, seed, LRRangeTest(), steps)
+    assert test.result is not None
+    assert test.result.search is not None
+    best = test.result.search.candidates[0].lr
+    yield Found("LRRangeTest", test.result.lr, test.result.one_cycle_max_lr, taken)
+    yield Found("LRRangeTest, best of its trials", best, best, taken)
+    search, taken = find(setting, seed, LRSearch(), steps)
+    assert search.result is not None
+    yield Found("LRSearch", search.result.lr, search.result.one_cycle_max_lr, taken)
     sweep, taken = find(setting, seed, LRRangeTest(verify=False), steps)
     assert sweep.result is not None
     yield Found("LRRangeTest(verify=False)", sweep.result.lr, sweep.result.one_cycle_max_lr, taken)

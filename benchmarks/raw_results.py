@@ -42,7 +42,7 @@ def save(name: str, rows: list[dict[str, Any]], folder: Path = FOLDER, **about: 
 def load(name: str, folder: Path = FOLDER) -> dict[str, Any]:
     """What `save` wrote, with ``rows`` empty if it never did."""
     path = folder / f"{name}.json"
-    return json.loads(path.read_text()) if path.exists() else {"rows": []}  # type: ignore[no-any-return]
+    return json.loads(path.read_text()) if path.exists() else {"rows": []}
 
 
 def _finite(value: Any) -> Any:

@@ -30,17 +30,17 @@ SHORT, FULL = 1, 8  # factor of the rounds
 
 def all_ratios(factor: int) -> Iterator[list[Ratio]]:
     """All ratios, in groups that are measured together."""
+    yield [ratio_of_imports(4 * factor)]
+    yield ratios_of_memory()
+    yield ratios_of_finders("small CNN", small_cnn, 4 * factor)
+    if factor == FULL:
+        yield ratios_of_finders("perceptron of 25 million parameters", large_mlp, 4)
     for log_every in (1, 50):
         yield ratios_of_steps(SMALL, log_every, 32 * factor, TURN)
         yield ratios_of_steps(None, log_every, 16 * factor, TURN)
         yield ratios_of_steps(MANY_GROUPS, log_every, 8 * factor, TURN)
     yield ratios_of_steps(MIDDLE, 50, 8 * factor, TURN)
     yield ratios_of_steps(LARGE, 50, 8 * factor, 1, LARGE_CASES)
-    yield ratios_of_finders("small CNN", small_cnn, 4 * factor)
-    if factor == FULL:
-        yield ratios_of_finders("perceptron of 25 million parameters", large_mlp, 4)
-    yield ratios_of_memory()
-    yield [ratio_of_imports(4 * factor)]
 
 
 def measure(factor: int, folder: Path) -> None:
@@ -51,7 +51,7 @@ def measure(factor: int, folder: Path) -> None:
     ratios: list[Ratio] = []
     for group in all_ratios(factor):
         ratios += group
-        save("costs", [each._asdict() for each in ratios], folder, factor=factor)
+        save("costs", [each._asdict() for each in ratios], folder, form="full" if factor == FULL else "short")
         for each in group:
             print(f"{each.where}: {each.what} / {each.against}: {each.ratio:.3f} ({each.low:.3f} to {each.high:.3f})")
         print(flush=True)

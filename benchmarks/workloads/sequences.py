@@ -168,7 +168,7 @@ class _SeriesNet(nn.Module):
         for block in self.blocks:
             explained, part = block(past).split([_PAST, _FUTURE * len(_QUANTILES)], 1)
             past, future = past - explained, future + part
-        return future.unflatten(1, (_FUTURE, len(_QUANTILES)))
+        return future.view(-1, _FUTURE, len(_QUANTILES))
 
 
 def series() -> Setting:

@@ -17,6 +17,8 @@ _NODES, _KINDS = 10, 5  # of a molecule
 class _ClickNet(nn.Module):
     """An embedding for each field, their products with each other, and a perceptron."""
 
+    offsets: Tensor
+
     def __init__(self, width: int = 8) -> None:
         super().__init__()
         self.embedding = nn.Embedding(_FIELDS * _VALUES, width)
