@@ -68,9 +68,8 @@ def bold(name: str) -> str:
 
 
 def is_ours(name: str) -> bool:
-    """Whether the first word is a public name of this package, or stands behind a plus."""
-    words = [part.partition("(")[0].split()[0].rstrip(",") for part in name.split(" + ")]
-    return words[0] in lightning_lr.__all__ or words[-1] in ("LRTrace",)
+    """Whether a part of it begins with a public name of this package."""
+    return any(part.partition("(")[0].split(",")[0] in lightning_lr.__all__ for part in name.split(" + "))
 
 
 def score_section(rows: list[Row], targets: list[Row]) -> str:
@@ -100,6 +99,7 @@ def score_section(rows: list[Row], targets: list[Row]) -> str:
                 ),
             )
         )
+        parts.append(ahead(lines))
         if not is_whole(of_length):
             parts.append(
                 "Not all runs with the larger budget have been made yet: what is missing counts as not reached.\n"
@@ -107,6 +107,16 @@ def score_section(rows: list[Row], targets: list[Row]) -> str:
         parts.append(_WORKLOADS)
         parts.append(_steps_to_target([line["contestant"] for line in lines], of_length, of_target))
     return "\n".join([*parts, "![Score of each contestant](benchmarks_score.png)\n"])
+
+
+def ahead(lines: list[Row]) -> str:
+    """Which contestants reach more targets than the best of this package."""
+    parts = []
+    for share in (f"share {budget}" for budget in BUDGETS):
+        best = max((line[share] for line in lines if is_ours(line["contestant"])), default=0.0)
+        names = [line["contestant"] for line in lines if line[share] > best]
+        parts.append(f"{share.replace('share', 'within')}: {', '.join(names) or 'none'}")
+    return f"Ahead of the best of this package {'; '.join(parts)}.\n"
 
 
 def _steps_to_target(names: list[str], rows: list[Row], targets: dict[str, Row]) -> str:

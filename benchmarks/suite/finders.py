@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import warnings
-from contextlib import redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from typing import Any, TypeVar
 
 import torch
@@ -65,7 +65,7 @@ def find(setting: Setting, seed: int, finder: Finder, steps: int = STEPS) -> tup
     stepped: list[type[Optimizer]] = []
     hook = register_optimizer_step_post_hook(lambda optimizer, *_: stepped.append(type(optimizer)))
     try:
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             trainer = Trainer(
                 accelerator="cpu",
