@@ -32,7 +32,7 @@ def main() -> None:
         if wanted := [name for name in WORKLOADS if name not in known]:
             targets.main(["--length", length, "--workloads", *wanted])
     seeds = ["--seeds", *_SEEDS[:count]]
-    costs.main(["--full"] if arguments.full else [])
+    costs.main(["--factor", str(costs.FULL if arguments.full else 1)])
     score.main([*seeds, "--lengths", *_LENGTHS[:count], "--workers", arguments.workers, *anew])
     long_runs.main([*seeds, "--lengths", *_LONG_RUNS[:count], *anew])
     page.main([])

@@ -1,6 +1,6 @@
 """Measures the costs again and prints which ratios got worse than the spread. Ends with 1 if one did.
 
-    python -m benchmarks.check [--measured FOLDER]
+    python -m benchmarks.check [--measured FOLDER] [--factor 1]
 
 A ratio is worse if it is above all that was measured for the kept result, and the kept ratio is below all that is
 measured now. So noise of one side alone does not count.
@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.costs.__main__ import SHORT, measure
+from benchmarks.costs.__main__ import measure
 from benchmarks.raw_results import FOLDER, load
 
 Row = dict[str, Any]
@@ -45,11 +45,12 @@ def _text(row: Row) -> str:
 def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--measured", type=Path, help="folder of a costs.json to compare, instead of measuring")
+    parser.add_argument("--factor", type=float, default=1, help="of the rounds")
     arguments = parser.parse_args(words)
     kept = load("costs", FOLDER)["rows"]
     with tempfile.TemporaryDirectory() as folder:
         if arguments.measured is None:
-            measure(SHORT, Path(folder))
+            measure(arguments.factor, Path(folder))
         lines = worse(kept, load("costs", arguments.measured or Path(folder))["rows"])
     print("\n".join(lines) if lines else f"None of {len(kept)} ratios got worse than the spread.")
     sys.exit(1 if lines else 0)

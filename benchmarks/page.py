@@ -166,7 +166,10 @@ def costs_section(rows: list[Row]) -> str:
     parts.append(table(["", *places], ([bold(name), *(cells.get((name, at), "") for at in places)] for name in names)))
     parts.append("What a callback adds, against what its rival adds (below 0: what is added is less than the noise):\n")
     parts.append(_ratios([row for row in rows if row["kind"] == "added"]))
-    parts.append("Finding a learning rate, the memory held in copies of the parameters, and the import:\n")
+    parts.append(
+        "Finding a learning rate, the most memory that is held beyond a bare loop, in copies of the parameters, and the"
+        " import. Trials keep states to go on from while memory is free, and begin anew where it is not:\n"
+    )
     parts.append(_ratios([row for row in rows if row["kind"] not in ("step", "added")]))
     parts.append("![Time of a step with each callback](benchmarks_costs.png)\n")
     parts.append("Aims:\n")
@@ -222,7 +225,7 @@ def write_page(results: Path, docs: Path) -> None:
     if long_runs["rows"]:
         parts += [long_section(long_runs["rows"]), made_with(long_runs)]
         pictures.draw_long_runs(long_runs["rows"], docs / "benchmarks_long_runs.png")
-    if costs["rows"]:
+    if any(row["kind"] == "step" for row in costs["rows"]):
         parts += [costs_section(costs["rows"]), made_with(costs)]
         pictures.draw_costs(costs["rows"], is_ours, docs / "benchmarks_costs.png")
     (docs / "benchmarks.md").write_text("\n".join(parts))

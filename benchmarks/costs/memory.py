@@ -28,8 +28,9 @@ _CASES: dict[str, Callable[[], list[Callback]]] = {
     "CyclicalLR": lambda: [CyclicalLR(1e-3, 6e-3, 10)],
     "HypergradientLR": lambda: [HypergradientLR()],
     "WeightAveraging": lambda: [WeightAveraging()],
-    "LRRangeTest, while it sweeps": lambda: [LRRangeTest()],
-    "LRSearch, while it tries": lambda: [LRSearch()],
+    "LRRangeTest(verify=False)": lambda: [LRRangeTest(verify=False)],
+    "LRRangeTest, with its trials": lambda: [LRRangeTest()],
+    "LRSearch, with its trials": lambda: [LRSearch()],
 }
 
 
@@ -50,6 +51,7 @@ def _most_held(callbacks: list[Callback]) -> int:
     def look(*_: Any) -> None:
         nonlocal most
         if next(step) % _LOOKED_AT == _LOOKED_AT - 1:
+            gc.collect()
             most = max(most, bytes_of_tensors() - before)
 
     quiet: dict[str, Any] = dict.fromkeys(

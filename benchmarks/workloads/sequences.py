@@ -119,9 +119,8 @@ def translation() -> Setting:
     numbers = numbers[torch.randperm(len(numbers), generator=generator)]
     index = {word: code for code, word in enumerate(_WORDS)}
     spelled = [[index[word] for word in _spelled(number)] for number in numbers.tolist()]
-    words = torch.zeros(len(numbers), max(map(len, spelled)), dtype=torch.long)
-    for row, codes in zip(words, spelled, strict=True):
-        row[: len(codes)] = torch.tensor(codes)
+    length = max(map(len, spelled))
+    words = torch.tensor([codes + [0] * (length - len(codes)) for codes in spelled])
     words[torch.rand(words.shape, generator=generator) < _UNHEARD] = 0
     digits = torch.stack([numbers // 10**place % 10 for place in range(_DIGITS)], 1)
     before = torch.cat([torch.full((len(digits), 1), 10), digits[:, :-1]], 1)
