@@ -25,7 +25,7 @@ def draw_score(lines: list[Row], is_ours: Callable[[str], bool], path: Path) -> 
         axes.barh(place, line[f"share {BUDGETS[0]}"], 0.4, color=color)
     axes.set_yticks(range(len(lines)), [line["contestant"] for line in reversed(lines)])
     axes.set_xlim(0, 1)
-    finish_axes(axes, "share of targets reached within 1.0 (thin) and 1.5 (wide) of the steps", label_size=TEXT_SIZE)
+    finish_axes(axes, "targets reached in 1.0 (thin) and 1.5 (wide) of the steps", label_size=SMALL_LABEL_SIZE)
     _save(figure, path)
 
 

@@ -117,6 +117,17 @@ def summary(rows: list[Row], targets: Mapping[str, Row]) -> list[Row]:
     return sorted(lines, key=lambda line: (-sum(line[f"share {each}"] for each in BUDGETS), line["distance"]))
 
 
+def run_by_all(rows: list[Row]) -> list[Row]:
+    """The runs on those workloads and seeds that every contestant was run on."""
+    names = {row["contestant"] for row in rows}
+
+    def key(row: Row) -> tuple[int, int, str]:
+        return row["length"], row["seed"], row["workload"]
+
+    known = {(key(row), row["contestant"]) for row in rows}
+    return [row for row in rows if all((key(row), name) in known for name in names)]
+
+
 def is_whole(rows: list[Row]) -> bool:
     """Whether each run that missed its target with a budget was made with the larger budgets too."""
     cells = {(row["length"], row["seed"], row["workload"], row["contestant"]) for row in rows}

@@ -16,7 +16,7 @@ from benchmarks.costs.ratio import Ratio, ratio_of_times
 from benchmarks.costs.steps import ratios_of_steps
 from benchmarks.page import write_page
 from benchmarks.raw_results import load, save
-from benchmarks.score import distance, is_whole, missing, shares, summary
+from benchmarks.score import distance, is_whole, missing, run_by_all, shares, summary
 from benchmarks.targets import GRID, best_of_growing_grid
 from benchmarks.workloads import WORKLOADS
 from benchmarks.workloads.run import Run
@@ -90,6 +90,11 @@ def test_raw_results_say_what_made_them_and_hold_no_infinity(tmp_path: Path) -> 
     assert load("none", tmp_path) == {"rows": []}
 
 
+def test_only_workloads_that_all_were_run_on_are_judged() -> None:
+    both = [run_row("A", 1.0, 80), run_row("B", 1.0, None)]
+    assert run_by_all([*both, run_row("A", 1.0, 90, workload="words"), run_row("A", 1.0, 90, seed=1)]) == both
+
+
 def test_the_page_is_made_from_the_files_alone(tmp_path: Path) -> None:
     rows = [run_row("LRRangeTest + one cycle", 1.0, 50), run_row("Prodigy", 1.0, None), run_row("Prodigy", 1.5, None)]
     save("score", rows, tmp_path)
@@ -101,8 +106,9 @@ def test_the_page_is_made_from_the_files_alone(tmp_path: Path) -> None:
     save("long_runs", [*grid, {**where, "kind": "found", **found, "gap one cycle": 0.02}], tmp_path)
     write_page(tmp_path, tmp_path)
     page = (tmp_path / "benchmarks.md").read_text()
-    assert "| **LRRangeTest + one cycle** | 1.00 | 1.00 | 0.000 | 10 | 1 |" in page
+    assert "| **LRRangeTest + one cycle** | 1.00 | 1.00 | 0.000 | 10 |" in page
     assert "| Prodigy | 0.00 | 0.00 |" in page
+    assert "ahead of the best of this package within 1.0: none; within 1.5: none." in page
     assert "| **LRRangeTest** | 0.010 (0.01) | 0.020 (0.02) | 700 | 1 |" in page
     assert "| **CyclicalLR** | 1.10 (1.00 to 1.20) |" in page
     assert "| adaptation of a small CNN | at most 1.05 | 1.20 | **missed** |" in page
