@@ -76,7 +76,7 @@ def is_ours(name: str) -> bool:
 
 def score_section(rows: list[Row], targets: list[Row]) -> str:
     """The score and the steps to the target, for each length of the workloads."""
-    parts = []
+    parts: list[str] = []
     for length in dict.fromkeys(row["length"] for row in rows):
         of_length, of_target = judged(rows, targets, length)
         steps = [row["steps"] for row in of_target.values()]

@@ -25,6 +25,7 @@ from multiprocessing import get_context
 from statistics import fmean, median
 from typing import Any
 
+import numpy as np
 import torch
 
 from benchmarks.contestants import contestants
@@ -94,8 +95,9 @@ def shares(rows: list[Row], name: str) -> dict[float, float]:
 
 def distance(row: Row, target: Row) -> float:
     """How far the best loss of a run is from the target: 0 at or below it, 1 at the loss before training."""
-    best = target["initial"] if row["best"] is None else row["best"]
-    return min(1.0, max(0.0, (best - target["target"]) / (target["initial"] - target["target"])))
+    best: float = target["initial"] if row["best"] is None else row["best"]
+    share = (best - target["target"]) / (target["initial"] - target["target"])
+    return float(np.clip(share, 0, 1))
 
 
 def summary(rows: list[Row], targets: Mapping[str, Row]) -> list[Row]:
