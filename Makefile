@@ -7,7 +7,7 @@ BOTH_PACKAGES := $(addprefix tests/,trainer/test_rehearsal.py trainer/test_lr_tr
 	callbacks/test_contracts.py callbacks/test_beside_other_callbacks.py callbacks/test_lr_range_test.py \
 	callbacks/test_lr_search.py callbacks/test_scheduled_lr.py)
 
-.PHONY: demo test test-floor test-pytorch-lightning bench bench-full bench-check
+.PHONY: demo test docs pictures test-floor test-pytorch-lightning bench bench-full bench-check
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/demo.py
@@ -16,8 +16,17 @@ test: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(MAKE) docs
 	$(BIN)/pytest -n 2 --dist worksteal
 	TEST_LIGHTNING=pytorch_lightning $(BIN)/pytest -n 2 --dist worksteal $(BOTH_PACKAGES)
+
+# The site of the documentation, in site/. Warnings are errors.
+docs: $(VENV)/.installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+# Every picture of the documentation. Look at them before you commit them.
+pictures: $(VENV)/.installed
+	PYTHONPATH=. $(BIN)/python examples/pictures.py
 
 # All tests with the classes of pytorch_lightning; `make test` runs the files that use the most of Lightning.
 test-pytorch-lightning: $(VENV)/.installed
@@ -46,15 +55,17 @@ $(VENV)/.installed-benchmarks: $(VENV)/.installed
 # The pinned torch is installed first, so that the second command finds it installed.
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt pip  # one that knows --group
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[examples,optuna]" --group dev
 	touch $@
 
 .venv-floor/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv .venv-floor
 	grep -v -i -E "^((pytorch-)?lightning|fsspec|packaging|rich)=" constraints.txt > .venv-floor/constraints.txt
+	.venv-floor/bin/python -m pip install --quiet --constraint constraints.txt pip
 	.venv-floor/bin/python -m pip install --quiet --constraint .venv-floor/constraints.txt torch
-	.venv-floor/bin/python -m pip install --quiet --constraint .venv-floor/constraints.txt lightning==$(FLOOR_LIGHTNING) "rich<14.1" --editable ".[dev]"
+	.venv-floor/bin/python -m pip install --quiet --constraint .venv-floor/constraints.txt lightning==$(FLOOR_LIGHTNING) "rich<14.1" --editable ".[examples,optuna]" --group test
 	touch $@
 
 CLIENTS := darts neuralforecast pytorch_forecasting scvi chemprop pytorch_tabular

@@ -6,18 +6,18 @@ python -m benchmarks.page [--results FOLDER] [--docs FOLDER]
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import lightning_lr
 from benchmarks import pictures
+from benchmarks.gpu.page import gpu_section
+from benchmarks.markdown import bold, is_ours, table
 from benchmarks.raw_results import FOLDER, load
 from benchmarks.score import BUDGETS, TUNED, Row, is_whole, run_by_all, summary
 
 DOCS = Path(__file__).parents[1] / "docs"
-_WORDS = ("against", "where", "aim")  # heads of columns without numbers
 _INTRODUCTION = """# Benchmarks
 
 This page and its pictures are made from `benchmarks/results` by `make bench` (about 20 minutes on two free cores) or
@@ -57,23 +57,6 @@ A step with a callback, against a step of the bare loop:
 """
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table in Markdown, with numbers aligned to the right."""
-    rule = ["---" if name in ("", *_WORDS) else "---:" for name in head]
-    lines = [f"| {' | '.join(head)} |", f"|{'|'.join(rule)}|"]
-    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)]) + "\n"
-
-
-def bold(name: str) -> str:
-    """The name, in bold if it is one of this package."""
-    return f"**{name}**" if is_ours(name) else name
-
-
-def is_ours(name: str) -> bool:
-    """Whether a part of it begins with a public name of this package."""
-    return any(part.partition("(")[0].split(",")[0] in lightning_lr.__all__ for part in name.split(" + "))
-
-
 def score_section(rows: list[Row], targets: list[Row]) -> str:
     """The score and the steps to the target, for each length of the workloads."""
     parts: list[str] = []
@@ -87,7 +70,7 @@ def score_section(rows: list[Row], targets: list[Row]) -> str:
         parts.append(f"{len({name for name, _ in runs})} workloads, {len({seed for _, seed in runs})} seed(s):\n")
         lines = summary(of_length, of_target)
         parts.append(_shares(lines, is_whole(of_length)))
-        parts.append(ahead(lines))
+        parts.append(ahead(lines, BUDGETS if is_whole(of_length) else BUDGETS[:1]))
         parts.append(_WORKLOADS)
         parts.append(_steps_to_target([line["contestant"] for line in lines], of_length, of_target))
     return "\n".join([*parts, "![Score of each contestant](benchmarks_score.png)\n"])
@@ -96,6 +79,8 @@ def score_section(rows: list[Row], targets: list[Row]) -> str:
 def judged(rows: list[Row], targets: list[Row], length: int) -> tuple[list[Row], dict[str, Row]]:
     """The runs of a length on the workloads that all contestants were run on, and the targets of these."""
     of_length = run_by_all([row for row in rows if row["length"] == length])
+    if not is_whole(of_length):  # a part of the runs with the larger budget would favour those that were run
+        of_length = [row for row in of_length if row["budget"] == BUDGETS[0]]
     names = {row["workload"] for row in of_length}
     of_target = {row["workload"]: row for row in targets if row["length"] == length}
     return of_length, {name: of_target[name] for name in of_target if name in names}
@@ -111,10 +96,10 @@ def _shares(lines: list[Row], is_whole: bool) -> str:
     return table(head, map(cells, lines))
 
 
-def ahead(lines: list[Row]) -> str:
+def ahead(lines: list[Row], budgets: Sequence[float]) -> str:
     """Which contestants reach more targets than the best of this package."""
     parts = []
-    for share in (f"share {budget}" for budget in BUDGETS):
+    for share in (f"share {budget}" for budget in budgets):
         best = max((line[share] for line in lines if is_ours(line["contestant"])), default=0.0)
         names = [line["contestant"] for line in lines if line[share] > best and line["contestant"] != TUNED]
         parts.append(f"{share.replace('share', 'within')}: {', '.join(names) or 'none'}")
@@ -230,6 +215,9 @@ def write_page(results: Path, docs: Path) -> None:
     if any(row["kind"] == "step" for row in costs["rows"]):
         parts += [costs_section(costs["rows"]), made_with(costs)]
         pictures.draw_costs(costs["rows"], is_ours, docs / "benchmarks_costs.png")
+    gpu = load("gpu", results)
+    if gpu["rows"]:
+        parts.append(gpu_section(gpu))
     (docs / "benchmarks.md").write_text("\n".join(parts))
 
 

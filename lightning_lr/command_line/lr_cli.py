@@ -1,14 +1,14 @@
-"""`LRCLI`: a LightningCLI that can find a learning rate without training."""
+"""`LRCLI`: a LightningCLI that can find a learning rate without training. `LRCommands` is what it adds."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import redirect_stdout
 from functools import wraps
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from lightning.pytorch import Trainer
@@ -18,8 +18,9 @@ from lightning_lr.before_fit import lr_range_test, lr_search
 from lightning_lr.callbacks.lr_range_test import LRRangeTest
 from lightning_lr.callbacks.lr_search import LRSearch
 from lightning_lr.command_line.found_config import found_config
-from lightning_lr.command_line.short_errors import ShortErrorParser, own_error
+from lightning_lr.command_line.short_errors import ShortErrors, own_error
 from lightning_lr.range_test.suggestion import Suggestion
+from lightning_lr.trainer.output_files import report_file, try_folder
 
 NOT_CONFIDENT = 3  # exit status
 FOUND_CONFIG = "lr_found.yaml"
@@ -27,32 +28,32 @@ _FINDERS: dict[str, type[LRRangeTest] | type[LRSearch]] = {"lr_range_test": LRRa
 _NOT_OPTIONS = {"apply", "at_epochs"}  # of a callback within a run
 
 
-class LRCLI(LightningCLI):
-    """A LightningCLI with the subcommands ``lr_range_test`` and ``lr_search`` beside ``fit``.
+if TYPE_CHECKING:
+    _LightningCLI = LightningCLI
+else:
+    _LightningCLI = object  # the class beside it in `LRCLI`, which can be that of either package
 
-    Use it in a script in the place of ``LightningCLI``, with the same arguments. All subcommands take the same configs.
-    The options of a test are ``--lr_range_test.num_steps``, ``--lr_search.budget`` and so on, see `LRRangeTest` and
-    `LRSearch`. The test trains nothing for good. It prints what it found, and writes to ``output_dir``, by default the
-    current folder: curve, result and figure, and ``lr_found.yaml`` for ``fit -c config.yaml -c lr_found.yaml``.
-    With ``--json`` the result alone is printed, as the file holds it; the rest goes to standard error.
 
-    Args:
-        *args: as for ``LightningCLI``.
-        **kwargs: as for ``LightningCLI``; ``trainer_class`` must be a class.
+class LRCommands(_LightningCLI):
+    """The subcommands ``lr_range_test`` and ``lr_search``, for the LightningCLI of either package.
 
     Attributes:
         result: what was found; None after another subcommand.
-
-    Raises:
-        SystemExit: with status 3 if the result is not confident, with status 2 for bad arguments.
     """
 
+    _trainer_class: type[Any]
+    _parser_class: type[Any]
     result: Suggestion | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs.setdefault("parser_class", ShortErrorParser)
-        kwargs["trainer_class"] = _with_subcommands(kwargs.get("trainer_class", Trainer))
+        kwargs["trainer_class"] = _with_subcommands(kwargs.get("trainer_class", self._trainer_class))
         super().__init__(*args, **kwargs)
+
+    def init_parser(self, **kwargs: Any) -> LightningArgumentParser:
+        parser = super().init_parser(**kwargs)
+        if type(parser) in self._parser_class.__bases__:  # else it is a class of the user's
+            parser.__class__ = self._parser_class  # older versions of Lightning have no argument for it
+        return parser
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -75,10 +76,14 @@ class LRCLI(LightningCLI):
         if self.subcommand in _FINDERS:  # before the model is built, which may take long
             if self._get(self.config, "ckpt_path") is not None:
                 self._exit("ckpt_path must be left out: a test before fit begins with a new model.")
+            options = self._options()
             try:
-                _FINDERS[self.subcommand](apply=False, **self._options())
+                _FINDERS[self.subcommand](apply=False, **options)
             except ValueError as error:
                 self._exit(str(error))
+            folder = options["output_dir"]
+            if folder is not None and (failure := try_folder(Path(folder))):
+                self._exit(f"output_dir must be a folder that can be written to, got {folder} ({failure}).")
 
     def instantiate_classes(self) -> None:
         try:
@@ -103,18 +108,22 @@ class LRCLI(LightningCLI):
         data = {key: fit_arguments[key] for key in ("model", "datamodule") if key in fit_arguments}
         with TemporaryDirectory() as temporary, redirect_stdout(sys.stderr if is_json else out):
             folder = Path(options.pop("output_dir") or temporary)
+            written = folder / f"{name}.json"
+            before = _version(written)  # a file may be there from an earlier test
             result: Suggestion = getattr(self.trainer, name)(**data, output_dir=folder, **options)
             self.result = result
             if not self.trainer.is_global_zero:  # the first of several processes writes and prints
                 return
-            written = (folder / f"{name}.json").read_text()
-            is_kept = folder != Path(temporary)
+            is_written = _version(written) != before
+            is_kept = is_written and folder != Path(temporary)
             found = found_config(self._resolved_config(), result)
             if is_kept and found:
-                (folder / FOUND_CONFIG).write_text(yaml.safe_dump(found, sort_keys=False))
-        print(
-            written if is_json else _summary(result, name, folder if is_kept else None, bool(found)), end="", file=out
-        )
+                with report_file(folder / FOUND_CONFIG) as path:
+                    path.write_text(yaml.safe_dump(found, sort_keys=False))
+            if is_json and not is_written:
+                self._exit(f"{written} could not be written.", status=1)
+            text = written.read_text() if is_json else _summary(result, name, folder if is_kept else None, bool(found))
+        print(text, end="", file=out)
         if not result.confident:
             raise SystemExit(NOT_CONFIDENT)
 
@@ -128,24 +137,40 @@ class LRCLI(LightningCLI):
         loaded: dict[str, Any] = yaml.safe_load(self._parser(self.subcommand).dump(config, skip_none=False))
         return loaded
 
-    def _exit(self, message: str) -> None:
+    def _exit(self, message: str, status: int = 2) -> None:
         print(f"{self.parser.prog} {self.subcommand}: {message}", file=sys.stderr)
-        raise SystemExit(2)
+        raise SystemExit(status)
 
 
-def run(args: Sequence[str]) -> None:
-    """Run a subcommand with any model and any data, which the arguments name."""
-    if "" not in sys.path:
-        sys.path.insert(0, "")  # an installed command does not look for modules in the current folder
-    argv, sys.argv = sys.argv, sys.argv[:1]  # else LightningCLI warns that it was given both
-    try:
-        LRCLI(
-            args=list(args),
-            parser_kwargs={"prog": "lightning-lr", "default_env": True},
-            save_config_kwargs={"overwrite": True},
-        )
-    finally:
-        sys.argv = argv
+class ShortErrorParser(ShortErrors, LightningArgumentParser):
+    """The parser of `LRCLI`."""
+
+
+class LRCLI(LRCommands, LightningCLI):
+    """A LightningCLI with the subcommands ``lr_range_test`` and ``lr_search`` beside ``fit``.
+
+    Use it in a script in the place of ``LightningCLI``, with the same arguments. All subcommands take the same configs.
+    The options of a test are ``--lr_range_test.num_steps``, ``--lr_search.budget`` and so on, see `LRRangeTest` and
+    `LRSearch`. The test trains nothing for good. It prints what it found, and writes to ``output_dir``, by default the
+    current folder: curve, result and figure, and ``lr_found.yaml`` for ``fit -c config.yaml -c lr_found.yaml``.
+    With ``--json`` the result alone is printed, as the file holds it; the rest goes to standard error.
+
+    It is for modules of ``lightning.pytorch``. ``lightning_lr.command_line.pytorch_lightning`` has the same class for
+    those of ``pytorch_lightning``.
+
+    Args:
+        *args: as for ``LightningCLI``.
+        **kwargs: as for ``LightningCLI``; ``trainer_class`` must be a class.
+
+    Attributes:
+        result: what was found; None after another subcommand.
+
+    Raises:
+        SystemExit: with status 3 if the result is not confident, with status 2 for bad arguments.
+    """
+
+    _trainer_class = Trainer
+    _parser_class = ShortErrorParser
 
 
 def _with_subcommands(trainer_class: type[Trainer]) -> type[Trainer]:
@@ -166,6 +191,11 @@ def _like_fit(function: Callable[..., Suggestion], description: str) -> Callable
 
     method.__doc__ = description
     return method
+
+
+def _version(path: Path) -> int | None:
+    """Differs after a file has been written; None if there is none."""
+    return path.stat().st_mtime_ns if path.exists() else None
 
 
 def _summary(result: Suggestion, name: str, folder: Path | None, has_config: bool) -> str:

@@ -48,7 +48,7 @@ def main(args: Sequence[str] | None = None) -> None:
 
         preview(given[1:])
     else:
-        from lightning_lr.command_line.lr_cli import run
+        from lightning_lr.command_line.any_model import run
 
         run(_classes_first(given))
 

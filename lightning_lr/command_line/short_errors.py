@@ -5,30 +5,34 @@ from __future__ import annotations
 import re
 import sys
 from difflib import get_close_matches
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from jsonargparse import ArgumentParser
-from lightning.pytorch.cli import LightningArgumentParser
 
 import lightning_lr
 
 _CALLBACKS = [
     name for name in lightning_lr.__all__ if name.endswith("LR") or name in ("LRRangeTest", "LRSearch", "LRTrace")
 ]
+_PACKAGE = r"(?:lightning(?:\.pytorch)?|pytorch_lightning)"
 # What jsonargparse says of the types that a value was not meant to be.
 _OTHER_TYPES = re.compile(
     r"Expected a <class '(NoneType|list)'>|Expected a path but|Not a valid subclass of"
-    r"|Problem with given class_path 'lightning(\.pytorch)?\.(Callback|LightningModule|LightningDataModule)'"
+    rf"|Problem with given class_path '{_PACKAGE}\.(Callback|LightningModule|LightningDataModule)'"
 )
-_WITHOUT_CLASS = re.compile(
-    r"Problem with given class_path 'lightning(?:\.pytorch)?\.Lightning(Module|DataModule)':\s+Option"
-)
+_WITHOUT_CLASS = re.compile(rf"Problem with given class_path '{_PACKAGE}\.Lightning(Module|DataModule)':\s+Option")
 _BULLET = re.compile(r"^ *- ")
 _MOST_LINES = 3
 
 
-class ShortErrorParser(LightningArgumentParser):
-    """A parser of a LightningCLI whose errors have at most three lines."""
+if TYPE_CHECKING:
+    _Parser = ArgumentParser
+else:
+    _Parser = object  # the parser of a LightningCLI of either package, which inherits from ArgumentParser
+
+
+class ShortErrors(_Parser):
+    """Makes a parser of a LightningCLI print errors of at most three lines."""
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         if not self.exit_on_error:

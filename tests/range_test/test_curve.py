@@ -131,3 +131,12 @@ def test_bad_mode() -> None:
 def test_repr_is_short() -> None:
     curve = LRCurve(np.logspace(-5, 0, 100), np.ones(100), monitor="accuracy", mode="max")
     assert repr(curve) == "LRCurve(100 points, lr 1e-05 to 1, monitor='accuracy', mode='max')"
+
+
+@pytest.mark.parametrize("text", ["", '{"lrs": [1', "lr,loss\n0.1", "lr,loss\n0.1,x"])
+def test_a_file_that_was_cut_is_named(text: str, tmp_path: Path) -> None:
+    path = tmp_path / "curve"
+    path.write_text(text)
+    for read in (LRCurve.from_csv, LRCurve.from_json):
+        with pytest.raises(ValueError, match=r"^path must be a file that LRCurve.to_(csv|json) wrote, got .*curve: .*"):
+            read(path)

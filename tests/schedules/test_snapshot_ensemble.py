@@ -144,9 +144,9 @@ def test_batch_norm_of_averaged_weights_is_computed_anew(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"checkpoints": []}, "checkpoints must name at least one file"),
-        ({"checkpoints": "a.ckpt"}, "checkpoints must be a list of paths, got 'a.ckpt'"),
-        ({"checkpoints": Path("a.ckpt")}, "checkpoints must be a list of paths, got .*a.ckpt"),
+        ({"checkpoints": []}, "checkpoints must be a list of at least one path"),
+        ({"checkpoints": "a.ckpt"}, "checkpoints must be a list of at least one path, got 'a.ckpt'"),
+        ({"checkpoints": Path("a.ckpt")}, "checkpoints must be a list of at least one path, got .*a.ckpt"),
         ({"average": True, "activation": torch.nn.Softmax(-1)}, "leave it out with average=True"),
         ({"loader": loader()}, "leave it out without average=True"),
     ],
@@ -154,3 +154,18 @@ def test_batch_norm_of_averaged_weights_is_computed_anew(tmp_path: Path) -> None
 def test_bad_ensembles(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         ensemble(**{"checkpoints": ["a.ckpt"], "model_class": Net, **arguments})
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.99])
+def test_a_checkpoint_that_was_cut_is_named(share: float, tmp_path: Path) -> None:
+    paths = [str(tmp_path / f"{i}.ckpt") for i in range(2)]
+    trainer = fit(Net(), max_epochs=1)
+    for path in paths:
+        trainer.save_checkpoint(path)
+    whole = Path(paths[1]).read_bytes()
+    Path(paths[1]).write_bytes(whole[: int(share * len(whole))])
+    with pytest.raises(
+        ValueError, match=r"checkpoints must be whole checkpoints of Net, got .*1\.ckpt: .*\.$"
+    ) as error:
+        ensemble(paths, Net)
+    assert "\n" not in str(error.value)

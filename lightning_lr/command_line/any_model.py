@@ -1,0 +1,68 @@
+"""Run a subcommand without a script, with any model and any data of either package."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from lightning_lr.command_line.lr_cli import LRCLI, LRCommands
+from lightning_lr.trainer.lightning_packages import either
+
+
+def run(args: Sequence[str]) -> None:
+    """Run a subcommand with the model and the data that the arguments, or their configs, name."""
+    if "" not in sys.path:
+        sys.path.insert(0, "")  # an installed command does not look for modules in the current folder
+    argv, sys.argv = sys.argv, sys.argv[:1]  # else LightningCLI warns that it was given both
+    try:
+        _cli_of(_model_of(args))(
+            args=list(args),
+            parser_kwargs={"prog": "lightning-lr", "default_env": True},
+            save_config_kwargs={"overwrite": True},
+        )
+    finally:
+        sys.argv = argv
+
+
+def _cli_of(model: str) -> type[LRCommands]:
+    """The command line of the package that a model, given by its path, comes from."""
+    module, _, name = model.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (AttributeError, ImportError, ValueError):  # the command line says so itself
+        return LRCLI
+    lightning, other = either("LightningModule")
+    if isinstance(found, type) and issubclass(found, other) and not issubclass(found, lightning):
+        from lightning_lr.command_line import pytorch_lightning
+
+        return pytorch_lightning.LRCLI
+    return LRCLI
+
+
+def _model_of(args: Sequence[str]) -> str:
+    """The path of the model's class; empty if none is named.
+
+    >>> _model_of(["fit", "--data=my.Data", "--model", "my.Net"])
+    'my.Net'
+    """
+    parser = ArgumentParser("lightning-lr", add_help=False, allow_abbrev=False)
+    parser.add_argument("--model", default="")
+    parser.add_argument("-c", "--config", type=Path, action="append", default=[])
+    given, _ = parser.parse_known_args(args)
+    names = [_model_in(path, args[0]) for path in given.config if path.is_file()]
+    return str(given.model or next((name for name in names if name), ""))
+
+
+def _model_in(config: Path, subcommand: str) -> str:
+    try:
+        loaded = yaml.safe_load(config.read_text())
+    except yaml.YAMLError:  # the command line says so itself
+        return ""
+    sections = loaded if isinstance(loaded, dict) else {}
+    model = (sections.get(subcommand) or sections).get("model")
+    return str(model.get("class_path", "")) if isinstance(model, dict) else str(model or "")
