@@ -207,8 +207,9 @@ def write_page(results: Path, docs: Path) -> None:
     parts = [_INTRODUCTION]
     if score["rows"]:
         parts += [score_section(score["rows"], targets["rows"]), made_with(score)]
-        lines = summary(*judged(score["rows"], targets["rows"], score["rows"][0]["length"]))
-        pictures.draw_score(lines, is_ours, docs / "benchmarks_score.png")
+        of_length, of_target = judged(score["rows"], targets["rows"], score["rows"][0]["length"])
+        lines = summary(of_length, of_target)
+        pictures.draw_score(lines, is_ours, is_whole(of_length), docs / "benchmarks_score.png")
     if long_runs["rows"]:
         parts += [long_section(long_runs["rows"]), made_with(long_runs)]
         pictures.draw_long_runs(long_runs["rows"], docs / "benchmarks_long_runs.png")

@@ -15,17 +15,19 @@ _FINDERS = {"LRRangeTest": (CHOSEN, "o"), "LRSearch": (CHOSEN, "s"), "fastai's l
 _LIGHTNING = ("Lightning's LearningRateFinder", OTHER, "^")
 
 
-def draw_score(lines: list[Row], is_ours: Callable[[str], bool], path: Path) -> None:
+def draw_score(lines: list[Row], is_ours: Callable[[str], bool], is_whole: bool, path: Path) -> None:
     """Bars of the shares that each contestant reaches, the best on top."""
     figure = new_figure(10, 0.45 * len(lines) + 1.2)
     axes = figure.subplots()
     for place, line in enumerate(reversed(lines)):
         color = CHOSEN if is_ours(line["contestant"]) else CURVE
-        axes.barh(place, line[f"share {BUDGETS[1]}"], 0.75, color=color, alpha=0.35)
+        if is_whole:  # with both budgets
+            axes.barh(place, line[f"share {BUDGETS[1]}"], 0.75, color=color, alpha=0.35)
         axes.barh(place, line[f"share {BUDGETS[0]}"], 0.4, color=color)
     axes.set_yticks(range(len(lines)), [line["contestant"] for line in reversed(lines)])
     axes.set_xlim(0, 1)
-    finish_axes(axes, "targets reached in 1.0 (thin) and 1.5 (wide) of the steps", label_size=SMALL_LABEL_SIZE)
+    words = "1.0 (thin) and 1.5 (wide)" if is_whole else "1.0"
+    finish_axes(axes, f"share of targets reached in {words} of the steps", label_size=SMALL_LABEL_SIZE)
     _save(figure, path)
 
 
