@@ -7,7 +7,7 @@ BOTH_PACKAGES := $(addprefix tests/,trainer/test_rehearsal.py trainer/test_lr_tr
 	callbacks/test_contracts.py callbacks/test_beside_other_callbacks.py callbacks/test_lr_range_test.py \
 	callbacks/test_lr_search.py callbacks/test_scheduled_lr.py)
 
-.PHONY: demo test docs pictures test-floor test-pytorch-lightning
+.PHONY: demo test docs pictures test-floor test-pytorch-lightning bench bench-full bench-check
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/demo.py
@@ -36,6 +36,21 @@ test-pytorch-lightning: $(VENV)/.installed
 # constraints.txt pins.
 test-floor: .venv-floor/.installed
 	.venv-floor/bin/pytest -n 2 --dist worksteal
+
+# All figures of docs/benchmarks.md: in about 20 minutes on two free cores, or in hours with more seeds and lengths.
+bench: $(VENV)/.installed-benchmarks
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.bench
+
+bench-full: $(VENV)/.installed-benchmarks
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.bench --full
+
+# Which costs got worse than the spread of those in benchmarks/results.
+bench-check: $(VENV)/.installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.check
+
+$(VENV)/.installed-benchmarks: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[benchmarks]"
+	touch $@
 
 # The pinned torch is installed first, so that the second command finds it installed.
 $(VENV)/.installed: pyproject.toml constraints.txt

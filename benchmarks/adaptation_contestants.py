@@ -55,7 +55,7 @@ class Contestant:
         return replace(setting, optimizers=self.optimizers(setting.optimizers))
 
 
-class _ScheduleFreeModes(Callback):
+class ScheduleFreeModes(Callback):
     """Between these calls the weights are those that are trained, after them those to evaluate."""
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -102,7 +102,7 @@ CONTESTANTS: dict[str, Contestant] = {
     ),
     "schedule-free AdamW": Contestant(
         0.0025,
-        lambda: [_ScheduleFreeModes()],
+        lambda: [ScheduleFreeModes()],
         _replaced("schedulefree", "AdamWScheduleFree"),
         package="schedulefree",
     ),

@@ -11,7 +11,6 @@ steps, in copies of the parameters.
 from __future__ import annotations
 
 import argparse
-import gc
 import statistics
 import time
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from functools import partial
 
 import torch
 
+from benchmarks.costs.memory import bytes_of_tensors
 from lightning_lr.adaptation.controller import LRController
 from lightning_lr.adaptation.rules import LongHorizon, Multiplicative, Rule
 
@@ -75,21 +75,14 @@ def _held(name: str, rule: str, millions: int, device: str) -> float:
     """What an adaptation holds between two steps, in copies of the parameters."""
     optimizer = _optimizer(name, millions, device)
     optimizer.step()
-    before = _bytes_of_tensors()
+    before = bytes_of_tensors()
     controller = _controller(optimizer, rule)
     for _ in range(3):
         controller.before_step()
         optimizer.step()
         controller.after_step()
         _new_gradients(optimizer)
-    return (_bytes_of_tensors() - before) / (4 * MILLION * millions)
-
-
-def _bytes_of_tensors() -> int:
-    """Of all that are alive, each memory counted once."""
-    tensors: list[torch.Tensor] = [each for each in gc.get_objects() if issubclass(type(each), torch.Tensor)]
-    storages = {each.untyped_storage().data_ptr(): each.untyped_storage().nbytes() for each in tensors}
-    return sum(storages.values())
+    return (bytes_of_tensors() - before) / (4 * MILLION * millions)
 
 
 def _new_gradients(optimizer: torch.optim.Optimizer) -> None:

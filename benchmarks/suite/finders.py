@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import warnings
-from contextlib import redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from typing import Any, TypeVar
 
 import torch
@@ -17,10 +17,9 @@ from torch.utils.data import DataLoader
 
 from benchmarks.suite.setting import Batch, Setting
 from benchmarks.suite.truth import STEPS
-from lightning_lr import LRRangeTest, LRSearch
 
 _INITIAL_LR = 1e-3
-Finder = TypeVar("Finder", LRRangeTest, LRSearch)
+Finder = TypeVar("Finder", bound=Callback)
 
 
 class SettingModule(LightningModule):
@@ -54,19 +53,19 @@ class _StopAtStart(Callback):
         trainer.should_stop = True
 
 
-def find(setting: Setting, seed: int, finder: Finder) -> tuple[Finder, int]:
-    """Run a finder at the start of a run of 600 steps. Returns it, and the optimizer steps that it took."""
+def find(setting: Setting, seed: int, finder: Finder, steps: int = STEPS) -> tuple[Finder, int]:
+    """Run a finder at the start of a run. Returns it, and the optimizer steps that it took."""
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     torch.manual_seed(1000 + seed)
     module = SettingModule(setting)
-    batches: Any = setting.batches(STEPS, seed)  # a list is a dataset
+    batches: Any = setting.batches(steps, seed)  # a list is a dataset
     quiet: dict[str, Any] = dict.fromkeys(
         ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False
     )
     stepped: list[type[Optimizer]] = []
     hook = register_optimizer_step_post_hook(lambda optimizer, *_: stepped.append(type(optimizer)))
     try:
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()):
+        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
             warnings.simplefilter("ignore")
             trainer = Trainer(
                 accelerator="cpu",

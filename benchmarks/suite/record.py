@@ -37,8 +37,8 @@ _SIZE = 75  # steps of half a cycle of triangular2
 _BASE_PER_PEAK = 1 / 4  # of triangular2
 
 
-def constant(peak: float) -> Array:
-    return np.full(STEPS, peak)
+def constant(peak: float, steps: int = STEPS) -> Array:
+    return np.full(steps, peak)
 
 
 def triangular2(peak: float) -> Array:
@@ -50,16 +50,16 @@ def triangular2(peak: float) -> Array:
     return base + (peak - base) * rise * 0.5**cycles
 
 
-def one_cycle(peak: float) -> Array:
+def one_cycle(peak: float, steps: int = STEPS) -> Array:
     """As torch's OneCycleLR with its defaults: up in 0.3 of the steps, down to zero in the others, along cosines."""
     module = torch.nn.Linear(1, 1)
     optimizer = torch.optim.SGD(module.parameters(), peak)
-    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, peak, total_steps=STEPS, cycle_momentum=False)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, peak, total_steps=steps, cycle_momentum=False)
     lrs = []
-    for _ in range(STEPS):
+    for _ in range(steps):
         lrs.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
-        if len(lrs) < STEPS:
+        if len(lrs) < steps:
             scheduler.step()
     return np.array(lrs)
 

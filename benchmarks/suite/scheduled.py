@@ -18,7 +18,9 @@ from benchmarks.suite.truth import Truth, truth_of
 PATH = Path(__file__).with_name("schedules_truth.npz")
 BASE_PER_PEAK = 1 / 4  # of triangular cycles
 _HALF_CYCLES = 6  # of triangular cycles in a run: 100 steps each in a run of 600
-Schedule = Literal["alone", "line", "cosine", "triangular"]
+WARM_UP_SHARE = 0.05  # of a run, before a cosine
+Schedule = Literal["alone", "line", "cosine", "triangular", "warm-up and cosine"]
+# Those that a best peak was recorded under.
 SCHEDULES: tuple[Schedule, ...] = ("alone", "line", "cosine", "triangular")
 RECORDED: tuple[Schedule, ...] = SCHEDULES[1:]
 
@@ -38,6 +40,9 @@ def factor(schedule: Schedule, step: int, steps: int) -> float:
         return 1 - step / steps
     if schedule == "cosine":
         return (1 + math.cos(math.pi * step / steps)) / 2
+    if schedule == "warm-up and cosine":
+        warm_up = max(1, round(WARM_UP_SHARE * steps))
+        return (step + 1) / warm_up if step < warm_up else factor("cosine", step - warm_up, steps - warm_up)
     if schedule == "triangular":
         rise = 1 - abs(step / step_size(steps) % 2 - 1)
         return BASE_PER_PEAK + (1 - BASE_PER_PEAK) * rise

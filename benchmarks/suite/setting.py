@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -36,7 +36,7 @@ class Setting:
     name: str
     optimizer: str
     build: Callable[[], nn.Module]
-    batches: Callable[[int, int], list[Batch]]
+    batches: Callable[[int, int], Sequence[Batch]]
     loss: Loss
     optimizers: MakeOptimizers
     validation: Batch | None = None

@@ -3,7 +3,7 @@
 Lightning calls every hook of every callback at every batch, through its profiler, also if the hook does nothing. The
 five calls that `ScheduledLR` skips take about 8 of the 20 µs that it would add to a step. Without skipping, its cost is
 0.6 of the cost of torch's ``CyclicLR`` with ``LearningRateMonitor``; with skipping, 0.4 (median steps of
-``python -m benchmarks.cycle_cost`` at ``log_every_n_steps=50``).
+``python -m benchmarks.costs`` at ``log_every_n_steps=50``).
 """
 
 from __future__ import annotations

@@ -1,0 +1,73 @@
+"""Measures all ratios and writes them to ``costs.json``.
+
+    python -m benchmarks.costs [--factor 1] [--output FOLDER]
+
+Every ratio is of times that were taken in turn in one process, so that the load of the machine affects both sides. The
+spread is that of four parts of the rounds. The short form takes about five minutes on one core, the full one half an
+hour.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from benchmarks.costs.finders import ratios_of_finders
+from benchmarks.costs.memory import ratio_of_imports, ratios_of_memory
+from benchmarks.costs.models import LARGE, MANY_GROUPS, MIDDLE, SMALL, large_mlp, small_cnn
+from benchmarks.costs.ratio import Ratio
+from benchmarks.costs.steps import LARGE_CASES, ratios_of_steps
+from benchmarks.raw_results import FOLDER, save
+
+TURN = 50  # steps: the longest interval of logging
+FULL = 8  # factor of the rounds of the full form
+
+
+def all_ratios(factor: float) -> Iterator[list[Ratio]]:
+    """All ratios, in groups that are measured together. Cheap ones come first."""
+
+    def rounds(of_short_form: int) -> int:
+        return max(1, round(factor * of_short_form))
+
+    yield ratios_of_memory()
+    yield [ratio_of_imports(rounds(4))]
+    yield ratios_of_finders("small CNN", small_cnn, rounds(4))
+    for log_every in (1, 50):
+        yield ratios_of_steps(None, log_every, rounds(16), TURN)
+        yield ratios_of_steps(SMALL, log_every, rounds(32), TURN)
+        yield ratios_of_steps(MANY_GROUPS, log_every, rounds(8), TURN)
+    yield ratios_of_steps(MIDDLE, 50, rounds(8), TURN)
+    yield ratios_of_steps(LARGE, 50, rounds(8), 1, LARGE_CASES)
+    if factor >= FULL:
+        yield ratios_of_finders("perceptron of 25 million parameters", large_mlp, 4)
+
+
+def measure(factor: float, folder: Path) -> None:
+    """Measure, print and write all ratios."""
+    warnings.simplefilter("ignore")
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    torch.set_num_threads(1)
+    ratios: list[Ratio] = []
+    for group in all_ratios(factor):
+        ratios += group
+        save("costs", [each._asdict() for each in ratios], folder, factor=factor)
+        for each in group:
+            print(f"{each.where}: {each.what} / {each.against}: {each.ratio:.3f} ({each.low:.3f} to {each.high:.3f})")
+        print(flush=True)
+
+
+def main(words: list[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--factor", type=float, default=1, help=f"of the rounds; {FULL} is the full form")
+    parser.add_argument("--output", type=Path, default=FOLDER, help="folder of costs.json")
+    arguments = parser.parse_args(words)
+    measure(arguments.factor, arguments.output)
+
+
+if __name__ == "__main__":
+    main()

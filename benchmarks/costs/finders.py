@@ -1,0 +1,60 @@
+"""The time of a sweep, a range test and a search against as many plain steps, and against ``LearningRateFinder``."""
+
+from __future__ import annotations
+
+import io
+import tempfile
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.callbacks import LearningRateFinder
+from torch import nn
+from torch.utils.data import DataLoader, TensorDataset
+
+from benchmarks.costs.models import Classifier
+from benchmarks.costs.ratio import Ratio, ratio_of_times
+from benchmarks.timing import seconds_of
+from lightning_lr import LRRangeTest, LRSearch
+
+STEPS = 200  # of a sweep, and of the run after a whole range test, whose trials are at most as long
+_BATCH_SIZE = 32
+
+
+def train(build: Callable[[], nn.Module], callbacks: list[Callback], steps: int) -> int:
+    """Train for ``steps``, at least 1: a Trainer cannot stop directly after the sweep. Returns all optimizer steps."""
+    torch.manual_seed(0)
+    data = TensorDataset(torch.randn(_BATCH_SIZE * STEPS, 1, 8, 8), torch.randint(10, (_BATCH_SIZE * STEPS,)))
+    quiet: dict[str, Any] = dict.fromkeys(
+        ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False
+    )
+    module = Classifier(build())
+    with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        trainer = Trainer(accelerator="cpu", max_steps=steps, callbacks=callbacks, default_root_dir=folder, **quiet)
+        trainer.fit(module, DataLoader(data, _BATCH_SIZE))
+    return next(module.steps)
+
+
+def ratios_of_finders(name: str, build: Callable[[], nn.Module], rounds: int) -> list[Ratio]:
+    """Each finder against as many plain steps as it takes, and the sweep against Lightning's finder."""
+    # This range does not diverge, so both finders take all of their steps.
+    sweep = "LRRangeTest(verify=False), 200 steps"
+    lightning = "LearningRateFinder, 200 steps"
+    plain = f"{STEPS + 1} plain steps"
+    runs: dict[str, Callable[[], Any]] = {
+        plain: lambda: train(build, [], STEPS + 1),
+        sweep: lambda: train(build, [LRRangeTest(1e-7, 1e-2, STEPS, verify=False)], 1),
+        lightning: lambda: train(build, [LearningRateFinder(1e-7, 1e-2, STEPS, early_stop_threshold=None)], 1),
+    }
+    pairs = [(sweep, plain), (lightning, plain), (sweep, lightning)]
+    for whole, make in (("LRRangeTest", LRRangeTest), ("LRSearch", LRSearch)):
+        steps = train(build, [make()], STEPS)
+        as_many = f"{steps} plain steps"
+        runs[as_many] = lambda steps=steps: train(build, [], steps)  # type: ignore[misc]
+        runs[f"{whole}, whole run"] = lambda make=make: train(build, [make()], STEPS)  # type: ignore[misc]
+        pairs.append((f"{whole}, whole run", as_many))
+    times = {case: np.array(seconds) for case, seconds in seconds_of(runs, rounds).items()}
+    return [ratio_of_times("finder", name, times, what, against) for what, against in pairs]

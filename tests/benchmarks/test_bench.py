@@ -1,0 +1,150 @@
+"""The score, the ratios, their comparison and the page, from small numbers, and a few steps of real runs."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from benchmarks.check import worse
+from benchmarks.contestants import contestants
+from benchmarks.costs.ratio import Ratio, ratio_of_times
+from benchmarks.costs.steps import ratios_of_steps
+from benchmarks.page import write_page
+from benchmarks.raw_results import load, save
+from benchmarks.score import distance, is_whole, missing, run_by_all, shares, summary
+from benchmarks.targets import GRID, best_of_growing_grid
+from benchmarks.workloads import WORKLOADS
+from benchmarks.workloads.run import Run
+from lightning_lr import LRRangeTest
+
+TARGETS = {"clicks": {"workload": "clicks", "length": 1, "steps": 100, "target": 0.5, "initial": 0.7}}
+
+
+def run_row(contestant: str, budget: float, reached: int | None, workload: str = "clicks", seed: int = 0) -> Any:
+    row = {"workload": workload, "length": 1, "seed": seed, "budget": budget, "contestant": contestant}
+    return {**row, "reached": reached, "steps_to_find": 10, "best": 0.5 if reached else 0.6}
+
+
+def ratio_row(ratio: float, low: float, high: float, what: str = "CyclicalLR") -> Any:
+    return Ratio("step", "small CNN, logging every 50", what, "bare loop", ratio, low, high)._asdict()
+
+
+def test_what_a_small_budget_reaches_counts_for_a_large_one() -> None:
+    rows = [run_row("A", 1.0, 80), run_row("A", 1.0, None, seed=1), run_row("A", 1.5, 140, seed=1)]
+    rows += [run_row("A", 1.0, None, seed=2), run_row("A", 1.5, None, seed=2), run_row("B", 1.0, 1)]
+    assert shares(rows, "A") == {1.0: pytest.approx(1 / 3), 1.5: pytest.approx(2 / 3)}
+    assert [line["contestant"] for line in summary(rows, TARGETS)] == ["B", "A"]
+
+
+def test_distance_is_that_to_the_target() -> None:
+    assert distance(run_row("A", 1.0, None), TARGETS["clicks"]) == pytest.approx(0.5)
+    assert distance({**run_row("A", 1.0, None), "best": None}, TARGETS["clicks"]) == 1.0
+    assert distance({**run_row("A", 1.0, 80), "best": 0.4}, TARGETS["clicks"]) == 0.0
+
+
+def test_only_what_was_not_reached_is_run_with_a_large_budget() -> None:
+    cells = [(1, 0, "clicks", name) for name in ("A", "B", "C")]
+    rows = [run_row("A", 1.0, 80), run_row("B", 1.0, None)]
+    assert missing(rows, 1.0, cells) == cells[2:]
+    assert missing(rows, 1.5, cells) == cells[1:]
+    assert not is_whole(rows)
+    assert is_whole([*rows, run_row("B", 1.5, None)])
+
+
+@pytest.mark.parametrize("best", GRID)
+def test_the_grid_grows_to_the_best_rate(best: float) -> None:
+    lr, tried = best_of_growing_grid(lambda lr: abs(math.log(lr / best)))
+    assert lr == best
+    assert list(tried) == sorted(tried)
+
+
+def test_a_ratio_is_that_of_medians_with_the_spread_of_four_parts() -> None:
+    times = {"plain": np.full(8, 2.0), "ours": np.array([3.0, 3, 3, 3, 3, 3, 5, 5]), "rival": np.full(8, 6.0)}
+    against = ratio_of_times("step", "here", times, "ours", "plain")
+    assert (against.ratio, against.low, against.high) == (1.5, 1.5, 2.5)
+    added = ratio_of_times("added", "here", times, "ours", "rival", "plain")
+    assert (added.ratio, added.low, added.high) == (0.25, 0.25, 0.75)
+
+
+def test_noise_of_one_side_is_no_change_for_the_worse() -> None:
+    kept = [ratio_row(1.1, 1.0, 1.2)]
+    assert worse(kept, [ratio_row(1.15, 1.12, 1.18)]) == []
+    assert worse(kept, [ratio_row(1.5, 1.05, 1.9)]) == []
+    assert worse(kept, [ratio_row(0.5, 0.4, 0.6)]) == []
+    (line,) = worse(kept, [ratio_row(1.3, 1.25, 1.4)])
+    assert "CyclicalLR / bare loop" in line
+    assert worse(kept, []) == ["CyclicalLR / bare loop (small CNN, logging every 50): not measured any more"]
+
+
+def test_raw_results_say_what_made_them_and_hold_no_infinity(tmp_path: Path) -> None:
+    save("some", [{"a": math.inf, "b": [1.0, math.nan], "c": "x"}], tmp_path, seeds=[1])
+    read = load("some", tmp_path)
+    assert read["rows"] == [{"a": None, "b": [1.0, None], "c": "x"}]
+    assert read["seeds"] == [1]
+    assert read["made_with"]["packages"]["torch"] == torch.__version__
+    assert load("none", tmp_path) == {"rows": []}
+
+
+def test_only_workloads_that_all_were_run_on_are_judged() -> None:
+    both = [run_row("A", 1.0, 80), run_row("B", 1.0, None)]
+    assert run_by_all([*both, run_row("A", 1.0, 90, workload="words"), run_row("A", 1.0, 90, seed=1)]) == both
+
+
+def test_the_page_is_made_from_the_files_alone(tmp_path: Path) -> None:
+    rows = [run_row("LRRangeTest + one cycle", 1.0, 50), run_row("Prodigy", 1.0, None), run_row("Prodigy", 1.5, None)]
+    save("score", rows, tmp_path)
+    save("targets", list(TARGETS.values()), tmp_path)
+    save("costs", [ratio_row(1.1, 1.0, 1.2), ratio_row(1.2, 1.1, 1.3, "HypergradientLR")], tmp_path)
+    where = {"workload": "clicks", "seed": 0, "steps": 20_000}
+    grid = [{**where, "kind": "grid", "schedule": "constant", "lr": lr, "loss": lr + 0.1} for lr in (0.01, 0.1)]
+    found = {"name": "LRRangeTest", "lr": 0.02, "max_lr": 0.03, "steps_to_find": 700, "gap constant": 0.01}
+    save("long_runs", [*grid, {**where, "kind": "found", **found, "gap one cycle": 0.02}], tmp_path)
+    write_page(tmp_path, tmp_path)
+    page = (tmp_path / "benchmarks.md").read_text()
+    assert "| **LRRangeTest + one cycle** | 1.00 | 1.00 | 0.000 | 10 |" in page
+    assert "| Prodigy | 0.00 | 0.00 |" in page
+    assert "ahead of the best of this package within 1.0: none; within 1.5: none." in page
+    assert "| **LRRangeTest** | 0.010 (0.01) | 0.020 (0.02) | 700 | 1 |" in page
+    assert "| **CyclicalLR** | 1.10 (1.00 to 1.20) |" in page
+    assert "| adaptation of a small CNN | at most 1.05 | 1.20 | **missed** |" in page
+    for name in ("score", "long_runs", "costs"):
+        assert (tmp_path / f"benchmarks_{name}.png").stat().st_size > 1000
+        assert f"(benchmarks_{name}.png)" in page
+
+
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_a_workload_trains(name: str) -> None:
+    setting = WORKLOADS[name]()
+    run = Run(setting, 0, 4, 2)
+    contestants()["NadamW at 0.001"].train(run)
+    assert run.steps == 4
+    assert len(run.losses) == 2
+    assert math.isfinite(run.best)
+    first, again = setting.batches(3, 5)[2], setting.batches(3, 5)[2]
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+
+
+def test_finding_takes_steps_from_the_budget() -> None:
+    run = Run(WORKLOADS["series"](), 0, 24, 4)
+    run.find(LRRangeTest(1e-5, 1e-2, num_steps=10, verify=False))
+    assert 10 <= run.steps_to_find == run.steps < 16  # it may go a little beyond its range
+    run.fit(1e-3)
+    assert run.steps == 24
+    assert 3 <= len(run.losses) <= 4  # after each fourth step
+
+
+def test_a_run_ends_at_the_target() -> None:
+    run = Run(WORKLOADS["series"](), 0, 20, 4, target=10.0)
+    contestants()["HypergradientLR"].train(run)
+    assert run.reached == run.steps == 4
+
+
+def test_steps_are_timed_in_turns() -> None:
+    ratios = ratios_of_steps(None, 2, 4, 2, ("bare loop", "CyclicalLR"))
+    assert [(each.what, each.against) for each in ratios] == [("CyclicalLR", "bare loop")]
+    assert ratios[0].ratio > 0
