@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import Any
 
 import torch
+from torch.optim import Optimizer
 from torch.utils.data import DataLoader
 
 from tests.contracts import models
@@ -70,13 +71,13 @@ def _stateful() -> Any:
 
 
 def _average() -> Any:
-    return callbacks.WeightAveraging(avg_fn=lambda mean, value, n: 0.9 * mean + 0.1 * value, use_buffers=False)
+    return callbacks.WeightAveraging(use_buffers=False)
 
 
 def _optimizers() -> list[str]:
     """The names of all optimizers of torch."""
     kinds = {name: kind for name, kind in vars(torch.optim).items() if isinstance(kind, type)}
-    return sorted(name for name, kind in kinds.items() if issubclass(kind, torch.optim.Optimizer) and name != "Optimizer")
+    return sorted(name for name, kind in kinds.items() if issubclass(kind, Optimizer) and kind is not Optimizer)
 
 
 def _optimizer(name: str) -> Loop:
@@ -144,7 +145,8 @@ LOOPS: dict[str, Loop] = {
         trainer=_with_callback(lambda: BackboneFinetuning(1, backbone_initial_ratio_lr=0.1, should_align=False))
     ),
     "StochasticWeightAveraging": Loop(
-        trainer=_with_callback(lambda: StochasticWeightAveraging(0.01, swa_epoch_start=1), **_EPOCHS), steps=_EPOCHS_STEPS
+        trainer=_with_callback(lambda: StochasticWeightAveraging(0.01, swa_epoch_start=1), **_EPOCHS),
+        steps=_EPOCHS_STEPS,
     ),
     "WeightAveraging": Loop(
         trainer=_with_callback(_average),

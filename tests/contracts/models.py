@@ -49,19 +49,19 @@ def stream() -> Iterator[Any]:
 
 
 class Net(LightningModule):
-    """With dropout and BatchNorm, and ``shards`` of its layers where the strategy has a device mesh."""
+    """With dropout and BatchNorm, and in shards where the strategy has a device mesh."""
 
     def __init__(self, optimizer: str = "SGD", scheduler: str | None = None, lr: float = 0.01, **options: Any) -> None:
         super().__init__()
         self.optimizer, self.scheduler, self.lr, self.options = optimizer, scheduler, lr, options
         self.backbone = nn.Sequential(nn.Linear(FEATURES, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.1))
-        self.head = nn.Linear(8, CLASSES)
+        self.head: nn.Module = nn.Linear(8, CLASSES)
 
     def configure_model(self) -> None:
         if self.device_mesh is not None:
             from torch.distributed.fsdp import fully_shard
 
-            for module in (self.backbone[0], self.head):
+            for module in self.children():
                 fully_shard(module, mesh=self.device_mesh["data_parallel"])
 
     def forward(self, x: Tensor) -> Tensor:
@@ -136,7 +136,8 @@ class Sparse(Net):
 
     def __init__(self, optimizer: str = "SGD", **options: Any) -> None:
         super().__init__(optimizer, **options)
-        self.backbone, self.head = nn.Sequential(), nn.EmbeddingBag(CLASSES, CLASSES, sparse=True, mode="sum")
+        self.backbone = nn.Sequential()
+        self.head = nn.EmbeddingBag(CLASSES, CLASSES, sparse=True, mode="sum")
 
     def configure_model(self) -> None:
         """Nothing: FSDP2 does not shard sparse gradients."""

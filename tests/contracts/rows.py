@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from lightning_lr import (
     CyclicalLR,
@@ -24,8 +23,7 @@ SWEEP: dict[str, Any] = {"min_lr": 1e-4, "max_lr": 0.1, "num_steps": 12}
 SEARCH: dict[str, Any] = {"min_lr": 1e-2, "max_lr": 0.1}
 
 
-@dataclass(frozen=True)
-class Row:
+class Row(NamedTuple):
     """A callback, or several that work together.
 
     Attributes:

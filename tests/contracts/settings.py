@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch.distributed.algorithms.ddp_comm_hooks import default_hooks, powerSGD_hook
 
 from tests.helpers.lightning_classes import DDPStrategy, MixedPrecision, ModelParallelStrategy
 
@@ -21,13 +20,6 @@ def _ddp(**options: Any) -> Arguments:
     return _two(lambda: DDPStrategy(process_group_backend="gloo", **options))
 
 
-def _power_sgd() -> DDPStrategy:
-    state = powerSGD_hook.PowerSGDState(process_group=None, matrix_approximation_rank=1, start_powerSGD_iter=2)
-    return DDPStrategy(
-        process_group_backend="gloo", ddp_comm_state=state, ddp_comm_hook=powerSGD_hook.powerSGD_hook
-    )
-
-
 SINGLE = "single device"
 STRATEGIES: dict[str, Arguments] = {
     SINGLE: lambda: {"accelerator": "cpu", "devices": 1},
@@ -35,8 +27,6 @@ STRATEGIES: dict[str, Arguments] = {
     "ddp, gradient_as_bucket_view": _ddp(gradient_as_bucket_view=True),
     "ddp, find_unused_parameters": _ddp(find_unused_parameters=True),
     "ddp, static_graph": _ddp(static_graph=True),
-    "ddp, communication hook": _ddp(ddp_comm_hook=default_hooks.bf16_compress_hook),
-    "ddp, PowerSGD": _two(_power_sgd),
     "ModelParallelStrategy (FSDP2)": _two(lambda: ModelParallelStrategy(2, 1, save_distributed_checkpoint=False)),
     "ddp_fork": _two(lambda: "ddp_fork"),
     "ddp_notebook": _two(lambda: "ddp_notebook"),
@@ -44,14 +34,16 @@ STRATEGIES: dict[str, Arguments] = {
 }
 # Lightning starts their processes itself, for each run. The processes of the others are started once for all cells.
 LAUNCHED = ("ddp_fork", "ddp_notebook", "ddp_spawn")
-NOT_TRIED = {"FSDPStrategy": "it needs a GPU", "DeepSpeedStrategy": "it needs a GPU and the package deepspeed"}
+NOT_TRIED = {
+    "ddp, ddp_comm_hook and ddp_comm_state": "Lightning uses them on GPUs only",
+    "FSDPStrategy": "Lightning refuses it without a GPU",
+    "DeepSpeedStrategy": "it needs a GPU and the package deepspeed",
+}
 
 
 def _scaler(**options: Any) -> Arguments:
     # the Trainer refuses precision="16-mixed" on a CPU, but takes its plugin
-    return lambda: {
-        "plugins": [MixedPrecision("16-mixed", "cpu", scaler=torch.amp.GradScaler("cpu", **options))]  # type: ignore[attr-defined]
-    }
+    return lambda: {"plugins": [MixedPrecision("16-mixed", "cpu", scaler=torch.amp.GradScaler("cpu", **options))]}
 
 
 PRECISIONS: dict[str, Arguments] = {

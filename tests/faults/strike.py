@@ -6,14 +6,14 @@ import math
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from functools import lru_cache
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from lightning_lr import HypergradientLR
-from tests.contracts.cells import quiet
 from tests.contracts.rows import ROWS
+from tests.contracts.trained import quiet
 from tests.faults.training import HOOKS, STEPS, Run
 from tests.helpers.fail_at import Fault, InjectedError, Kind, fail_at
 from tests.helpers.lightning_classes import Callback, SIGTERMException
@@ -60,7 +60,7 @@ class Reference(NamedTuple):
     calls: list[int]
 
 
-@lru_cache(maxsize=None)
+@cache
 def reference(row: str) -> Reference:
     counted = []
     with TemporaryDirectory() as folder, quiet():
@@ -113,15 +113,13 @@ def _fit_in_child(run: Run) -> int:
     return os.WTERMSIG(os.waitpid(child, 0)[1])
 
 
-def _wrong_end(
-    point: Point, run: Run, fault: Fault, error: BaseException | None, expected: Reference
-) -> Iterator[str]:
+def _wrong_end(point: Point, run: Run, fault: Fault, error: BaseException | None, expected: Reference) -> Iterator[str]:
     if not fault.files:
         yield "it did not strike"
         return
     in_rehearsal = fault.struck_in("trainer/rehearsal.py")
     lrs = [group["lr"] for optimizer in run.trainer.optimizers for group in optimizer.param_groups]
-    weights = [parameter for parameter in run.module.parameters()]
+    weights = list(run.module.parameters())
     if point.kind.startswith("NaN"):
         has_guard = any(isinstance(each, HypergradientLR) for each in run.callbacks)
         if error is not None:

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributed.tensor import DTensor
 
-from tests.contracts.cells import QUIET
 from tests.contracts.models import BATCH, BATCHES, Net, Samples, batches
+from tests.contracts.trained import QUIET
 from tests.helpers.lightning_classes import Callback, LightningModule, Logger, Trainer, seed_everything
 
 STEPS = 8  # two epochs
@@ -120,7 +120,7 @@ class Watch(Callback):
         self.is_training = False  # a range test of the next epoch comes before its first batch
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        if not self.is_training and trainer.optimizers:
+        if not self.is_training and trainer.optimizers and trainer.world_size == 1:  # it would wait for other ranks
             trainer.save_checkpoint(self.folder / "on_exception.ckpt")
 
 

@@ -54,7 +54,7 @@ def run_ranks(function: Callable[[], Any], ranks: int = 2, timeout: float = 60.0
             process.kill()
             process.join()
         found = [pickle.loads(file.read_bytes()) if file.exists() else (None, "") for file in files]
-    return [Ended(*each, code, end) for each, code, end in zip(found, exit_codes, ends, strict=True)]
+    return [Ended(value, error, code, end) for (value, error), code, end in zip(found, exit_codes, ends, strict=True)]
 
 
 def _run(function: Callable[[], Any], rank: int, ranks: int, port: int, file: Path) -> None:
