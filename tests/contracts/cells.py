@@ -6,7 +6,7 @@ import itertools
 import os
 import traceback
 from collections.abc import Iterable, Sequence
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -49,18 +49,33 @@ def run_cells(cells: Iterable[Cell], timeout: float = 600.0) -> dict[Cell, Outco
 
 
 def _run_on_ranks(cells: Sequence[Cell], timeout: float) -> dict[Cell, Outcome]:
-    """Run cells in two processes. Each says what it sees, and the digests of what it has trained."""
-    ranks = run_ranks(lambda: [_run_cell(cell) for cell in cells], timeout=timeout)
-    lost = next((f"a process ended with {rank.error or rank.exit_code}" for rank in ranks if rank.value is None), "")
-    if lost and len(cells) > 1:  # find out which of them it was
-        return {cell: outcome for each in cells for cell, outcome in _run_on_ranks([each], timeout).items()}
-    if lost:
-        return {cells[0]: Outcome("fails", lost)}
+    """Run cells in two processes. After one that does not work the others get new processes."""
     outcomes: dict[Cell, Outcome] = {}
-    for cell, (first, digests), (second, others) in zip(cells, *(rank.value for rank in ranks), strict=True):
-        seen = first if first.kind != "works" else second
-        outcomes[cell] = Outcome("fails", RANKS_DIFFER) if seen.kind == "works" and digests != others else seen
+    left = list(cells)
+    while left:
+        ranks = run_ranks(partial(_run_while_they_work, left), timeout=timeout)
+        lost = next((rank.error or f"exit code {rank.exit_code}" for rank in ranks if rank.value is None), "")
+        if lost and len(left) > 1:  # find out which of them it was
+            half = len(left) // 2
+            return outcomes | _run_on_ranks(left[:half], timeout) | _run_on_ranks(left[half:], timeout)
+        if lost:
+            return outcomes | {left[0]: Outcome("fails", f"a process ended: {lost.strip().splitlines()[-1]}")}
+        # a rank may be ahead of the other, which has ended
+        for cell, (first, digests), (second, others) in zip(left, *(rank.value for rank in ranks), strict=False):
+            seen = first if first.kind != "works" else second
+            outcomes[cell] = Outcome("fails", RANKS_DIFFER) if seen.kind == "works" and digests != others else seen
+        left = left[min(len(rank.value) for rank in ranks) :]
     return outcomes
+
+
+def _run_while_they_work(cells: Sequence[Cell]) -> list[tuple[Outcome, Sequence[str]]]:
+    """On one rank: what `_run_cell` returns, until a cell does not work. An error may leave a message on its way."""
+    found: list[tuple[Outcome, Sequence[str]]] = []
+    for cell in cells:
+        found.append(_run_cell(cell))
+        if found[-1][0].kind != "works":
+            break
+    return found
 
 
 @cache
@@ -80,6 +95,8 @@ def _run_cell(cell: Cell) -> tuple[Outcome, Sequence[str]]:
         plain = _without(*cell[1:])
         if plain.error is not None:
             return Outcome("not tried", f"without a callback too: {_sentence(plain.error)}"), ()
+        if not all(weight.isfinite().all() for weight in plain.weights):
+            return Outcome("not tried", "without a callback too, the weights become NaN"), ()
         trained = train(*cell[1:], ROWS[cell.row].make())
         if trained.error is not None:
             return Outcome("refused" if _is_refusal(trained.error) else "fails", _sentence(trained.error)), ()

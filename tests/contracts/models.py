@@ -154,7 +154,7 @@ class Complex(Net):
         self.head = nn.Linear(FEATURES, CLASSES, dtype=torch.complex64)
 
     def forward(self, x: Tensor) -> Tensor:
-        return torch.view_as_real(self.head(x.to(self.head.weight.dtype))).sum(-1)
+        return torch.view_as_real(self.head(x.to(next(self.head.parameters()).dtype))).sum(-1)
 
 
 class Compiled(Net):

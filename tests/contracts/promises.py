@@ -43,7 +43,7 @@ def broken_promises(
         if not _equal(trained.weights, plain.weights):
             yield "the weights are not those of a run without it"
     else:
-        same = train(strategy, precision, loop, replayed=trained.rates, steps=0 if has_steps else sum(steps))
+        same = train(strategy, precision, loop, replayed=trained.rates, steps=0 if has_steps else trained.steps)
         if same.error is not None or not _equal(trained.weights, same.weights):
             yield "the weights are not those of a run without it that uses the same learning rates"
     used = [[max(lrs) for lrs in each] for each in rates]

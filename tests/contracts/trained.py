@@ -59,7 +59,7 @@ class OwnRates(Callback):
         self._trains = False
 
     def _before_step(self, i: int, optimizer: Any, *_: Any) -> None:
-        if self._trains:
+        if self._trains and not _is_skipped(optimizer):
             if self.replayed is not None:
                 lrs = self.replayed.recorded[i][len(self.recorded[i])]
                 for group, lr in zip(optimizer.param_groups, lrs, strict=True):
@@ -67,12 +67,17 @@ class OwnRates(Callback):
             self.recorded[i].append([float(group["lr"]) for group in optimizer.param_groups])
 
     def _after_step(self, i: int, optimizer: Any, *_: Any) -> None:
-        if self._trains and len(self.recorded[i]) == 1:
+        if self._trains and not _is_skipped(optimizer) and len(self.recorded[i]) == 1:
             parameters = [parameter.data for group in optimizer.param_groups for parameter in group["params"]]
             if self.replayed is not None:
                 for parameter, value in zip(parameters, self.replayed.first_steps[i], strict=True):
                     parameter.copy_(value)
             self.first_steps[i] = [parameter.clone() for parameter in parameters]
+
+
+def _is_skipped(optimizer: Any) -> bool:
+    """Whether a GradScaler calls a fused optimizer for a step that it must skip."""
+    return bool(getattr(optimizer, "found_inf", False))
 
 
 @dataclass
@@ -82,6 +87,7 @@ class Trained:
     Attributes:
         rates: learning rates.
         weights: all of the module's state; of this rank, where it is sharded.
+        steps: as the Trainer counts them, steps that were skipped included.
         same_on_ranks: digests of what must be the same on all ranks: of this one, or of all if Lightning started them.
         goes_on: the Trainer's steps after another fit with the same objects; None if that was not tried.
         callbacks: of the row.
@@ -90,6 +96,7 @@ class Trained:
 
     rates: OwnRates = field(default_factory=OwnRates)
     weights: list[Tensor] = field(default_factory=list)
+    steps: int = 0
     same_on_ranks: Sequence[str] = ()
     goes_on: int | str | None = None
     callbacks: Sequence[Callback] = ()
@@ -139,7 +146,7 @@ def train(
         loop: a key of `LOOPS`.
         callbacks: that are tried.
         replayed: learning rates to use.
-        steps: of each optimizer, where the loop leaves them to a clock.
+        steps: as the Trainer counts them, where the loop leaves them to a clock.
     """
     rates, module = OwnRates(replayed), None
     arguments = {**QUIET, **STRATEGIES[strategy](), **PRECISIONS[precision](), **LOOPS[loop].arguments()}
@@ -157,10 +164,11 @@ def train(
         if strategy in LAUNCHED:
             ranks = [torch.load(path, weights_only=True) for path in sorted(Path(folder).iterdir())]
             rates.recorded, rates.first_steps, weights, _ = ranks[0]
-            return Trained(rates, weights, [digest for *_, digest in ranks], None, callbacks)
-    weights, digest = _weights(module), _digest(rates, module)
-    rates = copy.copy(rates)  # another fit records anew
-    return Trained(rates, weights, [digest], _another_fit(trainer, module, LOOPS[loop]), callbacks)
+            return Trained(rates, weights, 0, [digest for *_, digest in ranks], None, callbacks)
+    # before another fit, which records anew
+    trained = Trained(copy.copy(rates), _weights(module), trainer.global_step, [_digest(rates, module)])
+    trained.goes_on, trained.callbacks = _another_fit(trainer, module, LOOPS[loop]), callbacks
+    return trained
 
 
 def _local(tensor: Tensor) -> Tensor:

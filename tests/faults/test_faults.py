@@ -10,9 +10,12 @@ import torch
 from tests.contracts.trained import quiet
 from tests.faults.catalogue import FAULT_ROWS, SEED, points_of_process, strike_all
 from tests.faults.ranks import points, strike_rank
+from tests.faults.strike import Point
+from tests.faults.training import HOOKS, MemoryLogger, StepNet, UsersCallback
 from tests.helpers.fail_at import InjectedError, fail_at
 
 FAULTS_PER_ROW = 7
+LAST_ROW = FAULT_ROWS[-1]  # a range test, cycles and adaptation together
 
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="a process that has used CUDA cannot fork")
 
@@ -22,6 +25,20 @@ def test_one_process(row: str) -> None:
     with quiet():
         sample = random.Random(SEED).sample(points_of_process([row]), FAULTS_PER_ROW)
         assert [f"{point}: {wrong}" for point, wrong in strike_all(sample) if wrong] == []
+
+
+FAILED_ONCE = {
+    "the cleanup of a sweep hid an error before its first batch": (LAST_ROW, (StepNet, "on_train_start"), 1),
+    "a resumed run did not set what was found before a report failed": ("LRSearch", (MemoryLogger, "log_metrics"), 2),
+    "a resumed run shortened its first step": (LAST_ROW, (UsersCallback, "on_train_start"), 1),
+}
+
+
+@pytest.mark.parametrize("case", FAILED_ONCE)
+def test_failed_once(case: str) -> None:
+    row, hook, step = FAILED_ONCE[case]
+    with quiet():
+        assert strike_all([Point(row, HOOKS.index(hook), step, "exception")])[0][1] == []
 
 
 @pytest.mark.parametrize("kind", ["exception", "SIGKILL"])
