@@ -11,6 +11,7 @@ from tests.contracts.settings import LAUNCHED, PRECISIONS, SINGLE, STRATEGIES
 
 DEFAULT = Cell("", SINGLE, "32-true", "plain")
 _RANKED = [name for name in STRATEGIES if name != SINGLE and name not in LAUNCHED]
+_EVERY_PRECISION = "ddp", _RANKED[-1]
 _ROWS = list(ROWS)
 # Rows whose cells take longer than the others, since they train in rehearsals.
 _FINDERS = [name for name in ROWS if ROWS[name].promise == "finds" or name.startswith("LRRangeTest")]
@@ -20,15 +21,15 @@ _OTHERS = [name for name in ROWS if name not in _FINDERS]
 def all_cells() -> list[Cell]:
     """Every callback in every loop and precision, and with every strategy.
 
-    With two processes not every loop is run with every callback: of each loop two, other ones in the next loop.
+    With two processes every precision is run with DDP and FSDP2, and of each loop one callback or two, other ones in
+    the next loop.
     """
     cells = [Cell(row, SINGLE, *names) for row, *names in product(ROWS, PRECISIONS, LOOPS)]
-    cells += [
-        Cell(row, strategy, precision, "plain") for row, strategy, precision in product(ROWS, _RANKED, PRECISIONS)
-    ]
+    cells += [Cell(row, strategy, "32-true", "plain") for row, strategy in product(ROWS, [*_RANKED, *LAUNCHED])]
+    cells += [Cell(*names, "plain") for names in product(ROWS, _EVERY_PRECISION, PRECISIONS)]
     for (i, strategy), (j, loop) in product(enumerate(_RANKED), enumerate(LOOPS)):
-        cells += [Cell(_ROWS[(i + j + k) % len(_ROWS)], strategy, "32-true", loop) for k in (0, 5)]
-    cells += [Cell(row, strategy, "32-true", "plain") for row, strategy in product(ROWS, LAUNCHED)]
+        rows = (0, 5) if strategy in _EVERY_PRECISION else (0,)
+        cells += [Cell(_ROWS[(i + j + k) % len(_ROWS)], strategy, "32-true", loop) for k in rows]
     return list(dict.fromkeys(cells))
 
 

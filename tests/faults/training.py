@@ -159,7 +159,7 @@ class Run:
         """Train. Returns what ended the training."""
         try:
             self.trainer.fit(
-                self.module, batches(shuffle=False), batches(1, shuffle=False), ckpt_path=ckpt_path, weights_only=True
+                self.module, batches(shuffle=False), batches(1, shuffle=False), ckpt_path=ckpt_path
             )
         except BaseException as error:
             return error
