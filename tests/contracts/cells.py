@@ -14,7 +14,7 @@ import lightning_lr
 from tests.contracts.loops import LOOPS
 from tests.contracts.promises import RANKS_DIFFER, broken_promises
 from tests.contracts.rows import ROWS
-from tests.contracts.settings import LAUNCHED, SINGLE
+from tests.contracts.settings import LAUNCHED, SINGLE, TWINS
 from tests.contracts.trained import Trained, quiet, train
 from tests.helpers.forked_ranks import run_ranks
 from tests.helpers.lightning_classes import MisconfigurationException
@@ -92,7 +92,9 @@ def _run_cell(cell: Cell) -> tuple[Outcome, Sequence[str]]:
     if LOOPS[cell.loop].needs:
         return Outcome("not tried", LOOPS[cell.loop].needs), ()
     with quiet():
-        plain = _without(*cell[1:])
+        # the processes that ddp_spawn starts import everything anew, and train as those of ddp_fork do
+        others = cell._replace(strategy=TWINS.get(cell.strategy, cell.strategy))[1:]
+        plain = _without(*others)
         if plain.error is not None:
             return Outcome("not tried", f"without a callback too: {_sentence(plain.error)}"), ()
         if not all(weight.isfinite().all() for weight in plain.weights):
@@ -100,7 +102,7 @@ def _run_cell(cell: Cell) -> tuple[Outcome, Sequence[str]]:
         trained = train(*cell[1:], ROWS[cell.row].make())
         if trained.error is not None:
             return Outcome("refused" if _is_refusal(trained.error) else "fails", _sentence(trained.error)), ()
-        why = next(broken_promises(ROWS[cell.row].promise, *cell[1:], plain, trained), "")
+        why = next(broken_promises(ROWS[cell.row].promise, *others, plain, trained), "")
     return Outcome("fails", why) if why else Outcome("works"), trained.same_on_ranks
 
 

@@ -25,7 +25,7 @@ def broken_promises(
 
     Args:
         promise: of the row.
-        strategy: of both runs.
+        strategy: of the run without the callbacks.
         precision: of both runs.
         loop: of both runs.
         plain: the run without the callbacks.

@@ -34,6 +34,7 @@ STRATEGIES: dict[str, Arguments] = {
 }
 # Lightning starts their processes itself, for each run. The processes of the others are started once for all cells.
 LAUNCHED = ("ddp_fork", "ddp_notebook", "ddp_spawn")
+TWINS = {"ddp_notebook": "ddp_fork", "ddp_spawn": "ddp_fork"}  # with which their runs are compared
 NOT_TRIED = {
     "ddp, ddp_comm_hook and ddp_comm_state": "Lightning uses them on GPUs only",
     "FSDPStrategy": "Lightning refuses it without a GPU",
