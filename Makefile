@@ -7,7 +7,7 @@ BOTH_PACKAGES := $(addprefix tests/,trainer/test_rehearsal.py trainer/test_lr_tr
 	contracts/test_interfaces.py callbacks/test_beside_other_callbacks.py callbacks/test_lr_range_test.py \
 	callbacks/test_lr_search.py callbacks/test_scheduled_lr.py)
 
-.PHONY: demo test test-floor test-pytorch-lightning matrix faults
+.PHONY: demo test docs pictures test-floor test-pytorch-lightning matrix faults
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/demo.py
@@ -16,8 +16,17 @@ test: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(MAKE) docs
 	$(BIN)/pytest -n 2 --dist worksteal
 	TEST_LIGHTNING=pytorch_lightning $(BIN)/pytest -n 2 --dist worksteal $(BOTH_PACKAGES)
+
+# The site of the documentation, in site/. Warnings are errors.
+docs: $(VENV)/.installed
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+# Every picture of the documentation. Look at them before you commit them.
+pictures: $(VENV)/.installed
+	PYTHONPATH=. $(BIN)/python examples/pictures.py
 
 # All tests with the classes of pytorch_lightning; `make test` runs the files that use the most of Lightning.
 test-pytorch-lightning: $(VENV)/.installed

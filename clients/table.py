@@ -11,7 +11,7 @@ from typing import Any
 _HEAD = """\
 # Inside real projects
 
-`make clients` writes this page. [clients/](../clients) trains models of real projects through their public interfaces,
+`make clients` writes this page. `clients/` trains models of real projects through their public interfaces,
 with each feature and without. All runs are on the CPU, with one thread and one seed.
 
 {versions}

@@ -9,11 +9,13 @@ from typing import Any, TypeVar
 import torch
 from lightning.pytorch import LightningModule, Trainer
 
+from lightning_lr.arguments import Rule, anything, checked, instance_of, refuse
 from lightning_lr.callbacks.lr_range_test import LRRangeTest, RangeTestResult
 from lightning_lr.callbacks.lr_search import LRSearch
 from lightning_lr.search.result import SearchResult
 from lightning_lr.trainer.lightning_packages import Callback, either, from_package_of
 from lightning_lr.trainer.snapshot import Snapshot
+from lightning_lr.trainer.strategies import trains_in_this_process
 
 # They decide what is trained and what a step is, or show progress. No other callback of the user is called.
 _KEPT_CALLBACKS = (
@@ -22,12 +24,26 @@ _KEPT_CALLBACKS = (
     *either("callbacks.ProgressBar"),
 )
 _PROGRESS_BARS = either("callbacks.ProgressBar")
-# They train in other processes, from which no result comes back.
-_SPAWNING_LAUNCHERS = either("strategies.launchers._MultiProcessingLauncher")
+
+
+def _module(name: str, value: Any) -> Any:
+    if not isinstance(getattr(value, "_orig_mod", value), either("LightningModule")):  # of one that was compiled
+        raise refuse(name, "be a LightningModule", value)
+    return value
+
+
+_TRAINING: dict[str, Rule] = {
+    "trainer": instance_of(*either("Trainer"), what="a Trainer of lightning.pytorch or pytorch_lightning"),
+    "model": _module,
+    "train_dataloaders": anything,  # these three Trainer.fit checks
+    "val_dataloaders": anything,
+    "datamodule": anything,
+}
 
 _Result = TypeVar("_Result", RangeTestResult, SearchResult)
 
 
+@checked(**_TRAINING)
 def lr_range_test(
     trainer: Trainer,
     model: LightningModule,
@@ -60,6 +76,7 @@ def lr_range_test(
     return _checked(test.result)
 
 
+@checked(**_TRAINING)
 def lr_search(
     trainer: Trainer,
     model: LightningModule,
@@ -107,7 +124,7 @@ def _run(
     name = type(finder).__name__
     if vars(trainer)["fast_dev_run"]:
         raise ValueError(f"{name} needs full training, and Trainer(fast_dev_run=...) is set: leave it out.")
-    if isinstance(trainer.strategy.launcher, _SPAWNING_LAUNCHERS):
+    if not trains_in_this_process(trainer):
         raise ValueError(f"trainer must train in this process, which its strategy does not: use {name} as a callback.")
     with _restored(trainer, model, [train_dataloaders, val_dataloaders, datamodule]):
         _isolate(trainer, finder)

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
-from lightning_lr import CyclicalLR, HypergradientLR, LRRangeTest
-from lightning_lr.adaptation.async_reads import AsyncReads
+from lightning_lr import CyclicalLR, HypergradientLR
+from lightning_lr.adaptation.measurement import Measurement, MeasurementQueue
 from lightning_lr.trainer import step_loss
+from tests.helpers.cuda_runs import (
+    NEEDS_CUDA,
+    AllowWaiting,
+    ClassifierWithOptimizer,
+    ForbidWaiting,
+    waiting_is_allowed_again,
+)
 from tests.helpers.hypergradient_cases import RULES, first_group_state
-from tests.helpers.lightning_classes import Callback, CSVLogger, LightningModule, Trainer
+from tests.helpers.lightning_classes import CSVLogger, Trainer
 from tests.helpers.recorded_steps import RecordingClassifier, fit
-from tests.helpers.tiny_models import Classifier
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+pytestmark = NEEDS_CUDA
+__all__ = ["waiting_is_allowed_again"]  # a fixture
 
 OPTIMIZERS: dict[str, Any] = {
     "SGD": lambda p: torch.optim.SGD(p, 0.01),
@@ -29,45 +34,6 @@ OPTIMIZERS: dict[str, Any] = {
     "Adam, rate on the device": lambda p: torch.optim.Adam(p, torch.tensor(1e-4, device="cuda"), capturable=True),
     "RMSprop": lambda p: torch.optim.RMSprop(p, 1e-4),
 }
-
-
-class ClassifierWithOptimizer(Classifier):
-    """Takes its optimizer from a function. Its training step does not wait for the device."""
-
-    def __init__(self, make: Any) -> None:
-        super().__init__()
-        self.make = make
-
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        return torch.nn.functional.cross_entropy(self.head(self.backbone(batch[0])), batch[1])
-
-    def configure_optimizers(self) -> Any:
-        return self.make(self.parameters())
-
-
-class ForbidWaiting(Callback):
-    """From the end of the backward pass, waiting for the device is an error."""
-
-    def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
-        if trainer.global_step > 1:  # the length of the first step is read right after it
-            torch.cuda.set_sync_debug_mode("error")
-
-
-class AllowWaiting(Callback):
-    """From the end of the batch, waiting is allowed again. Counts the steps in which it was an error."""
-
-    def __init__(self) -> None:
-        self.steps = 0
-
-    def on_train_batch_end(self, *args: Any) -> None:
-        self.steps += torch.cuda.get_sync_debug_mode() > 0
-        torch.cuda.set_sync_debug_mode("default")
-
-
-@pytest.fixture
-def waiting_is_allowed_again() -> Iterator[None]:
-    yield
-    torch.cuda.set_sync_debug_mode("default")
 
 
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype")
@@ -95,14 +61,14 @@ def test_no_step_waits_for_the_device(rule: str, name: str, tmp_path: Any) -> No
 
 
 def test_late_values_are_those_of_their_step() -> None:
-    late: AsyncReads[int] = AsyncReads()
+    late = MeasurementQueue()
     large = torch.randn(4096, 4096, device="cuda")
     for i in range(5):
         large = large @ large / 64  # keeps the device busy
         total = torch.full((3,), float(i), device="cuda")
-        late.put(total, i)
+        late.put(Measurement(total, [], i), [])
         total.fill_(-1.0)  # behind the copy
-    assert late.take() == [([float(i)] * 3, i) for i in range(5)]
+    assert [(read.sums.tolist(), read.steps) for read in late.take()] == [([float(i)] * 3, i) for i in range(5)]
 
 
 class Compiled(RecordingClassifier):
@@ -154,6 +120,7 @@ def test_precisions(precision: Any) -> None:
     assert adapts.state_dict()["progress"][0]["watch"]["returns"] == 0
 
 
+@pytest.mark.filterwarnings("ignore")  # of torch, for one process
 @pytest.mark.parametrize("strategy", ["ddp", "fsdp"])
 def test_strategies_of_one_device(strategy: str) -> None:
     """With NCCL. FSDP has one shard."""
@@ -164,17 +131,3 @@ def test_strategies_of_one_device(strategy: str) -> None:
         if torch.distributed.is_initialized():
             torch.distributed.destroy_process_group()
     assert first_group_state(adapts)["rule"]["scale"] > 2
-
-
-@pytest.mark.filterwarnings("ignore:LRRangeTest")
-@pytest.mark.parametrize("snapshot", ["device", "cpu"])
-def test_a_rehearsal_leaves_no_trace(snapshot: Any) -> None:
-    """Not even in the random state of the device, which dropout uses."""
-    ends = []
-    for callbacks in ([], [LRRangeTest(apply=False, verify=False, snapshot=snapshot)]):
-        torch.manual_seed(0)
-        model = Classifier()
-        fit(model, *callbacks, accelerator="gpu")
-        ends.append([*(p.detach().cpu() for p in model.parameters()), torch.tensor(model.losses[-40:])])
-    for one, other in zip(*ends, strict=True):
-        assert torch.equal(one, other)

@@ -52,13 +52,14 @@ class _CopiedOptimizers:
             update(self._states[name], params[name], grad, lr, group)
 
 
-def train_copies(setting: Setting, lrs: Array, seeds: Sequence[int]) -> Array:
+def train_copies(setting: Setting, lrs: Array, seeds: Sequence[int], device: torch.device | str = "cpu") -> Array:
     """Train copies of a setting.
 
     Args:
         setting: what is trained.
         lrs: learning rate of each copy at each step, shape [copies, steps].
         seeds: seed of the weights and of the batches of each copy.
+        device: on which they are trained.
 
     Returns:
         Training losses, shape [copies, steps], NaN from the first one on that is not finite.
@@ -68,10 +69,10 @@ def train_copies(setting: Setting, lrs: Array, seeds: Sequence[int]) -> Array:
     place = torch.tensor([distinct.index(seed) for seed in seeds])
     modules = [_build(setting, seed) for seed in distinct]
     base = modules[0]
-    params = _stack([dict(module.named_parameters()) for module in modules], place)
+    params = _stack([dict(module.named_parameters()) for module in modules], place, device)
     trained = {name: params[name].requires_grad_() for name, p in base.named_parameters() if p.requires_grad}
     frozen = {name: param for name, param in params.items() if name not in trained}
-    buffers = _stack([dict(module.named_buffers()) for module in modules], place)
+    buffers = _stack([dict(module.named_buffers()) for module in modules], place, device)
     batches = [setting.batches(steps, seed) for seed in distinct]
     optimizers = _CopiedOptimizers(setting, base.module)
 
@@ -79,15 +80,15 @@ def train_copies(setting: Setting, lrs: Array, seeds: Sequence[int]) -> Array:
         return functional_call(base, (trained, frozen, buffers), batch)  # type: ignore[no-any-return]
 
     losses_of = vmap(loss, randomness="different")
-    rates = torch.tensor(lrs)
+    rates = torch.tensor(lrs, device=device)
     losses = np.full((copies, steps), np.nan)
     torch.manual_seed(_DROPOUT_SEED)
     for step in range(steps):
         each: list[Batch] = [of_seed[step] for of_seed in batches]
-        batch = [torch.stack(part)[place] for part in zip(*each, strict=True)]
+        batch = [torch.stack(part)[place].to(device) for part in zip(*each, strict=True)]
         values = losses_of(trained, frozen, buffers, *batch)
         grads = dict(zip(trained, torch.autograd.grad(values.sum(), list(trained.values())), strict=True))
-        losses[:, step] = values.detach().double().numpy()
+        losses[:, step] = values.detach().double().cpu().numpy()
         if not np.isfinite(losses[:, : step + 1]).all(1).any():
             break
         optimizers.step(trained, _clipped(grads, setting.clip), rates[:, step])
@@ -100,8 +101,8 @@ def _build(setting: Setting, seed: int) -> _LossModule:
     return _LossModule(setting.build(), setting.loss).train()
 
 
-def _stack(of_modules: Sequence[Tensors], place: Tensor) -> Tensors:
-    return {name: torch.stack([each[name].detach() for each in of_modules])[place] for name in of_modules[0]}
+def _stack(of_modules: Sequence[Tensors], place: Tensor, device: torch.device | str) -> Tensors:
+    return {name: torch.stack([each[name].detach() for each in of_modules])[place].to(device) for name in of_modules[0]}
 
 
 def _clipped(grads: Tensors, clip: float | None) -> Tensors:

@@ -3,15 +3,15 @@
 - `HypergradientLR` calls an `AdaptedOptimizer` for each optimizer, around its steps and at the end of each batch.
 - The `LRController` sums, before a step, over the gradient and a displacement: `alignment_sums`. The displacement is
   that from the anchor, a mean of the iterates (`AnchorDisplacement`), or of the last step (`LastStepDisplacement`).
-- `AsyncReads` brings these sums, and the losses, from the device one step later.
+- The `MeasurementQueue` brings these sums, and the losses, from the device one step later, as a `Measurement`.
 - The `LossLevel` follows the loss, and the `DivergenceDetector` the gradients as well. If training has diverged, it
   returns to the anchor.
 - Else a rule (`LongHorizon`, `Multiplicative` or `Additive`) takes the `Alignment` and gives the factor by which the
   scale of a `ScaledGroup` changes.
-- `OptimizerScales` limits the scales and writes ``scale · scheduled learning rate`` through `ScaledLRs`, at the end of
-  a run times the `FinalDecay`.
+- `OptimizerScales` limits the scales and, once a step, writes ``scale · scheduled learning rate`` through `ScaledLRs`,
+  at the end of a run times the `FinalDecay`.
 
-All constants are in `constants`, the logged values in `logged_values`, the keys of checkpoints in `checkpoint_keys`.
+All constants are in `constants`, the keys of checkpoints in `checkpoint_keys`.
 """
 
 from lightning_lr.adaptation.decay import FinalDecay

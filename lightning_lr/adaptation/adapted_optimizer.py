@@ -4,27 +4,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from itertools import chain
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from lightning_lr.adaptation import constants
-from lightning_lr.adaptation.async_reads import AsyncReads, sum_over_processes
-from lightning_lr.adaptation.controller import LRController, Measurement
+from lightning_lr.adaptation.controller import LRController
 from lightning_lr.adaptation.divergence import DivergenceDetector
-from lightning_lr.adaptation.optimizer_scales import UsedLR
+from lightning_lr.adaptation.measurement import Measurement, MeasurementQueue, mean_over_processes
 from lightning_lr.adaptation.scaled_group import ScaledGroup
 from lightning_lr.optimizers.param_groups import group_names
 from lightning_lr.optimizers.step_counter import StepCounter
-
-
-class _Sent(NamedTuple):
-    """What belongs to a row of numbers: the losses of so many batches, their counts, and the sums of a measurement."""
-
-    measurement: Measurement
-    batches: int
 
 
 class _Cosines(NamedTuple):
@@ -67,8 +58,8 @@ class AdaptedOptimizer:
         self._uses_loss = controller.adapts_by_anchor
         self._guards = guard and controller.adapts_by_anchor
         self._has_guard_ended, self._has_grad_scaler = False, has_grad_scaler
-        self._measured: list[tuple[Tensor, Measurement]] = []  # in the current batch, whose loss is not known yet
-        self._reads: AsyncReads[_Sent] = AsyncReads()
+        self._measured: list[Measurement] = []  # in the current batch, whose loss is not known yet
+        self._queue = MeasurementQueue()
         self._detector = DivergenceDetector()
         self._losses: list[Tensor | None] = []  # of the batches since the last measurement, on the device
         self._cosines: dict[str, _Cosines] = {}  # of this epoch
@@ -111,24 +102,29 @@ class AdaptedOptimizer:
         self._steps_at_batch_end = self.controller.steps
         if self._uses_loss:
             self._losses.append(loss)
-        known = self._reads.take()  # of earlier batches
-        for sums, measurement in self._measured:
-            self._send(sums, measurement)
+        known = self._queue.take()  # of earlier batches
+        for measurement in self._measured:
+            self._queue.put(measurement, self._losses)
+            self._losses = []
         self._measured.clear()
-        for values, sent in known:
-            losses, row = self._split(values, sent)
-            sign = self._sign_of_divergence(losses, row)
+        for measurement in known:
+            sign = self._sign_of_divergence(measurement)
             if sign is not None and self._detector.returns == constants.MAX_RETURNS:
                 self._end_guard()
             elif sign is not None:  # one that is not finite may come of one bad batch, at any learning rate
                 self._return_to_anchor(lr_is_cause=math.isfinite(sign))
                 return
             self._keep_or_move_anchor()
-            is_new = self.controller.decide(row, sent.measurement, self._detector.losses.state_of_loss())
-            for (name, group), has_alignment in zip(self.named_groups(), is_new, strict=False):
-                if has_alignment:
-                    self._cosines[name] = self._cosines.get(name, _Cosines()).add(group.alignment.cosine)
-        self.controller.sync_scales()
+            is_new = self.controller.decide(measurement, self._detector.losses.state_of_loss())
+            if not self.controller.adapts:
+                self._add_cosines(is_new)
+        self.controller.write(is_final=True)
+
+    def average_losses(self) -> list[float | None]:
+        """The losses since the last measurement, for a checkpoint: see `mean_over_processes`."""
+        means = mean_over_processes(self._losses, self.controller.device)
+        self._losses = [None if mean is None else torch.tensor(mean) for mean in means]
+        return means
 
     def named_groups(self) -> Iterator[tuple[str, ScaledGroup]]:
         """The scaled groups, with their names in logs."""
@@ -137,12 +133,20 @@ class AdaptedOptimizer:
         return zip(names, groups, strict=False)
 
     def summary(self) -> str:
-        """The learning rates that were reached before the final decay, in a sentence."""
+        """The learning rates that were reached before the final decay, and the argument that has kept them there."""
+        controller = self.controller
+        known = [(*pair, lr) for pair, lr in zip(self.named_groups(), controller.scales.reached_lrs(), strict=False)]
         reached = [
             f"{lr:.3g} for {name} (scale {group.scale:.3g}, {group.rule.sign_changes} sign changes)"
-            for (name, group), lr in zip(self.named_groups(), self.controller.scales.reached_lrs(), strict=False)
+            for name, group, lr in known
         ]
-        return f"the learning rate has come to {', '.join(reached)}{self.controller.scales.note_of_decay()}."
+        text = f"the learning rate has come to {', '.join(reached)}{controller.scales.note_of_decay()}."
+        if controller.freeze_after == controller.adapts_until < controller.steps:
+            text += f" freeze_after has kept the scale since step {controller.freeze_after:g}."
+        for name, group, lr in known:
+            if lr >= group.max_lr * (1 - constants.SCHEDULE_TOLERANCE):
+                text += f" max_lr has kept {name} from a higher one."
+        return text
 
     def verdicts(self) -> Iterator[str]:
         """What the cosines since the last call say of the learning rates, in a sentence for each scaled group."""
@@ -177,7 +181,7 @@ class AdaptedOptimizer:
             "adaptation": self.controller.state(with_vectors),
             "watch": self._detector.state(),
             "guard_ended": self._has_guard_ended,
-            "late": [[values, _saved(sent)] for values, sent in self._reads.state()],
+            "late": self._queue.state(),
             "losses": [None if loss is None else float(loss) for loss in self._losses],
         }
 
@@ -204,15 +208,18 @@ class AdaptedOptimizer:
         self._detector.load_state(state["watch"])
         self._has_guard_ended = state.get("guard_ended", False)  # older checkpoints lack it
         self._keep_or_move_anchor()
-        self._reads.load_state([(values, _loaded(saved)) for values, saved in state["late"]])
+        self._queue.load_state(state["late"])
         self._losses = [None if loss is None else torch.tensor(loss) for loss in state["losses"]]
 
-    @property
-    def _is_guarding(self) -> bool:
-        return self._guards and not self._has_guard_ended
-
     def _keep_or_move_anchor(self) -> None:
-        self.controller.keeps_anchor = self._is_guarding and self._detector.losses.is_far_above
+        is_guarding = self._guards and not self._has_guard_ended
+        self.controller.keeps_anchor = is_guarding and self._detector.losses.is_far_above
+
+    def _add_cosines(self, is_new: list[bool]) -> None:
+        """For the verdict at the end of the epoch."""
+        for (name, group), has_alignment in zip(self.named_groups(), is_new, strict=False):
+            if has_alignment:
+                self._cosines[name] = self._cosines.get(name, _Cosines()).add(group.alignment.cosine)
 
     def _after_step(self, count: int) -> None:
         if count > self.controller.steps:
@@ -225,36 +232,27 @@ class AdaptedOptimizer:
     def _drop_measurements(self) -> None:
         """Drop what was measured before a restart or a return; a loss that is not finite would count twice."""
         self._measured.clear()
-        self._reads.clear()
+        self._queue.clear()
         self._losses.clear()
 
-    def _send(self, sums: Tensor, measurement: Measurement) -> None:
-        """Sum over processes, with the losses since the last measurement, and read later."""
-        zero, one = sums.new_zeros(1), sums.new_ones(1)
-        losses = [zero if loss is None else loss.to(sums).reshape(1) for loss in self._losses]
-        counts = [zero if loss is None else one for loss in self._losses]
-        self._losses.clear()
-        row = sum_over_processes(torch.cat([*losses, *counts, sums]))
-        self._reads.put(row, _Sent(measurement, len(losses)))
-
-    def _split(self, values: list[float], sent: _Sent) -> tuple[list[float | None], list[float]]:
-        """The loss of each step, and the sums. A loss is the mean of the processes that have one; None if none has."""
-        n = sent.batches
-        totals, counts, sums = values[:n], values[n : 2 * n], values[2 * n :]
-        losses = [total / count if count > 0 else None for total, count in zip(totals, counts, strict=True)]
-        losses += [None] * (sent.measurement.steps - n)  # a batch may have several steps
-        if self._has_grad_scaler:
-            losses = [None if loss is None or not math.isfinite(loss) else loss for loss in losses]
-        return losses, sums
-
-    def _sign_of_divergence(self, losses: list[float | None], sums: list[float]) -> float | None:
+    def _sign_of_divergence(self, measurement: Measurement) -> float | None:
         """The level of the loss if it is far above, else what is not finite; None if training has not diverged."""
-        bad_losses = (loss for loss in losses if self._detector.add_loss(loss))  # those behind the first are not calm
-        bad = next(chain(bad_losses, (square for square in sums[2::4] if not math.isfinite(square))), None)
+        bad, sums, losses = None, measurement.sums.tolist(), list(measurement.losses)
+        losses += [None] * (measurement.steps - len(losses))  # a batch may have several steps
+        for loss in losses:
+            is_skipped = self._has_grad_scaler and loss is not None and not math.isfinite(loss)
+            if self._detector.add_loss(None if is_skipped else loss):
+                bad = loss  # those behind it are not calm
+                break
+        else:
+            for square in sums[2::4]:
+                if not math.isfinite(square):
+                    bad = square
+                    break
         is_far_off = self._detector.is_far_off(math.sqrt(sum(sums[1::4])))
         if is_far_off or (bad is not None and self._detector.losses.is_far_above):
             bad = self._detector.losses.level
-        return bad if self._is_guarding else None
+        return bad if self._guards and not self._has_guard_ended else None
 
     def _return_to_anchor(self, *, lr_is_cause: bool) -> None:
         if self._detector.returns == 0:
@@ -289,12 +287,3 @@ def limit_players(optimizers: Iterable[AdaptedOptimizer]) -> None:
                 f"HypergradientLR: {optimizer.name} steps on its own loss, as in adversarial training. What it gains"
                 f" another may lose, so its learning rate stays within a factor of {limit:g} of the one that is set."
             )
-
-
-def _saved(sent: _Sent) -> dict[str, Any]:
-    (used, steps), batches = sent
-    return {"used": [tuple(each) for each in used], "steps": steps, "batches": batches}
-
-
-def _loaded(saved: dict[str, Any]) -> _Sent:
-    return _Sent(Measurement([UsedLR(*each) for each in saved["used"]], saved["steps"]), saved["batches"])

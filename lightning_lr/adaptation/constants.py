@@ -96,11 +96,8 @@ SETTLED_SPACING = 5
 # --- the first step, and the limits of the learning rate
 
 FIRST_STEP_LENGTH = 1e-3
-"""Longest first step, as a share of the length of all parameters. The settings begin from learning rates up to 1, the
-tests from up to 1e4."""
-
-MIN_PARAMETER_RMS = 1e-3
-"""Root mean square that the parameters are taken to have at least, for the length of the first step: all may be 0."""
+"""Longest first step, as a share of the length of all parameters, whose root mean square is taken to be at least this:
+all may be 0. The settings begin from learning rates up to 1, the tests from up to 1e4."""
 
 MAX_FAILED_FIRST_STEPS = 10
 """First steps that may end in parameters that are not finite before there is an error: a few bad batches are none."""

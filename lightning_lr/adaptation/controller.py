@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -15,7 +15,8 @@ from lightning_lr.adaptation.decay import FinalDecay
 from lightning_lr.adaptation.displacement import AnchorDisplacement, Displacement, alignment_sums
 from lightning_lr.adaptation.first_step import shorten_first_step
 from lightning_lr.adaptation.last_step import LastStepDisplacement
-from lightning_lr.adaptation.optimizer_scales import OptimizerScales, UsedLR, is_on_device
+from lightning_lr.adaptation.measurement import Measurement, UsedLR
+from lightning_lr.adaptation.optimizer_scales import OptimizerScales
 from lightning_lr.adaptation.reset import OptimizerReset
 from lightning_lr.adaptation.rules import UNKNOWN_LOSS, Alignment, LossState, Rule
 from lightning_lr.adaptation.scaled_group import ScaledGroup
@@ -25,23 +26,11 @@ Every = int | Literal["auto"]
 _STRAIGHT = Alignment(1.0, 1.0, 1.0)  # cosine 1
 
 
-class Measurement(NamedTuple):
-    """What belongs to the sums that were measured before a step.
-
-    Attributes:
-        used: learning rate and scale of each scaled group in the step before; the learning rate is 0 if it is a tensor.
-        steps: since the last measurement.
-    """
-
-    used: list[UsedLR]
-    steps: int
-
-
 class LRController:
     """Adapts the learning rates of one optimizer.
 
-    Around each of its steps: `before_step`, when the gradients are there; `after_step`; and, when the numbers that
-    `before_step` gave have been read, `decide`.
+    Around each of its steps: `before_step`, when the gradients are there; `after_step`; and, when what
+    `before_step` gave has been read, `decide`.
 
     Args:
         optimizer: whose learning rates are adapted.
@@ -61,8 +50,12 @@ class LRController:
     Attributes:
         scales: of the learning rates.
         groups: that have a scale each.
+        device: of the parameters, on which sums are computed.
         steps: begun so far.
         not_finite: measurements with gradients that were not finite.
+        adapts: whether it does more than measure.
+        freeze_after: see above.
+        adapts_until: the last step after which the scales change.
         adapts_by_anchor: whether it adapts, with an anchor to return to.
         keeps_anchor: whether the anchor stays where it is, since the loss is far above what it was.
     """
@@ -87,38 +80,39 @@ class LRController:
         self.optimizer = optimizer
         self.steps, self.not_finite, self.keeps_anchor = steps, 0, False
         self._decay = decay
-        self._freeze_after = freeze_after if decay is None else min(freeze_after, decay.start)
-        self._make_rule, self._adapts, self._every = make_rule, adapts, every
+        self.freeze_after = freeze_after
+        self.adapts_until = freeze_after if decay is None else min(freeze_after, decay.start)
+        self._make_rule, self.adapts, self._every = make_rule, adapts, every
         self._reset = OptimizerReset(optimizer) if reset is None else reset
         self._world_size = world_size
         self._anchor = None if horizon is None else AnchorDisplacement(horizon)
         self.adapts_by_anchor = adapts and self._anchor is not None
         self._displacement: Displacement = self._anchor or _last_step(optimizer)
-        self._device = next(iter(self._parameters())).device
+        self.device = next(iter(self._parameters())).device
         self._failed_first_steps = 0
         self._since = 0  # steps since the last measurement
         self.scales = OptimizerScales(
             optimizer,
             make_rule,
             per_group=per_group,
-            shorten_first_step=self.adapts_by_anchor,
+            by_anchor=self.adapts_by_anchor,
             world_size=world_size,
             min_lr=min_lr,
             max_lr=max_lr,
         )
         self.groups = self.scales.groups
 
-    def before_step(self, loss_scale: Tensor | None = None) -> tuple[Tensor, Measurement] | None:
+    def before_step(self, loss_scale: Tensor | None = None) -> Measurement | None:
         """To be called before each step of the optimizer, when the gradients are there.
 
         Args:
             loss_scale: factor of the gradients, in mixed precision; None for 1.
 
         Returns:
-            The sums of this process over each scaled group, shape [4 · groups], and what belongs to them; None if
-            nothing is measured before this step.
+            What this process has measured; None if nothing is measured before this step.
         """
-        self.sync_scales()
+        if self.scales.lrs.take() or self.scales.is_due:
+            self.write(is_final=True)
         self.steps += 1
         self._since += 1
         spacing = self._spacing()
@@ -133,37 +127,43 @@ class LRController:
 
     def after_step(self) -> None:
         """To be called after each step of the optimizer, before anything sets the learning rate of the next."""
-        if self._since >= self._spacing() - 1:
+        if self._anchor is None and self._since >= self._spacing() - 1:
             self._displacement.after_step()
         for group in self.groups:
-            group.has_moved = group.has_gradients or (group.has_moved and self._anchor is not None)
-            if not group.has_started and group.has_gradients:
-                self._shorten_first_step(group)
+            if self._anchor is None or not (group.has_moved and group.has_started):
+                has_gradients = group.has_gradients
+                group.has_moved = has_gradients or (group.has_moved and self._anchor is not None)
+                if has_gradients and not group.has_started:
+                    self._shorten_first_step(group)
         self.scales.record_used()
-        if self.adapts_by_anchor:
-            for group, (lr, _) in zip(self.groups, self.scales.used, strict=True):
-                group.max_survived_lr = 0.0 if is_on_device(lr) else max(group.max_survived_lr, float(lr))
 
-    def decide(self, sums: list[float], measurement: Measurement, loss: LossState = UNKNOWN_LOSS) -> list[bool]:
-        """Adapt the learning rates.
+    def decide(self, measurement: Measurement, loss: LossState = UNKNOWN_LOSS) -> list[bool]:
+        """Adapt the scales.
 
         Args:
-            sums: that `before_step` gave, summed over processes.
-            measurement: what belongs to them.
+            measurement: that `before_step` gave, read and summed over processes.
             loss: what is known of the loss.
 
         Returns:
             Whether each scaled group has a new alignment.
         """
-        rows = [sums[i : i + 4] for i in range(0, len(sums), 4)]
-        self.not_finite += not all(math.isfinite(row[1]) for row in rows)
+        sums = measurement.sums.tolist()
+        self.not_finite += not all(map(math.isfinite, sums[1::4]))
         is_new = []
-        for group, (dot, square, moved, device_lr), used in zip(self.groups, rows, measurement.used, strict=False):
+        for i, (group, used) in enumerate(zip(self.groups, measurement.used, strict=False)):
+            dot, square, moved, device_lr = sums[4 * i : 4 * i + 4]
             lr = float(used.lr or device_lr)
             group.follow_schedule(lr / used.scale if used.scale > 0 else 0.0, measurement.steps)
             alignment = Alignment(dot, math.sqrt(square), math.sqrt(moved))
-            is_new.append(self._decide(group, alignment, lr, measurement.steps, loss))
-        self.write()
+            if lr > 0 and alignment.gradient_norm > 0 and alignment.displacement_norm == 0:
+                alignment = _STRAIGHT  # steps so short that rounding leaves the parameters as they are
+            is_new.append(alignment.is_known)
+            if not is_new[-1]:
+                continue
+            group.alignment = alignment
+            if self.adapts and self.steps <= self.adapts_until:
+                group.adapt(lr, measurement.steps, loss)
+        self.scales.is_due = True
         return is_new
 
     def return_to_anchor(self, *, lr_is_cause: bool = True) -> None:
@@ -190,17 +190,12 @@ class LRController:
         self.keeps_anchor = False
         self.write()
 
-    def sync_scales(self) -> None:
-        """Set the learning rates of the coming step, when the schedule has moved: see `OptimizerScales`."""
-        self.scales.sync_scales(self._max_growth(), self.decay_factor())
-
-    def write(self) -> None:
-        """Set the learning rates of the coming step, when the schedule may still move: see `OptimizerScales`."""
-        self.scales.write(self._max_growth(), self.decay_factor())
-
-    def decay_factor(self) -> float:
-        """Of all learning rates of the coming step."""
-        return 1.0 if self._decay is None else self._decay.factor(self.steps)
+    def write(self, *, is_final: bool = False) -> None:
+        """Set the learning rates of the coming step: see `OptimizerScales.write`."""
+        # as fast as the rule may; 1e-9 for rounding
+        max_growth = math.exp((constants.MAX_RISE + 1e-9) * math.sqrt(self._spacing()))
+        decay_factor = 1.0 if self._decay is None else self._decay.factor(self.steps)
+        self.scales.write(max_growth, decay_factor, is_final=is_final)
 
     def state(self, with_vectors: bool) -> dict[str, Any]:
         """For a checkpoint: plain numbers, and vectors of the size of the parameters if wanted."""
@@ -230,16 +225,6 @@ class LRController:
         if self.scales.load_groups(state):
             self.write()
 
-    def _decide(self, group: ScaledGroup, alignment: Alignment, lr: float, steps: int, loss: LossState) -> bool:
-        if lr > 0 and alignment.gradient_norm > 0 and alignment.displacement_norm == 0:
-            alignment = _STRAIGHT  # steps so short that rounding leaves the parameters as they are
-        if not alignment.is_known:
-            return False
-        group.alignment = alignment
-        if self._adapts and self.steps <= self._freeze_after:
-            group.adapt(lr, steps, loss)
-        return True
-
     def _parameters(self) -> list[Tensor]:
         return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
 
@@ -248,35 +233,29 @@ class LRController:
         if self._every != "auto":
             return self._every
         has_settled = min([group.rule.sign_changes for group in self.groups]) >= constants.SETTLED_SIGN_CHANGES
-        return constants.SETTLED_SPACING if has_settled or not self._adapts else 1
-
-    def _max_growth(self) -> float:
-        """Factor by which the rule may raise the learning rate from one measurement to the next."""
-        return math.exp((constants.MAX_RISE + 1e-9) * math.sqrt(self._spacing()))  # 1e-9 for rounding
+        return constants.SETTLED_SPACING if has_settled or not self.adapts else 1
 
     @torch.no_grad()
-    def _measure(self, loss_scale: Tensor | None) -> tuple[Tensor, Measurement]:
+    def _measure(self, loss_scale: Tensor | None) -> Measurement:
         self.scales.add_new_params()
-        used = self.scales.used + [UsedLR(0.0, 1.0)] * (len(self.groups) - len(self.scales.used))
-        rows = [self._sums(group, lr, loss_scale) for group, (lr, _) in zip(self.groups, used, strict=True)]
-        numbers = [UsedLR(0.0 if isinstance(lr, Tensor) else lr, scale) for lr, scale in used]
-        return torch.cat(rows), Measurement(numbers, self._since)
-
-    def _sums(self, group: ScaledGroup, lr: float | Tensor, loss_scale: Tensor | None) -> Tensor:
-        """``⟨g, d⟩``, ``‖g‖²``, ``‖d‖²`` of a scaled group, and its learning rate if that is a tensor; shape [4]."""
-        sums = alignment_sums(
-            group.params, self._displacement, self._since, self._device, is_trusted=not self.keeps_anchor
-        )
-        if not group.has_moved:
-            sums = torch.zeros_like(sums)  # nothing was measured: rules must not take d = 0 for an alignment
-        if loss_scale is not None:
-            sums = sums / torch.stack([loss_scale, loss_scale**2, torch.ones_like(loss_scale)]).to(sums)
-        device_lr = (lr / self._world_size).to(sums) if isinstance(lr, Tensor) else sums.new_zeros(())
-        return torch.cat([sums, device_lr.reshape(1)])
+        rows, numbers = [], []
+        for i, group in enumerate(self.groups):
+            lr, scale = self.scales.used[i] if i < len(self.scales.used) else UsedLR(0.0, 1.0)
+            sums = alignment_sums(
+                group.params, self._displacement, self._since, self.device, is_trusted=not self.keeps_anchor
+            )
+            if not group.has_moved:
+                sums = torch.zeros_like(sums)  # nothing was measured: rules must not take d = 0 for an alignment
+            if loss_scale is not None:
+                sums = sums / torch.stack([loss_scale, loss_scale**2, torch.ones_like(loss_scale)]).to(sums)
+            device_lr = (lr / self._world_size).to(sums) if isinstance(lr, Tensor) else sums.new_zeros(())
+            rows += [sums, device_lr.reshape(1)]
+            numbers.append(UsedLR(0.0 if isinstance(lr, Tensor) else lr, scale))
+        return Measurement(torch.cat(rows), numbers, self._since)
 
     def _shorten_first_step(self, group: ScaledGroup) -> None:
         assert self._anchor is not None
-        share = shorten_first_step(group.params, self._anchor, self._device)
+        share = shorten_first_step(group.params, self._anchor, self.device)
         if share is None:
             return
         if share > 0:

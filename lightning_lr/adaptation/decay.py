@@ -5,7 +5,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from lightning_lr.arguments import checked, whole
 
+
+@checked(length=whole(at_least=1), run_length=whole(at_least=1))
 @dataclass(frozen=True)
 class FinalDecay:
     """``1 - √x``, with x the share of the fall that has passed.
@@ -38,5 +41,5 @@ class FinalDecay:
         >>> [decay.factor(step) for step in (0, 6, 7, 8, 9, 10)]
         [1.0, 1.0, 0.5, 0.2928932188134524, 0.1339745962155614, 0.1339745962155614]
         """
-        share = (min(step, self.run_length - 1) - self.start + 1) / (self.length + 1)
+        share = (min(step, self.run_length - 1) + 1 - (self.run_length - self.length)) / (self.length + 1)
         return 1 - math.sqrt(max(0.0, share))

@@ -91,8 +91,12 @@ class AnchorDisplacement:
         followed = distance.minimum(constants.MAX_DISTANCE_GROWTH * known)
         grown = torch.where(is_near, torch.where(known == 0, distance, followed), limit)
         self._distances[params] = torch.where(update.is_allowed, grown, known)
-        iterate = torch.where(update.is_allowed & is_near, params.values(), anchor)
-        anchor.lerp_(iterate, update.steps / self.horizon)
+        is_followed = update.is_allowed & is_near
+        if anchor.is_cpu:  # its numbers can be read at once, and memory is the cost
+            if is_followed:
+                anchor.lerp_(params.values(), update.steps / self.horizon)
+        else:
+            anchor.lerp_(torch.where(is_followed, params.values(), anchor), update.steps / self.horizon)
 
     def after_step(self) -> None:
         pass

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import torch
 
 from lightning_lr.adaptation import constants
-from lightning_lr.adaptation.async_reads import sum_over_processes
 from lightning_lr.adaptation.displacement import AnchorDisplacement
 from lightning_lr.adaptation.flat_params import FlatParams
+from lightning_lr.adaptation.measurement import sum_over_processes
 
 
 @torch.no_grad()
@@ -19,7 +19,7 @@ def shorten_first_step(flat: Sequence[FlatParams], start: AnchorDisplacement, de
 
     With D the number of elements::
 
-        ‖step‖ ≤ FIRST_STEP_LENGTH · max(‖θ‖, MIN_PARAMETER_RMS √D)
+        ‖step‖ ≤ FIRST_STEP_LENGTH · max(‖θ‖, FIRST_STEP_LENGTH √D)
 
     Args:
         flat: the parameters after the step.
@@ -41,7 +41,7 @@ def shorten_first_step(flat: Sequence[FlatParams], start: AnchorDisplacement, de
         return None
     share = 0.0
     if math.isfinite(moved):
-        least = constants.MIN_PARAMETER_RMS**2 * count
+        least = constants.FIRST_STEP_LENGTH**2 * count
         share = min(1.0, constants.FIRST_STEP_LENGTH * math.sqrt(max(length, least) / moved))
     if share < 1:
         for params in flat:

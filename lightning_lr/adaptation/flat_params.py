@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from lightning_lr.adaptation import constants
 from lightning_lr.optimizers.param_groups import ParamGroup
+
+_PLAIN = Tensor, nn.Parameter
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,12 +43,12 @@ class FlatParams:
 
         It may be a view of a tensor: do not write to it.
         """
-        vectors = [
-            torch.zeros_like(_vector(parameter, self.start, self.stop))
-            if tensor is None
-            else _vector(tensor, self.start, self.stop)
-            for parameter, tensor in zip(self.parameters, tensors, strict=True)
-        ]
+        # the usual case without a call for each parameter, of which a model has hundreds
+        plain = [t.reshape(-1) for t in tensors if t is not None and type(t) in _PLAIN and t.layout is torch.strided]
+        if self.stop is None and len(plain) == len(tensors) and not plain[0].is_complex():
+            vectors = plain
+        else:
+            vectors = [self._vector(*pair) for pair in zip(self.parameters, tensors, strict=True)]
         flat = vectors[0] if len(vectors) == 1 else torch.cat(vectors)
         return flat.float() if flat.dtype in (torch.float16, torch.bfloat16) else flat
 
@@ -82,6 +84,11 @@ class FlatParams:
         if self.stop is not None:
             return [vector]
         return torch.split(vector, [_local_real(parameter).numel() for parameter in self.parameters])
+
+    def _vector(self, parameter: Tensor, tensor: Tensor | None) -> Tensor:
+        if tensor is None:
+            return torch.zeros_like(_vector(parameter, self.start, self.stop))
+        return _vector(tensor, self.start, self.stop)
 
     @torch.no_grad()
     def write(self, vector: Tensor) -> None:

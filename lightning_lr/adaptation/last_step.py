@@ -116,9 +116,8 @@ class LastStepDisplacement:
         steps = [None if step is None else _number(step) for step in self._state_of(moved, "step")]
         correction1 = params.expand([None if step is None else 1 - beta1**step for step in steps])
         correction2 = params.expand([None if step is None else 1 - beta2**step for step in steps])
-        mean = params.flatten(self._state_of(moved, "exp_avg")) / correction1
-        direction: Tensor = mean / ((squares / correction2).sqrt() + group["eps"])
-        return direction
+        direction = params.flatten(self._state_of(moved, "exp_avg")) / correction1
+        return direction.div_((squares / correction2).sqrt_().add_(group["eps"]))  # in place, since memory is the cost
 
     def _state_of(self, moved: list[Tensor | None], key: str) -> list[Tensor | None]:
         return [None if parameter is None else self._optimizer.state[parameter][key] for parameter in moved]

@@ -14,12 +14,13 @@ from lightning_lr.adaptation.rules import LossState
 class LossLevel:
     """Follows the loss, step by step.
 
-    With the mean and the standard deviation of the first FIRST_LOSSES losses::
+    With the mean and the standard deviation of the first FIRST_LOSSES losses, or as many as there are, and the first
+    loss as the first level::
 
         deviation ← deviation + DEVIATION_WEIGHT (|loss - level| - deviation), if loss <= first: explosions are no noise
         level ← level + LEVEL_WEIGHT (loss - level)
         noise = max(NORMAL_DEVIATION · deviation, standard deviation of the first)
-        has learned: at some step, level < first - LEARNED_DEVIATIONS · noise
+        has learned: at some step, level < first - LEARNED_DEVIATIONS · noise, with FIRST_LOSSES losses or more
         has risen: level > first + LEARNED_DEVIATIONS · noise
         is far above: level > first + FAR_LOSS · max(first - lowest level, noise)
 
@@ -32,6 +33,8 @@ class LossLevel:
         lowest_level: its minimum.
         deviation: exponential mean of the distances from the level.
         has_learned: see above.
+        has_risen: see above.
+        is_far_above: whether the loss is further above its first values than any noise or gain explains.
     """
 
     first_losses: list[float] = field(default_factory=list)
@@ -39,6 +42,12 @@ class LossLevel:
     lowest_level: float = 0.0
     deviation: float = 0.0
     has_learned: bool = False
+    has_risen: bool = field(default=False, init=False)
+    is_far_above: bool = field(default=False, init=False)
+
+    def __post_init__(self) -> None:
+        self._measure_first()
+        self._compare()
 
     def add(self, loss: float) -> None:
         """Take the loss of the next step, which is finite.
@@ -59,23 +68,18 @@ class LossLevel:
             self.deviation += constants.DEVIATION_WEIGHT * (abs(loss - self.level) - self.deviation)
         self.level += constants.LEVEL_WEIGHT * (loss - self.level)
         self.lowest_level = min(self.lowest_level, self.level)
-        is_below = self.level < self._first - constants.LEARNED_DEVIATIONS * self._noise()
+        self._compare()
+        is_below = self.level < self._first - self._clear_distance
         self.has_learned = self.has_learned or (is_below and len(self.first_losses) == constants.FIRST_LOSSES)
 
     def state_of_loss(self) -> LossState:
         """What a rule is told. Without losses, nothing keeps the scale from falling."""
-        return LossState(self.has_learned, self._has_risen()) if self.first_losses else LossState()
-
-    @property
-    def is_far_above(self) -> bool:
-        """Whether the loss is further above its first values than any noise or gain explains."""
-        if len(self.first_losses) < constants.FIRST_LOSSES:
-            return False
-        return self.level - self._first > constants.FAR_LOSS * max(self._first - self.lowest_level, self._noise())
+        return LossState(self.has_learned, self.has_risen) if self.first_losses else LossState()
 
     def return_to_lowest(self) -> None:
         """Go on from the lowest level: the parameters were set back to the anchor."""
         self.level = self.lowest_level
+        self._compare()
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint, in plain numbers."""
@@ -85,16 +89,16 @@ class LossLevel:
         """Continue from what `state` gave."""
         checkpoint_keys.load(self, {"learned": True, **state}, checkpoint_keys.LOSS_LEVEL)  # older ones lack it
         self._measure_first()
-
-    def __post_init__(self) -> None:
-        self._measure_first()
+        self._compare()
 
     def _measure_first(self) -> None:
         self._first = statistics.fmean(self.first_losses) if self.first_losses else 0.0
         self._first_noise = statistics.pstdev(self.first_losses) if self.first_losses else 0.0
 
-    def _noise(self) -> float:
-        return max(constants.NORMAL_DEVIATION * self.deviation, self._first_noise)
-
-    def _has_risen(self) -> bool:
-        return self.level > self._first + constants.LEARNED_DEVIATIONS * self._noise()
+    def _compare(self) -> None:
+        """With the first losses."""
+        noise = max(constants.NORMAL_DEVIATION * self.deviation, self._first_noise)
+        self._clear_distance = constants.LEARNED_DEVIATIONS * noise
+        self.has_risen = self.level > self._first + self._clear_distance
+        far = constants.FAR_LOSS * max(self._first - self.lowest_level, noise)
+        self.is_far_above = len(self.first_losses) >= constants.FIRST_LOSSES and self.level - self._first > far

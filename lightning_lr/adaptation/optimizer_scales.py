@@ -4,37 +4,30 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from lightning_lr.adaptation.flat_params import flat_params
+from lightning_lr.adaptation.measurement import UsedLR
 from lightning_lr.adaptation.rules import Rule
 from lightning_lr.adaptation.scaled_group import ScaledGroup
 from lightning_lr.optimizers.scaled_lrs import ScaledLRs
 
 
-class UsedLR(NamedTuple):
-    """The highest learning rate of a scaled group in one step, and the scale in it."""
-
-    lr: float | Tensor
-    scale: float
-
-
 class OptimizerScales:
-    """All scaled groups of an optimizer.
+    """All scaled groups of an optimizer. It alone writes their learning rates.
 
     A scaled group has the scale that its rule has come to. What is written is that scale or less, since the learning
-    rate is limited. While a schedule may still move before the step, `write` leaves the scales as they are;
-    `sync_scales` makes the limited scale the scale.
+    rate is limited.
 
     Args:
         optimizer: whose learning rates are scaled.
         make_rule: makes a new rule, for each scaled group.
         per_group: whether each parameter group has a scale; else all of the optimizer have one.
-        shorten_first_step: whether new groups begin with a shortened step.
+        by_anchor: whether new groups begin with a shortened step, and a schedule raises the learning rate slowly.
         world_size: number of processes that train together.
         min_lr: learning rate below which no rule goes.
         max_lr: learning rate that is never exceeded.
@@ -42,6 +35,7 @@ class OptimizerScales:
     Attributes:
         groups: with a scale each.
         lrs: writes the learning rates.
+        is_due: whether limits have to be applied to the learning rates before the coming step.
         used: learning rate and scale of each scaled group in the last step; empty before the first.
         used_decay_factor: that of the final decay in the last step.
     """
@@ -52,38 +46,43 @@ class OptimizerScales:
         make_rule: Callable[[], Rule],
         *,
         per_group: bool,
-        shorten_first_step: bool,
+        by_anchor: bool,
         world_size: int,
         min_lr: float = 0.0,
         max_lr: float = math.inf,
     ) -> None:
         self.optimizer = optimizer
         self.groups: list[ScaledGroup] = []
-        self.lrs = ScaledLRs(optimizer)
+        self.lrs = ScaledLRs(optimizer, max_lr=max_lr)
+        self.is_due = True
         self.used: list[UsedLR] = []
         self._min_lr, self._max_lr = min_lr, max_lr
         self._make_rule, self._per_group, self._world_size = make_rule, per_group, world_size
-        self._shorten_first_step = shorten_first_step
+        self._by_anchor = by_anchor
         self._known_groups = 0
         self._decay_factor = self.used_decay_factor = 1.0
         self.add_new_params()
         self._read_scheduled_lrs()
 
-    def write(self, max_growth: float, decay_factor: float) -> None:
+    def write(self, max_growth: float, decay_factor: float, *, is_final: bool) -> None:
         """Set the learning rates of the coming step.
 
         Args:
             max_growth: factor by which a learning rate may exceed the maximum that training has survived.
             decay_factor: of all learning rates: see `FinalDecay`.
+            is_final: whether no schedule moves before the step, so that the limited scales become the scales.
         """
-        self._write(self._limited_scales(max_growth), decay_factor)
-
-    def sync_scales(self, max_growth: float, decay_factor: float) -> None:
-        """Set the learning rates of the coming step, and the scales to those that are used: see `write`."""
-        scales = self._limited_scales(max_growth)
-        for group, scale in zip(self.groups, scales, strict=True):
-            group.scale = scale
-        self._write(scales, decay_factor)
+        self.lrs.take()
+        if len(self.lrs.scales) > self._known_groups:
+            self.add_new_params()
+        scales = []
+        for group, scheduled_lr in zip(self.groups, self.scheduled_lrs(), strict=True):
+            scale = group.limited_scale(scheduled_lr, max_growth)
+            if is_final:
+                group.scale = scale
+            scales.append(scale * decay_factor)
+        self.lrs.write(scales if self._per_group else scales * self._known_groups)
+        self.is_due, self._decay_factor = not is_final, decay_factor
 
     def add_new_params(self) -> None:
         """Take in parameter groups that were added, and parameters that have become trainable."""
@@ -91,12 +90,12 @@ class OptimizerScales:
             if i == len(self.groups) and (self._per_group or i == 0):
                 scale = self.groups[0].scale if self.groups else 1.0
                 self.groups.append(self._new_group(scale))
-            group = self._scaled_group(i)
+            group = self.groups[i if self._per_group else 0]
             if i >= self._known_groups > 0:
                 self._adjust_lrs(group, i)
-            if any(p.requires_grad and p not in group.known_params for p in param_group["params"]):
+            if new := [p for p in param_group["params"] if p.requires_grad and p not in group.known_params]:
                 group.params += flat_params(param_group, self._world_size, group.known_params)
-                group.known_params.update(p for p in param_group["params"] if p.requires_grad)
+                group.known_params.update(new)
         self._known_groups = len(self.optimizer.param_groups)
 
     def restart(self) -> None:
@@ -122,8 +121,13 @@ class OptimizerScales:
 
     def record_used(self) -> None:
         """Note the learning rates and scales that a step has used."""
-        self.used = [UsedLR(self._highest_lr(group), self.lrs.scales[i]) for i, group in enumerate(self.groups)]
-        self.used_decay_factor = self._decay_factor
+        self.used = []
+        for i, group in enumerate(self.groups):
+            lr = self._highest_lr(i)
+            self.used.append(UsedLR(lr, self.lrs.scales[i]))
+            if self._by_anchor:
+                group.max_survived_lr = 0.0 if is_on_device(lr) else max(group.max_survived_lr, float(lr))
+        self.used_decay_factor, self.is_due = self._decay_factor, True
 
     def reached_lrs(self) -> list[float]:
         """The highest learning rate of each scaled group in the last step, without the final decay.
@@ -131,7 +135,7 @@ class OptimizerScales:
         Before the first step, that of this one.
         """
         last = [float(lr) / self.used_decay_factor for lr, _ in self.used if self.used_decay_factor > 0]
-        return last or [float(self._highest_lr(group)) for group in self.groups]
+        return last or [float(self._highest_lr(i)) for i in range(len(self.groups))]
 
     def note_of_decay(self) -> str:
         """What to say after them: the end of a sentence, empty if the final decay has not begun."""
@@ -147,7 +151,7 @@ class OptimizerScales:
 
     def load_scheduled_lrs(self, state: dict[str, Any]) -> None:
         """Take scheduled learning rates from a checkpoint. The groups hold scaled ones, from the same checkpoint."""
-        self.lrs = ScaledLRs(self.optimizer, state["own"])
+        self.lrs = ScaledLRs(self.optimizer, state["own"], max_lr=self._max_lr)
 
     def load_groups(self, state: dict[str, Any]) -> bool:
         """Take what was learned of the learning rates. False if the number of groups has changed: nothing is taken."""
@@ -169,38 +173,25 @@ class OptimizerScales:
         for i, group in enumerate(self.groups):
             group.scheduled_lr = scheduled[i] if self._per_group else max(scheduled)
 
-    def _limited_scales(self, max_growth: float) -> list[float]:
-        self.lrs.take()
-        if len(self.lrs.scales) > self._known_groups:
-            self.add_new_params()
-        pairs = zip(self.groups, self.scheduled_lrs(), strict=True)
-        return [group.limited_scale(scheduled, max_growth) for group, scheduled in pairs]
-
     def _new_group(self, scale: float) -> ScaledGroup:
-        has_started = not self._shorten_first_step
         max_change = self.groups[0].max_change if self.groups else math.inf
         return ScaledGroup(
             self._make_rule(),
             scale,
-            has_started=has_started,
+            has_started=not self._by_anchor,
             min_lr=self._min_lr,
             max_lr=self._max_lr,
             max_change=max_change,
         )
 
-    def _write(self, scales: list[float], decay_factor: float) -> None:
-        self._decay_factor = decay_factor
-        scales = [scale * decay_factor for scale in scales]
-        self.lrs.write(scales if self._per_group else scales * self._known_groups)
-
-    def _scaled_group(self, i: int) -> ScaledGroup:
-        return self.groups[i if self._per_group else 0]
-
-    def _highest_lr(self, group: ScaledGroup) -> float | Tensor:
-        lrs = [each["lr"] for i, each in enumerate(self.optimizer.param_groups) if self._scaled_group(i) is group]
-        if not any(isinstance(lr, Tensor) for lr in lrs):
-            return float(max(lrs))
-        return torch.stack([torch.as_tensor(lr, dtype=torch.float32).detach() for lr in lrs]).max()
+    def _highest_lr(self, i: int) -> float | Tensor:
+        """Of a scaled group, as the optimizer holds it."""
+        groups = self.optimizer.param_groups
+        lrs = [each["lr"] for each in (groups[i : i + 1] if self._per_group else groups)]
+        for lr in lrs:
+            if isinstance(lr, Tensor):
+                return torch.stack([torch.as_tensor(lr, dtype=torch.float32).detach() for lr in lrs]).max()
+        return float(max(lrs))
 
     def _adjust_lrs(self, group: ScaledGroup, i: int) -> None:
         """Apply what is known of learning rates to parameter group i, which was added with another learning rate."""

@@ -14,6 +14,7 @@ from functools import partial
 from typing import Literal, NamedTuple, Protocol, get_args
 
 from lightning_lr.adaptation import constants
+from lightning_lr.arguments import checked, choice, flag, number, real, whole
 
 RuleName = Literal["long_horizon", "multiplicative", "additive"]
 
@@ -85,24 +86,39 @@ class Rule(Protocol):
         """
 
 
+@checked(
+    sign_changes=whole(at_least=0),
+    is_climbing=flag,
+    count=whole(at_least=0),
+    mean=number(),
+    mean_square=number(at_least=0),
+    mean_square_norm=number(at_least=0),
+)
 @dataclass
 class LongHorizon:
     """The default: the derivative of the loss by the log of the learning rate, of all steps since the anchor.
 
-    The anchor θ̄ is an exponential mean of the iterates, whose horizon is half of the run. If all steps had been longer
-    by a factor 1 + ε, θ would be ε(θ - θ̄) further on, so ``⟨g, θ̄ - θ⟩`` is minus that derivative. Before a step, n
-    steps after the last measurement, with d = θ̄ - θ::
+    If all steps had been longer by a factor 1 + ε, θ would be ε(θ - θ̄) further on, with θ̄ a mean of the iterates. So
+    ``⟨g, θ̄ - θ⟩`` is minus that derivative. The learning rate of a step is s times the scheduled one. At first s = 1,
+    and m, v, k and K are 0. The first step is shortened to FIRST_STEP_LENGTH ‖θ‖, and s by the same factor. Before
+    every n-th step, with n = 1 until K = SETTLED_SIGN_CHANGES and then SETTLED_SPACING::
 
-        G² ← G² + NORM_WEIGHT (min(‖g‖, FAR_GRADIENT G)² - G²)
+        d = θ̄ - θ
+        θ̄ ← θ̄ + (θ - θ̄) n / horizon                             at the first step: θ̄ = θ, and nothing else
+        G² ← G² + NORM_WEIGHT (min(‖g‖, FAR_GRADIENT G)² - G²)   at the second step: G = ‖g‖
         c = ⟨g, d⟩ / (max(‖g‖, G) ‖d‖)
         m ← m + MEAN_WEIGHT (c - m)
-        v ← v + SQUARE_WEIGHT (c² - v),  r = √(v / (1 - (1 - SQUARE_WEIGHT)^count))
-        rise = MAX_RISE_LEARNING if training has learned or the loss has risen, else MAX_RISE
-        climbing, until m < -CLIMB_END r:
-            log scale += √n rise clip(2 m / r, -1, 1)
-        then, with K the sign changes of m:
-            log scale += √n min(rise, GAIN clip(c / r, ±MAX_DERIVATIVE) / (1 + K / GAIN_HALVING))
-        While neither holds, the scale does not fall.
+        v ← v + SQUARE_WEIGHT (c² - v),  k ← k + 1
+        r = √(v / (1 - (1 - SQUARE_WEIGHT)^k))
+        has effect = the loss has learned or has risen: see `LossLevel`
+        rise = MAX_RISE_LEARNING if it has effect, else MAX_RISE
+        if it still climbs, which it does until m < -CLIMB_END r:
+            x = rise clip(2 m / r, ±1)
+        else:
+            K ← K + 1 if m has changed its sign
+            x = min(rise, GAIN clip(c / r, ±MAX_DERIVATIVE) / (1 + K / GAIN_HALVING))
+        if it has no effect: x ← max(0, x)
+        s ← s exp(√n x), from the step after the next on
 
     At the best learning rate the derivative is 0, with or without noise. So there is no offset, and as c is divided by
     its own root mean square, neither noise nor dimension has a say. One step is too short a horizon: noise then
@@ -161,6 +177,7 @@ def _clip(value: float, limit: float) -> float:
     return max(-limit, min(limit, value))
 
 
+@checked(beta=number(above=0, below=1), sign_changes=whole(at_least=0), is_climbing=flag, last_value=real)
 @dataclass
 class Multiplicative:
     """``α_t = α_t-1 (1 + β cos(g_t, u_t-1))``: the dimensionless rule of Baydin et al.
@@ -185,6 +202,7 @@ class Multiplicative:
         return 1 + self.beta * cosine
 
 
+@checked(beta=number(above=0), sign_changes=whole(at_least=0), is_climbing=flag, last_value=real)
 @dataclass
 class Additive:
     """``α_t = α_t-1 + β ⟨g_t, u_t-1⟩``: the rule of Baydin et al. (SGD-HD, SGDN-HD, Adam-HD).
@@ -224,8 +242,7 @@ def rule_maker(name: RuleName, beta: float | None, horizon: int | str | None = N
     Raises:
         ValueError: if the name is unknown, or an argument is missing, not used by the rule, or out of range.
     """
-    if name not in get_args(RuleName):
-        raise ValueError(f"rule must be one of {', '.join(get_args(RuleName))}, got {name!r}.")
+    name = choice(get_args(RuleName))("rule", name)
     wrong = f"beta={beta!r}" if name == "long_horizon" else f"horizon={horizon!r}"
     if (beta if name == "long_horizon" else horizon) is not None:
         raise ValueError(
@@ -236,7 +253,5 @@ def rule_maker(name: RuleName, beta: float | None, horizon: int | str | None = N
     if beta is None and name == "additive":
         raise ValueError("rule='additive' needs beta, got None: the paper has 1e-3 for SGD and 1e-7 for Adam.")
     beta = constants.MULTIPLICATIVE_BETA if beta is None else beta
-    limit, words = (1.0, "below 1") if name == "multiplicative" else (math.inf, "finite")
-    if isinstance(beta, bool) or not isinstance(beta, (int, float)) or not 0 < beta < limit:
-        raise ValueError(f"beta must be a number above 0 and {words}, got {beta!r}.")
+    beta = number(above=0, below=1.0 if name == "multiplicative" else math.inf)("beta", beta)
     return partial(Multiplicative if name == "multiplicative" else Additive, beta)

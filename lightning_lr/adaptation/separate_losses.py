@@ -9,7 +9,9 @@ from dataclasses import dataclass
 class SeparateLosses:
     """Watches the backward passes and the steps of one batch.
 
-    Optimizers that share a loss step after the same backward pass. Generator and discriminator have one each.
+    Optimizers that share a loss step after the same backward pass. Generator and discriminator have one each. Two that
+    step in turns of batches may share a loss, and so may two that step after several backward passes. So adversarial
+    training of these kinds is not recognised.
 
     >>> losses = SeparateLosses()
     >>> losses.batch_start(); losses.backward(); losses.step(0), losses.step(1)

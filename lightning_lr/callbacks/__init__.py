@@ -4,5 +4,5 @@
   one fit in `_schedule_run`, checks optimizers with `_optimizer_checks`, and saves time with `_skipped_hooks`.
 - A callback that finds a learning rate (`LRRangeTest`, `LRSearch`) derives from `_lr_finder`. `_apply_suggestion` sets
   what was found everywhere; `_applied` says what was set.
-- All check their arguments with `_arguments`, and save and compare them with `_saved_arguments`.
+- All have the rules for their arguments in `_argument_rules`, and save and compare them with `_saved_arguments`.
 """

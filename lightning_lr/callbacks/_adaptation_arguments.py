@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.utilities import rank_zero_info
+from torch.optim import LBFGS, Optimizer
 
 from lightning_lr.adaptation import constants
 from lightning_lr.adaptation.controller import Every, LRController
 from lightning_lr.adaptation.decay import FinalDecay
 from lightning_lr.adaptation.rules import RuleName, rule_maker
-from lightning_lr.callbacks._arguments import check_flags, check_number
 from lightning_lr.callbacks._scheduled_lr import ScheduledLR
+from lightning_lr.optimizers.param_groups import lr_ratios
 from lightning_lr.schedules.durations import Duration
 from lightning_lr.trainer.lightning_packages import MisconfigurationException, either
 from lightning_lr.trainer.run_lengths import steps_per_epoch, steps_per_run
@@ -22,7 +24,7 @@ from lightning_lr.trainer.run_lengths import steps_per_epoch, steps_per_run
 
 @dataclass(frozen=True)
 class AdaptationArguments:
-    """What `HypergradientLR` says of them. Raises a ValueError if one is wrong, or does not fit the rule."""
+    """What `HypergradientLR` says of them. Raises a ValueError if they do not fit each other."""
 
     rule: RuleName
     beta: float | None
@@ -37,17 +39,9 @@ class AdaptationArguments:
 
     def __post_init__(self) -> None:
         rule_maker(self.rule, self.beta, self.horizon)
-        check_flags(per_group=self.per_group, adapt=self.adapt)
-        if self.every != "auto" and (isinstance(self.every, bool) or not isinstance(self.every, int) or self.every < 1):
-            raise ValueError(f"every must be 'auto' or a number of steps of at least 1, got {self.every!r}.")
-        check_number("min_lr", self.min_lr, above=0)
-        check_number("max_lr", self.max_lr, above=0)
         if self.min_lr is not None and self.max_lr is not None and self.min_lr > self.max_lr:
             raise ValueError(f"min_lr must be at most max_lr={self.max_lr!r}, got {self.min_lr!r}.")
         decay = None if self.decay == "auto" else self.decay
-        for name, length in (("horizon", self.horizon), ("freeze_after", self.freeze_after), ("decay", decay)):
-            if length is not None:
-                Duration.parse(name, length)
         if decay is not None and self.rule != "long_horizon":
             raise ValueError(f"rule='long_horizon' takes decay, got rule={self.rule!r} with decay={decay!r}.")
 
@@ -103,6 +97,15 @@ class AdaptationArguments:
             raise ValueError(f"decay={self.decay!r} needs the length of the run, which is not known: give max_steps.")
         share = f"{constants.DECAY_SHARE}run" if self.decay == "auto" else self.decay
         return FinalDecay(min(_steps("decay", share, trainer), int(run)), int(run))
+
+
+def check_optimizers(optimizers: Sequence[Optimizer]) -> None:
+    """Raise an error if there is no learning rate to adapt."""
+    lr_ratios(optimizers)
+    if any(isinstance(optimizer, LBFGS) for optimizer in optimizers):
+        raise MisconfigurationException(
+            "HypergradientLR cannot adapt LBFGS, which searches its own step lengths: leave one of them out."
+        )
 
 
 def _steps(name: str, length: int | str, trainer: Trainer) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 from lightning.pytorch import LightningModule, Trainer
@@ -13,15 +14,9 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from lightning_lr.callbacks._advice import how_to_keep
 from lightning_lr.callbacks._applied import summary
 from lightning_lr.callbacks._apply_suggestion import apply_suggestion, module_lr, set_module_lr
-from lightning_lr.callbacks._arguments import (
-    check_choice,
-    check_flags,
-    check_folder,
-    check_int,
-    check_key,
-    check_number,
-)
 from lightning_lr.callbacks._saved_arguments import warn_if_changed
+from lightning_lr.callbacks._saved_state import checked_state, header
+from lightning_lr.callbacks._state_rules import FINDER
 from lightning_lr.optimizers.param_groups import lr_ratios, optimizer_names
 from lightning_lr.range_test.suggestion import Suggestion
 from lightning_lr.search.bracket import Bracket
@@ -29,8 +24,10 @@ from lightning_lr.search.result import SearchResult, search_result
 from lightning_lr.trainer.hyperparameters import declare_metrics, log_found_lr
 from lightning_lr.trainer.lightning_packages import Callback
 from lightning_lr.trainer.lr_tracer import LRTracer
+from lightning_lr.trainer.output_files import check_folder_writable
 from lightning_lr.trainer.run_lengths import steps_per_epoch, steps_per_run
 from lightning_lr.trainer.search_report import report_search
+from lightning_lr.trainer.strategies import trains_in_this_process
 from lightning_lr.trainer.tensorboard_charts import Charts
 from lightning_lr.trainer.trials import Search
 
@@ -42,30 +39,21 @@ class LRFinder(Callback, ABC):
     """Finds a learning rate aside from the run, applies it, and saves an interrupted search in checkpoints.
 
     Args:
-        arguments: constructor arguments, as they are saved in a checkpoint. Those that all finders have are checked.
+        arguments: constructor arguments, as they are saved in a checkpoint.
         limit_batches: training batches that the trials of a search read, a number or a share of an epoch.
         charts: of TensorBoard, that show what is found.
 
     Attributes:
         applies: whether it sets the learning rate that it finds.
-
-    Raises:
-        ValueError: for a bad argument.
     """
 
     def __init__(self, arguments: dict[str, Any], limit_batches: float, charts: Sequence[Charts]) -> None:
-        check_number("min_lr", arguments["min_lr"])
-        check_number("max_lr", arguments["max_lr"])
-        check_choice("monitor_mode", arguments["monitor_mode"], ("min", "max"))
-        check_choice("snapshot", arguments["snapshot"], ("device", "cpu"))
-        check_flags(apply=arguments["apply"])
-        check_key("monitor", arguments["monitor"])
         self._arguments = arguments
         self._limit_batches = limit_batches
         self._monitor: str | None = arguments["monitor"]
         self._monitor_mode: Literal["min", "max"] = arguments["monitor_mode"]
-        self._eval_batches = check_int("eval_batches", arguments["eval_batches"], at_least=1)
-        self._output_dir = check_folder("output_dir", arguments["output_dir"])
+        self._eval_batches: int = arguments["eval_batches"]
+        self._output_dir = None if arguments["output_dir"] is None else Path(arguments["output_dir"])
         self._snapshot_device: Literal["device", "cpu"] = arguments["snapshot"]
         self._search: Search | None = None  # once it has begun
         self._run_steps = math.inf  # optimizer steps of the run from the search on; infinite if not known
@@ -82,6 +70,13 @@ class LRFinder(Callback, ABC):
         else:
             lr_ratios(trainer.optimizers)  # raises if there is no learning rate
             self._warn_if_self_adapting(trainer)
+            if self._output_dir is not None:
+                check_folder_writable("output_dir", self._output_dir, trainer)
+            elif not trains_in_this_process(trainer):
+                rank_zero_info(
+                    f"{self._name}: its result stays in the processes that Lightning starts for the training. Give it"
+                    " an output_dir to get files of it."
+                )
             declare_metrics(trainer, pl_module)
 
     def on_train_batch_end(
@@ -97,6 +92,7 @@ class LRFinder(Callback, ABC):
 
     def state_dict(self) -> dict[str, Any]:
         return {
+            **header(self),
             "arguments": self._arguments,
             "search": None if self._search is None else self._search.state(),
             "run_steps": self._run_steps,
@@ -104,11 +100,12 @@ class LRFinder(Callback, ABC):
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        changed = warn_if_changed(self._name, state_dict["arguments"], self._arguments)
+        state = checked_state(self, state_dict, FINDER)
+        changed = warn_if_changed(self._name, state["arguments"], self._arguments)
         self._is_resumed = True
-        self._run_steps = state_dict.get("run_steps", math.inf)
-        self._module_lr = state_dict.get("module_lr")
-        if (saved := state_dict["search"]) is None:
+        self._run_steps = state["run_steps"]
+        self._module_lr = state["module_lr"]
+        if (saved := state["search"]) is None:
             return
         if "extends" not in saved["bracket"]["arguments"]:
             rank_zero_info(

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Protocol, runtime_checkable
 
 from lightning.pytorch import Trainer
-from lightning.pytorch.utilities import rank_zero_warn
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch.optim import Optimizer
 
 from lightning_lr.callbacks._replaced_schedulers import is_replaced, sets_lr_of
@@ -41,7 +41,7 @@ def check_sole_driver(callback: DrivesOptimizers, trainer: Trainer) -> None:
     if trainer.lightning_module.automatic_optimization:
         replacement = f", or give {name}(replace_scheduler=True)"
     others = [(scheduler, replacement) for scheduler in _schedulers(trainer, indices)]
-    others += [(other, "") for other in _other_callbacks(callback, trainer, indices)]
+    others += [(other, _way_out(other)) for other in _other_callbacks(callback, trainer, indices)]
     for other, way_out in others:
         raise MisconfigurationException(
             f"{name} and {type(other).__name__} would both set the learning rate: leave one of them out{way_out}."
@@ -68,20 +68,53 @@ def check_hyperparameter(owner: str, key: str, limits: tuple[float, float] | Non
             )
 
 
-def check_steps_of_epoch(owner: str, expected: float, run: ScheduleRun) -> None:
-    """Warn if an optimizer made another number of steps in the first epoch than was expected.
+def report_new_lengths(owner: str, run: ScheduleRun) -> None:
+    """Say that a run goes on with other lengths. Warn if its schedule was over, so that there is nothing to go on with.
 
     Args:
         owner: name of the callback.
-        expected: steps of an epoch, infinite if not known.
         run: of the callback.
     """
-    for optimizer, tracker in zip(run.optimizers, run.trackers, strict=True):
-        if math.isfinite(expected) and tracker.count != expected:
+    if run.is_over:
+        rank_zero_warn(
+            f"{owner} had reached its end before this fit, which therefore trains with its last learning rate: for"
+            f" another cycle use a new Trainer and a new {owner}."
+        )
+    else:
+        rank_zero_info(f"{owner} goes on from its phase with the new lengths.")
+
+
+def check_steps_of_epoch(owner: str, run: ScheduleRun, trainer: Trainer) -> None:
+    """Warn once if an epoch that has ended had another number of steps than lengths in epochs are counted with.
+
+    Args:
+        owner: name of the callback.
+        run: of the callback.
+        trainer: the Trainer, in ``on_train_epoch_end``.
+    """
+    expected, batches = run.epoch_steps, trainer.fit_loop.epoch_loop.batch_progress
+    if not math.isfinite(expected) or not batches.is_last_batch:  # the run has ended within the epoch
+        return
+    if trainer.lightning_module.automatic_optimization:
+        steps = math.ceil(batches.current.ready / trainer.accumulate_grad_batches)
+        if steps != expected:
+            run.epoch_steps = math.inf
             rank_zero_warn(
-                f"{owner} took an epoch for {expected:g} steps of {type(optimizer).__name__}, one a batch, but it made"
-                f" {tracker.count}: give lengths in steps."
+                f"{owner} counts every epoch as {expected:g} steps, the length at the start of this fit, but epoch"
+                f" {trainer.current_epoch} had {steps}: give lengths in steps, and the run max_steps."
             )
+    elif trainer.current_epoch == 0:
+        for optimizer, tracker in zip(run.optimizers, run.trackers, strict=True):
+            if tracker.count != expected:
+                rank_zero_warn(
+                    f"{owner} took an epoch for {expected:g} steps of {type(optimizer).__name__}, one a batch, but it"
+                    f" made {tracker.count}: give lengths in steps."
+                )
+
+
+def _way_out(other: object) -> str:
+    is_averaging = isinstance(other, _WEIGHT_AVERAGING)
+    return ", or average weights with Lightning's WeightAveraging, which sets none" if is_averaging else ""
 
 
 def _schedulers(trainer: Trainer, indices: list[int]) -> Iterable[object]:

@@ -11,7 +11,6 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from torch.optim import Optimizer
 
-from lightning_lr.callbacks._arguments import check_flags
 from lightning_lr.trainer.lightning_packages import MisconfigurationException
 
 # The frequency of a replaced scheduler, in batches or epochs. No run is that long, so Lightning never steps it.
@@ -29,7 +28,6 @@ class ReplacedSchedulers:
     """
 
     def __init__(self, replace_scheduler: bool) -> None:
-        check_flags(replace_scheduler=replace_scheduler)
         self._replace_scheduler = replace_scheduler
         self._replaced: list[tuple[Any, Any]] = []  # idle configuration, and the one in whose place it stands
 

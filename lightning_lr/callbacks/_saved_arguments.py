@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from lightning.pytorch.utilities import rank_zero_warn
 
+from lightning_lr.arguments import function, refuse
+
 
 def plain_arguments(names: dict[str, Any]) -> dict[str, Any]:
     """The arguments of a constructor in types that a checkpoint can hold.
@@ -42,7 +44,7 @@ def plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else value
 
 
-def dotted_name(argument: str, function: Callable[..., Any]) -> str:
+def dotted_name(argument: str, named: Callable[..., Any]) -> str:
     """The name by which a function can be imported.
 
     >>> import math
@@ -51,17 +53,17 @@ def dotted_name(argument: str, function: Callable[..., Any]) -> str:
 
     Args:
         argument: its name, for the error message.
-        function: the function.
+        named: the function.
 
     Raises:
         ValueError: for a lambda, or a function within another function.
     """
-    module, name = (getattr(function, attribute, "<none>") for attribute in ("__module__", "__qualname__"))
+    module, name = (getattr(named, attribute, "<none>") for attribute in ("__module__", "__qualname__"))
     if "<" in f"{module}{name}":
-        raise ValueError(
-            f"{argument} must be a function that can be imported, since checkpoints and configs hold its name, got"
-            f" {function!r}: define it at the top of a module."
+        rule = (
+            "be a function that can be imported, from the top of a module, since checkpoints and configs hold its name"
         )
+        raise refuse(argument, rule, named)
     return f"{module}.{name}"
 
 
@@ -79,12 +81,21 @@ def import_function(argument: str, path: str) -> Callable[..., Any]:
         ValueError: if there is no such function.
     """
     try:
-        function: Any = resolve_name(path)
+        named: Any = resolve_name(path)
     except (ImportError, AttributeError, ValueError) as error:
         raise ValueError(f"{argument} must be the dotted path of a function, got {path!r}: {error}.") from error
-    if not callable(function):
+    if not callable(named):
         raise ValueError(f"{argument} must be the dotted path of a function, got {path!r}, which is not a function.")
-    return function  # type: ignore[no-any-return]
+    return named  # type: ignore[no-any-return]
+
+
+def importable(name: str, value: Any) -> Any:
+    """The rule for a function, or its dotted path, see `lightning_lr.arguments`."""
+    if isinstance(value, str):
+        import_function(name, value)
+    else:
+        dotted_name(name, function(name, value))
+    return value
 
 
 def warn_if_changed(owner: str, saved: dict[str, Any], current: dict[str, Any]) -> set[str]:

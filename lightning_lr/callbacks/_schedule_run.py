@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, is_dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
+from lightning.pytorch import Trainer
 from torch.optim import Optimizer
 
 from lightning_lr.optimizers.step_counter import StepCounter
@@ -13,6 +15,11 @@ from lightning_lr.schedules.base import Schedule
 from lightning_lr.schedules.bounds import Bounds
 from lightning_lr.schedules.tracker import ScheduleTracker
 from lightning_lr.schedules.writer import ScheduleWriter
+from lightning_lr.trainer.lightning_packages import MisconfigurationException
+from lightning_lr.trainer.run_clock import RunClock
+
+# Steps of the schedule of a run that ends by time. It may be asked for parts of a step.
+TIMED_STEPS = 10_000
 
 
 class FittedSchedule(NamedTuple):
@@ -36,11 +43,15 @@ class ScheduleRun:
         fitted: the schedule.
         writer: of these optimizers.
         run_steps: optimizer steps of the run, infinite if not known.
+        epoch_steps: optimizer steps of an epoch, infinite if not known.
         steps_before: optimizer steps of the training before the schedule began.
+        clock: of a run that ends by time alone, for an optimizer that has finished this many steps; else None. The
+            schedule is then one of `TIMED_STEPS` steps, and moves so that it ends with the run.
         saved: `state` of a run that is resumed; empty for a new run.
 
     Attributes:
         optimizers: as given.
+        epoch_steps: as given.
         trackers: the position of each optimizer in the schedule.
         goes_on_from_phase: whether the run is resumed with a schedule of other lengths.
     """
@@ -51,11 +62,13 @@ class ScheduleRun:
         fitted: FittedSchedule,
         writer: ScheduleWriter,
         run_steps: float,
+        epoch_steps: float,
         steps_before: int,
+        clock: Callable[[int], RunClock] | None,
         saved: dict[str, Any],
     ) -> None:
         schedule = fitted.schedule
-        self.optimizers = optimizers
+        self.optimizers, self.epoch_steps = optimizers, epoch_steps
         self._steps_before = steps_before
         self._schedule_fields = _fields(schedule)
         self._writer = writer
@@ -69,10 +82,16 @@ class ScheduleRun:
         else:
             self.trackers = [ScheduleTracker.from_state(schedule, state) for state in saved["courses"]]
         self.write()
+        self._clock = clock
         self._counters = [
             StepCounter(optimizer, self._after_step(i), tracker.count)
             for i, (optimizer, tracker) in enumerate(zip(optimizers, self.trackers, strict=True))
         ]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the schedule has ended and keeps its last values."""
+        return all(tracker.position.phase == 1 for tracker in self.trackers)
 
     def write(self) -> None:
         """Write the values of the next step of every optimizer."""
@@ -106,7 +125,38 @@ class ScheduleRun:
             tracker.advance(count)
             write(i, tracker.position)
 
-        return after_step
+        if self._clock is None:
+            return after_step
+        clock = self._clock(tracker.count)
+
+        def after_timed_step(count: int) -> None:
+            tracker.advance(count)
+            if clock.is_due(count) and (steps_left := clock.steps_left(count)) is not None:
+                tracker.end_in(steps_left, TIMED_STEPS)
+            write(i, tracker.position)
+
+        return after_timed_step
+
+
+def timed_run_clock(owner: str, units: set[str], trainer: Trainer) -> Callable[[int], RunClock] | None:
+    """Makes the clock of an optimizer, if a schedule needs the length of a run that ends by time alone.
+
+    Args:
+        owner: name of the callback.
+        units: of its lengths.
+        trainer: of a run without another limit.
+
+    Raises:
+        MisconfigurationException: if other lengths are not shares of the run.
+    """
+    if "run" not in units or not RunClock.has_time_limit(trainer):
+        return None
+    if units != {"run"}:
+        raise MisconfigurationException(
+            f"{owner} has lengths in steps or epochs beside others that need the length of the run, which only max_time"
+            f' ends: give all of them as shares of the run ("0.1run"), or set max_steps.'
+        )
+    return partial(RunClock, trainer)
 
 
 def _fields(schedule: Schedule) -> dict[str, Any]:

@@ -12,16 +12,18 @@ from dataclasses import asdict
 from typing import Any, ClassVar
 
 from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.utilities import rank_zero_info
 from torch.optim import Optimizer
 
+from lightning_lr.arguments import checked, whole
 from lightning_lr.callbacks import _optimizer_checks as checks
 from lightning_lr.callbacks._applied import Applied
-from lightning_lr.callbacks._arguments import check_index
+from lightning_lr.callbacks._argument_rules import PREVIEW
 from lightning_lr.callbacks._replaced_schedulers import ReplacedSchedulers
 from lightning_lr.callbacks._saved_arguments import warn_if_changed
-from lightning_lr.callbacks._schedule_run import FittedSchedule, ScheduleRun
+from lightning_lr.callbacks._saved_state import checked_state, header
+from lightning_lr.callbacks._schedule_run import TIMED_STEPS, FittedSchedule, ScheduleRun, timed_run_clock
 from lightning_lr.callbacks._skipped_hooks import EMPTY_HOOKS, SkippedHooks
+from lightning_lr.callbacks._state_rules import SCHEDULE
 from lightning_lr.optimizers.param_groups import lr_ratios, optimizer_names
 from lightning_lr.range_test.suggestion import Suggestion
 from lightning_lr.schedules.bounds import Bounds
@@ -65,7 +67,6 @@ class ScheduledLR(Callback, ABC):
         weight_decay: tuple[float, float] | None = None,
         replace_scheduler: bool = False,
     ) -> None:
-        check_index("optimizer", optimizer)
         self._arguments = arguments
         self._bounds = bounds
         self.bounds_left_open = bounds is None
@@ -102,10 +103,12 @@ class ScheduledLR(Callback, ABC):
         """Units of the lengths: "" for optimizer steps, "ep" for epochs, "run" for shares of the run."""
         return {duration.unit for duration in self._durations.values()}
 
+    @checked(index=whole(at_least=0))
     def drives_optimizer(self, index: int) -> bool:
         """Whether it sets the learning rate of the optimizer at this position in ``configure_optimizers``."""
         return self._optimizer_index in (None, index)
 
+    @checked(**PREVIEW)
     def preview(self, steps: int, steps_per_epoch: int | None = None) -> Preview:
         """The values that training will use. `Preview.figure` draws them.
 
@@ -119,12 +122,8 @@ class ScheduledLR(Callback, ABC):
         name = type(self).__name__
         if self._bounds is None:
             raise ValueError(f"A preview of {name} needs its bounds: give {self._bound_arguments}.")
-        if steps < 1:
-            raise ValueError(f"steps must be at least 1, got {steps}.")
-        if "ep" in self.length_units and (steps_per_epoch is None or steps_per_epoch < 1):
-            raise ValueError(
-                f"steps_per_epoch must be at least 1, since lengths of {name} are in epochs, got {steps_per_epoch}."
-            )
+        if "ep" in self.length_units and steps_per_epoch is None:
+            raise ValueError(f"steps_per_epoch must be given, since lengths of {name} are in epochs, got None.")
         lengths = self._lengths_in_steps(math.inf if steps_per_epoch is None else steps_per_epoch, steps)
         schedule = self._build_schedule(lengths, steps, fast_dev_run=False).schedule
         return preview(schedule, self._bounds, steps, self._momentum, self._weight_decay)
@@ -165,9 +164,8 @@ class ScheduledLR(Callback, ABC):
         self.lr_tracer.batch_end(outputs)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        assumes_epoch = not pl_module.automatic_optimization and bool(self.length_units & {"ep", "run"})
-        if trainer.current_epoch == 0 and assumes_epoch and self._run is not None:
-            checks.check_steps_of_epoch(type(self).__name__, steps_per_epoch(trainer), self._run)
+        if self._run is not None and self.length_units & {"ep", "run"}:
+            checks.check_steps_of_epoch(type(self).__name__, self._run, trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._end_run()
@@ -181,18 +179,18 @@ class ScheduledLR(Callback, ABC):
 
     def state_dict(self) -> dict[str, Any]:
         return {
+            **header(self),
             "arguments": self._arguments,
             "bounds": None if self._bounds is None else asdict(self._bounds),
             "progress": self._saved_run if self._run is None else self._run.state(),
         }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        saved, current = state_dict["arguments"], self._arguments
-        warn_if_changed(type(self).__name__, saved, current)
-        names = [name for name in ("base_lr", "max_lr", "div_factor") if name in current]
-        if state_dict["bounds"] is not None and all(saved[name] == current[name] for name in names):
-            self._bounds = Bounds(**state_dict["bounds"])  # may have been set after the constructor
-        self._saved_run = state_dict["progress"]
+        state = checked_state(self, state_dict, SCHEDULE)
+        changed = warn_if_changed(type(self).__name__, state["arguments"], self._arguments)
+        if state["bounds"] is not None and not changed & {"base_lr", "max_lr", "div_factor"}:
+            self._bounds = Bounds(**state["bounds"])  # may have been set after the constructor
+        self._saved_run = state["progress"]
 
     def _set_bounds(self, bounds: Bounds) -> None:
         if self._run is not None:
@@ -208,12 +206,14 @@ class ScheduledLR(Callback, ABC):
         writer = ScheduleWriter(optimizers, self._bounds, self._momentum, self._weight_decay, saved.get("groups"))
         # Lightning counts the steps of all optimizers together.
         steps_before = saved.get("before", trainer.global_step // len(trainer.optimizers))
-        run_steps = steps_per_run(trainer) - steps_before
-        lengths = self._lengths_in_steps(steps_per_epoch(trainer), run_steps)
+        run_steps, epoch_steps = steps_per_run(trainer) - steps_before, steps_per_epoch(trainer)
+        clock = timed_run_clock(type(self).__name__, self.length_units, trainer) if math.isinf(run_steps) else None
+        run_steps = run_steps if clock is None else TIMED_STEPS
+        lengths = self._lengths_in_steps(epoch_steps, run_steps)
         fitted = self._build_schedule(lengths, run_steps, fast_dev_run=bool(vars(trainer)["fast_dev_run"]))
-        run = ScheduleRun(optimizers, fitted, writer, run_steps, steps_before, saved)
+        run = ScheduleRun(optimizers, fitted, writer, run_steps, epoch_steps, steps_before, clock, saved)
         if run.goes_on_from_phase:
-            rank_zero_info(f"{type(self).__name__} goes on from its phase with the new lengths.")
+            checks.report_new_lengths(type(self).__name__, run)
         return run
 
     def _end_run(self) -> None:

@@ -5,23 +5,27 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 
+from lightning_lr.arguments import checked, instance_of
 from lightning_lr.callbacks._applied import Applied
-from lightning_lr.callbacks._arguments import check_choice, check_flags, check_int, check_number
+from lightning_lr.callbacks._argument_rules import CYCLES
 from lightning_lr.callbacks._saved_arguments import import_function, plain_arguments
+from lightning_lr.callbacks._saved_state import checked_state
 from lightning_lr.callbacks._schedule_run import FittedSchedule
 from lightning_lr.callbacks._scheduled_lr import ScheduledLR
+from lightning_lr.callbacks._state_rules import CYCLES as CYCLES_STATE
 from lightning_lr.range_test.suggestion import Suggestion
-from lightning_lr.schedules.base import Position
-from lightning_lr.schedules.bounds import Bounds
-from lightning_lr.schedules.cyclical import Cyclical, Mode, ScaleMode
+from lightning_lr.schedules.base import finished_cycles
+from lightning_lr.schedules.bounds import Bounds, bound
+from lightning_lr.schedules.cyclical import Cyclical, Mode, ScaleMode, check_amplitude, check_scale
 from lightning_lr.schedules.tracker import ScheduleTracker
 from lightning_lr.schedules.waves import Wave
 from lightning_lr.trainer.cycle_losses import CycleLosses
 from lightning_lr.trainer.lightning_packages import MisconfigurationException
+from lightning_lr.trainer.output_files import check_folder_writable, save_checkpoint
 
 # gamma if it is not given. In exp_range it then follows from decay.
 _DEFAULT_GAMMA: dict[Mode, float] = {"triangular": 1.0, "triangular2": 0.5, "exp_range": 1.0}
@@ -39,7 +43,8 @@ class CyclicalLR(ScheduledLR):
     Each optimizer is counted by its own finished steps. Under gradient accumulation a step is an optimizer step, not a
     batch. A step that AMP skips is not counted. A run that is resumed with other lengths goes on from the same phase.
 
-    Lengths are optimizer steps (``500``), epochs (``"2ep"``) or a share of the run (``"0.25run"``).
+    Lengths are optimizer steps (``500``), epochs (``"2ep"``) or a share of the run (``"0.25run"``). Where ``max_time``
+    alone ends the run, they must all be shares of it, and follow its measured speed.
 
     Args:
         base_lr: lower bound. A number is for the parameter group with the highest learning rate; the other groups keep
@@ -47,7 +52,8 @@ class CyclicalLR(ScheduledLR):
             each group, by the group's ``"name"``. If both bounds are None, an `LRRangeTest` of the same Trainer sets
             them. A group that is added later, as by ``BackboneFinetuning``, keeps its ratio to the others.
         max_lr: upper bound, likewise.
-        step_size: u, half a cycle. Smith advises 2 to 10 epochs, and at least 3 cycles in a run.
+        step_size: u, half a cycle. Smith advises 2 to 10 epochs, and at least 3 cycles in a run. With 0 each cycle
+            begins at its peak and takes ``step_size_down``: warm restarts (SGDR, which has ``wave="cosine"``).
         step_size_down: d; equal to ``step_size`` if None.
         mode: the formula of S.
         gamma: for ``exp_range`` and ``triangular2``, above 0 and at most 1. ``triangular2`` uses 0.5 if None.
@@ -60,7 +66,8 @@ class CyclicalLR(ScheduledLR):
         num_cycles: number of cycles, after which ``base_lr`` stays; endless if None.
         fit_cycles: stretch all cycles by one factor, so that the run ends with the end of a cycle: of cycle
             ``num_cycles``, or else of the cycle that needs the least stretching.
-        warmup: length of a linear rise to ``base_lr`` before the first cycle. t counts from its end.
+        warmup: length of a linear rise before the first cycle, to ``base_lr``, or to the peak with ``step_size=0``. t
+            counts from its end.
         momentum: lowest and highest value, moved inversely to the learning rate: momentum of SGD and RMSprop, the first
             beta of Adam and similar optimizers. Not changed if None.
         weight_decay: likewise. Groups keep their ratio, so a group without weight decay stays without.
@@ -93,11 +100,13 @@ class CyclicalLR(ScheduledLR):
 
     References:
         Leslie N. Smith, "Cyclical Learning Rates for Training Neural Networks", 2017, arXiv:1506.01186.
+        Ilya Loshchilov and Frank Hutter, "SGDR", 2017, arXiv:1608.03983.
         Gao Huang et al., "Snapshot Ensembles: Train 1, Get M for Free", 2017, arXiv:1704.00109.
     """
 
     _bound_arguments = "base_lr and max_lr"
 
+    @checked(**CYCLES)
     def __init__(
         self,
         base_lr: float | Sequence[float] | Mapping[str, float] | None = None,
@@ -122,27 +131,26 @@ class CyclicalLR(ScheduledLR):
         log_position: bool = False,
     ) -> None:
         arguments = plain_arguments(locals())
-        check_choice("mode", mode, get_args(Mode))
-        check_choice("scale_mode", scale_mode, get_args(ScaleMode))
-        check_choice("wave", wave, get_args(Wave))
-        check_number("gamma", gamma, above=0, at_most=1)
-        check_number("decay", decay, above=0, at_most=1)
-        check_number("cycle_mult", cycle_mult, above=0)
-        check_flags(fit_cycles=fit_cycles, snapshot_cycles=snapshot_cycles, log_position=log_position)
-        _check_amplitude(mode, gamma, decay, scale_fn)
-        num_cycles = None if num_cycles is None else check_int("num_cycles", num_cycles, at_least=1)
+        check_amplitude(mode, gamma, decay, scale_fn)
         if cycle_mult < 1 and num_cycles is None:
             raise ValueError(f"cycle_mult={cycle_mult} shrinks cycles without end: give num_cycles too.")
         bounds = None if base_lr is None and max_lr is None else Bounds.checked(base_lr, max_lr)
         lengths = {"step_size": step_size, "step_size_down": step_size_down, "warmup": warmup}
+        if step_size == 0:
+            if step_size_down is None:
+                raise ValueError("step_size must be above 0 without step_size_down, got 0: give step_size_down too.")
+            lengths["step_size"] = None
         super().__init__(arguments, bounds, lengths, optimizer, momentum, weight_decay, replace_scheduler)
+        scale_fn = import_function("scale_fn", scale_fn) if isinstance(scale_fn, str) else scale_fn
+        if scale_fn is not None:
+            check_scale(scale_fn, scale_mode)
         self._shape: dict[str, Any] = {
             "mode": mode,
             "gamma": float(_DEFAULT_GAMMA[mode] if gamma is None else gamma),
             "wave": wave,
             "cycle_mult": float(cycle_mult),
             "num_cycles": num_cycles,
-            "scale_fn": import_function("scale_fn", scale_fn) if isinstance(scale_fn, str) else scale_fn,
+            "scale_fn": scale_fn,
             "scale_mode": scale_mode,
         }
         self._decay = None if decay is None else float(decay)
@@ -153,6 +161,7 @@ class CyclicalLR(ScheduledLR):
         self._losses = CycleLosses()
         self.snapshots: list[str] = []
 
+    @checked(base_lr=bound, max_lr=bound)
     def set_bounds(
         self,
         base_lr: float | Sequence[float] | Mapping[str, float],
@@ -166,6 +175,7 @@ class CyclicalLR(ScheduledLR):
         """
         self._set_bounds(Bounds.checked(base_lr, max_lr))
 
+    @checked(suggestion=instance_of(Suggestion, what="a Suggestion"))
     def set_bounds_from(self, suggestion: Suggestion) -> Applied:
         base_lr, max_lr = suggestion.base_lr, suggestion.max_lr
         self.set_bounds(base_lr, max_lr)
@@ -175,13 +185,18 @@ class CyclicalLR(ScheduledLR):
     def length_units(self) -> set[str]:
         return super().length_units | ({"run"} if self._fit_cycles or self._decay is not None else set())
 
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_fit_start(trainer, pl_module)
+        if self._snapshot_cycles:
+            check_folder_writable("snapshot_cycles", _snapshot_folder(trainer), trainer)
+
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
         if trainer.global_step == 0:
             self.snapshots = []
         assert self._run is not None
         self._tracker = self._run.trackers[0]
-        self._finished_cycles = _finished_cycles(self._tracker.position)
+        self._finished_cycles = finished_cycles(self._tracker.position)
         self._losses.start(trainer, self._tracker, self._tag)
 
     def on_train_batch_end(
@@ -200,9 +215,10 @@ class CyclicalLR(ScheduledLR):
         return {**super().state_dict(), "losses": self._losses.points(), "snapshots": list(self.snapshots)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        super().load_state_dict(state_dict)
-        self._losses.load(state_dict["losses"])
-        self.snapshots = list(state_dict["snapshots"])
+        state = checked_state(self, state_dict, CYCLES_STATE)
+        super().load_state_dict(state)
+        self._losses.load(state["losses"])
+        self.snapshots = state["snapshots"]
 
     def _build_schedule(self, lengths: dict[str, int], run_steps: float, fast_dev_run: bool) -> FittedSchedule:
         for name, value in (("decay", self._decay), ("fit_cycles", self._fit_cycles or None)):
@@ -210,7 +226,7 @@ class CyclicalLR(ScheduledLR):
                 raise MisconfigurationException(
                     f"{name}={value} needs the length of the run, which is not known: leave it out, or set max_steps."
                 )
-        up, warmup, shape = lengths["step_size"], lengths.get("warmup", 0), dict(self._shape)
+        up, warmup, shape = lengths.get("step_size", 0), lengths.get("warmup", 0), dict(self._shape)
         if self._decay is not None:
             shape["gamma"] = self._decay ** (1 / max(1, run_steps - warmup))
         cycles = Cyclical(up, lengths.get("step_size_down", up), warmup=warmup, **shape)
@@ -220,29 +236,15 @@ class CyclicalLR(ScheduledLR):
 
     def _save_snapshot(self, trainer: Trainer) -> None:
         """Save a checkpoint if the last step has finished a cycle."""
-        finished = _finished_cycles(self._tracker.position)
+        finished = finished_cycles(self._tracker.position)
         if finished <= self._finished_cycles:
             return
         self._finished_cycles = finished
-        folder = Path(trainer.log_dir or trainer.default_root_dir) / "snapshots"
-        path = folder / f"cycle={finished}-step={self._tracker.count}.ckpt"
-        self.snapshots.append(str(path))
-        trainer.save_checkpoint(path)
+        path = _snapshot_folder(trainer) / f"cycle={finished}-step={self._tracker.count}.ckpt"
+        self.snapshots.append(str(path))  # the checkpoint names itself too
+        if not save_checkpoint(trainer, path):
+            self.snapshots.pop()
 
 
-def _check_amplitude(
-    mode: Mode, gamma: float | None, decay: float | None, scale_fn: Callable[[float], float] | str | None
-) -> None:
-    """Raise a ValueError if arguments that change the amplitude from cycle to cycle contradict each other."""
-    if mode == "exp_range" and (gamma is None) == (decay is None):
-        raise ValueError(f"mode='exp_range' needs one of gamma and decay, got {gamma=}, {decay=}.")
-    if decay is not None and mode != "exp_range":
-        raise ValueError(f"decay is for exp_range, got {decay=} with {mode=}.")
-    if gamma is not None and mode == "triangular":
-        raise ValueError(f"gamma is for exp_range and triangular2, got {gamma=} with {mode=}.")
-    if scale_fn is not None and mode != "triangular":
-        raise ValueError(f"scale_fn takes the place of mode: leave mode out, got {mode=}.")
-
-
-def _finished_cycles(position: Position) -> int:
-    return max(0, position.cycle if position.phase == 1 else position.cycle - 1)
+def _snapshot_folder(trainer: Trainer) -> Path:
+    return Path(trainer.log_dir or trainer.default_root_dir) / "snapshots"

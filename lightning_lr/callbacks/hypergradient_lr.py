@@ -8,22 +8,24 @@ from typing import Any, Literal
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
-from torch.optim import LBFGS, Optimizer
+from torch.optim import Optimizer
 
 from lightning_lr.adaptation.adapted_optimizer import AdaptedOptimizer, limit_players
 from lightning_lr.adaptation.reset import OptimizerReset, reset_running_statistics
 from lightning_lr.adaptation.rules import RuleName
 from lightning_lr.adaptation.separate_losses import SeparateLosses
-from lightning_lr.callbacks._adaptation_arguments import AdaptationArguments
-from lightning_lr.callbacks._adaptation_trace import ADAPTATION_CHARTS, values_to_log
-from lightning_lr.callbacks._arguments import check_flags
+from lightning_lr.arguments import checked, instance_of
+from lightning_lr.callbacks._adaptation_arguments import AdaptationArguments, check_optimizers
+from lightning_lr.callbacks._adaptation_trace import ADAPTATION_CHARTS, say_verdicts, values_to_log
+from lightning_lr.callbacks._argument_rules import ADAPTATION
 from lightning_lr.callbacks._saved_arguments import plain_arguments, warn_if_changed
+from lightning_lr.callbacks._saved_state import check_vectors, checked_state, header
 from lightning_lr.callbacks._scheduled_lr import ScheduledLR
-from lightning_lr.optimizers.param_groups import lr_ratios, optimizer_names
-from lightning_lr.trainer import loggers
+from lightning_lr.callbacks._state_rules import ADAPTATION as ADAPTATION_STATE
+from lightning_lr.optimizers.param_groups import optimizer_names
 from lightning_lr.trainer.grad_scaler import has_grad_scaler, loss_scale
 from lightning_lr.trainer.lazy_parameters import check_no_lazy_parameters
-from lightning_lr.trainer.lightning_packages import Callback, MisconfigurationException, either
+from lightning_lr.trainer.lightning_packages import Callback, either
 from lightning_lr.trainer.lr_tracer import LRTracer
 from lightning_lr.trainer.step_loss import StepLoss
 
@@ -41,14 +43,16 @@ class HypergradientLR(Callback):
     fast as the rule may, unless it is a tensor on a device. The other rules are of Baydin et al., "Online Learning Rate
     Adaptation with Hypergradient Descent", 2018, arXiv:1703.04782. They look back one step, so noise shrinks their
     learning rate. No step waits for the device: a measurement takes effect from the second step after it on. In
-    adversarial training, where each optimizer has its own loss, scales are within `MAX_SCALE_OF_PLAYERS` = 3.
+    adversarial training, scales are within `MAX_SCALE_OF_PLAYERS` = 3. It is told by a backward pass between the steps
+    of two optimizers in one batch. If yours step in turns of batches, or after both backward passes, give ``max_lr``.
 
     Args:
         rule: how the scale is adapted.
         beta: β of the paper's rules, above 0. ``"multiplicative"``: below 1, by default `MULTIPLICATIVE_BETA` = 0.02.
             ``"additive"`` needs one; the paper has 1e-3 for SGD and 1e-7 for Adam.
         horizon: of the anchor: steps (``200``), epochs (``"2ep"``) or a share of the run. By default the share
-            `HORIZON_SHARE` = 0.5, or `HORIZON_STEPS` = 300 where the length of the run is not known.
+            `HORIZON_SHARE` = 0.5, or `HORIZON_STEPS` = 300 where the length of the run is not known. In manual
+            optimization epochs and shares count one step for each batch, here and below.
         per_group: whether each parameter group has a scale. Else each optimizer has one.
         every: steps from one measurement to the next, or ``"auto"``: 1 until the alignment has changed its sign
             `SETTLED_SIGN_CHANGES` = 8 times, then `SETTLED_SPACING` = 5. Fewer measurements adapt more slowly.
@@ -82,6 +86,7 @@ class HypergradientLR(Callback):
         >>> trainer = Trainer(callbacks=[HypergradientLR()], logger=False, enable_checkpointing=False)
     """
 
+    @checked(**ADAPTATION)
     def __init__(
         self,
         rule: RuleName = "long_horizon",
@@ -101,7 +106,6 @@ class HypergradientLR(Callback):
         self._adaptation = AdaptationArguments(
             rule, beta, horizon, per_group, every, adapt, min_lr, max_lr, freeze_after, decay
         )
-        check_flags(guard=guard, save_anchor=save_anchor)
         self._adapt, self._guard, self._save_anchor = adapt, guard, save_anchor
         self._optimizers: list[AdaptedOptimizer] = []  # while training
         self._saved: list[dict[str, Any]] = []  # their states, of a run that has ended or is resumed
@@ -113,13 +117,8 @@ class HypergradientLR(Callback):
         self.lr_tracer = LRTracer(self._logged_values, [ADAPTATION_CHARTS])
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        lr_ratios(trainer.optimizers)  # raises if there is no learning rate to adapt
-        if any(isinstance(optimizer, LBFGS) for optimizer in trainer.optimizers):
-            raise MisconfigurationException(
-                "HypergradientLR cannot adapt LBFGS, which searches its own step lengths: leave one of them out."
-            )
-        self._resets = [OptimizerReset(optimizer) for optimizer in trainer.optimizers]
-        self._to_restart = []  # of a fit that was interrupted
+        check_optimizers(trainer.optimizers)
+        self._resets, self._to_restart = [OptimizerReset(optimizer) for optimizer in trainer.optimizers], []
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         check_no_lazy_parameters("HypergradientLR", pl_module)
@@ -131,6 +130,7 @@ class HypergradientLR(Callback):
         self._lrs_are_scaled = finetunes and not any(isinstance(callback, ScheduledLR) for callback in callbacks)
         if trainer.global_step == 0 or len(self._saved) != len(trainer.optimizers):
             self._saved = []  # a new run
+        check_vectors(self, self._saved, trainer.optimizers)
         self._optimizers = self._adapted_optimizers(trainer, pl_module)
         for adapted, saved in zip(self._optimizers, self._saved, strict=False):
             adapted.resume(saved, is_new_fit=not self._is_resumed, is_same_rule=self._is_same_rule)
@@ -148,15 +148,17 @@ class HypergradientLR(Callback):
         if batch_idx == 0 or self._is_first_batch:  # a resumed run may begin at any batch
             self._take_lrs(trainer)  # of callbacks that come after this one
         self._is_first_batch = False
-        self._separate_losses.batch_start()
+        if len(self._optimizers) > 1:
+            self._separate_losses.batch_start()
 
     def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._separate_losses.backward()
+        if len(self._optimizers) > 1:
+            self._separate_losses.backward()
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         for i, adapted in enumerate(self._optimizers):
             if adapted.optimizer is optimizer:
-                if self._separate_losses.step(i):
+                if len(self._optimizers) > 1 and self._separate_losses.step(i):
                     limit_players(self._optimizers)
                 adapted.before_step(loss_scale(trainer, optimizer))
 
@@ -171,16 +173,13 @@ class HypergradientLR(Callback):
         self.lr_tracer.batch_end(outputs)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._adapt:
-            return
-        for text in (text for adapted in self._optimizers for text in adapted.verdicts()):
-            rank_zero_info(f"HypergradientLR: {text}")
-            for writer in loggers.tensorboard_writers(trainer):
-                writer.add_text("hypergradient/verdict", text, loggers.current_step(trainer))
+        if not self._adapt:
+            say_verdicts(trainer, self._optimizers)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._adapt:
-            for adapted in self._optimizers:
+        for adapted in self._optimizers:
+            adapted.average_losses()  # while all processes are here
+            if self._adapt:
                 rank_zero_info(f"HypergradientLR: {adapted.summary()}")
         self._detach()
 
@@ -188,31 +187,34 @@ class HypergradientLR(Callback):
         with suppress(RuntimeError):  # if the device is lost: it must not hide the exception
             self._detach()
 
+    @checked(optimizer=instance_of(Optimizer, what="an optimizer of torch"))
     def restart(self, optimizer: Optimizer) -> None:
         """Begin again with a scale of 1: a range test has found the learning rate of this optimizer."""
         if not self._optimizers:
             self._to_restart.append(optimizer)
-        for adapted in self._optimizers:
-            if adapted.optimizer is optimizer:
-                adapted.restart()
+        for adapted in (each for each in self._optimizers if each.optimizer is optimizer):
+            adapted.restart()
 
     def state_dict(self) -> dict[str, Any]:
-        return {"arguments": self._arguments, "progress": self._progress()}
+        return {**header(self), "arguments": self._arguments, "progress": self._progress()}
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        # for all processes; in `state_dict`, and after an exception, one of them may be alone
+        saved = [] if trainer.interrupted else checkpoint["callbacks"][self.state_key]["progress"]
+        for adapted, state in zip(self._optimizers, saved, strict=False):
+            state["losses"] = adapted.average_losses()
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        saved = state_dict["arguments"]
-        warn_if_changed("HypergradientLR", saved, self._arguments)
+        state = checked_state(self, state_dict, ADAPTATION_STATE)
+        changed = warn_if_changed("HypergradientLR", state["arguments"], self._arguments)
         # what another rule has learned, or for other groups, is of no use
-        self._is_same_rule = all(saved[name] == self._arguments[name] for name in ("rule", "per_group"))
-        self._saved, self._is_resumed = state_dict["progress"], True
+        self._is_same_rule = not changed & {"rule", "per_group"}
+        self._saved, self._is_resumed = state["progress"], True
         if not self._is_same_rule:
-            rank_zero_warn(
-                "HypergradientLR: with another rule or per_group the adaptation begins anew, with a scale of 1."
-            )
+            rank_zero_warn("HypergradientLR: with another rule or per_group it begins anew, with a scale of 1.")
 
     def _adapted_optimizers(self, trainer: Trainer, pl_module: LightningModule) -> list[AdaptedOptimizer]:
-        controllers = self._adaptation.controllers(trainer)
-        names = optimizer_names(trainer.optimizers)
+        controllers, names = self._adaptation.controllers(trainer), optimizer_names(trainer.optimizers)
         return [
             AdaptedOptimizer(
                 name,
@@ -227,9 +229,7 @@ class HypergradientLR(Callback):
         ]
 
     def _progress(self) -> list[dict[str, Any]]:
-        if not self._optimizers:
-            return self._saved
-        return [adapted.state(self._save_anchor) for adapted in self._optimizers]
+        return [adapted.state(self._save_anchor) for adapted in self._optimizers] or self._saved
 
     def _take_lrs(self, trainer: Trainer) -> None:
         """Take what other callbacks have set for the coming step; StochasticWeightAveraging adds a scheduler."""

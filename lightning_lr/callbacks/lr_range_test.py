@@ -11,24 +11,30 @@ import numpy as np
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
-from lightning_lr.callbacks._arguments import check_choice, check_epochs, check_flags, check_int
+from lightning_lr.arguments import checked
+from lightning_lr.callbacks._argument_rules import RANGE_TEST
 from lightning_lr.callbacks._lr_finder import LRFinder
 from lightning_lr.callbacks._saved_arguments import plain_arguments
-from lightning_lr.optimizers.param_groups import has_momentum
+from lightning_lr.callbacks._saved_state import checked_state
+from lightning_lr.callbacks._state_rules import RANGE_TEST as RANGE_TEST_STATE
+from lightning_lr.optimizers.update_kind import UpdateKind, update_kind
 from lightning_lr.range_test.curve import LRCurve
-from lightning_lr.range_test.rules import RULES, Rule
+from lightning_lr.range_test.rule_input import DIVISORS
+from lightning_lr.range_test.rules import Rule
 from lightning_lr.range_test.suggestion import SUGGESTION_FIELDS, Suggestion, suggest
-from lightning_lr.range_test.sweep_lrs import checked_lrs, num_lrs, sweep_lrs
+from lightning_lr.range_test.sweep_lrs import num_lrs, sweep_lrs
 from lightning_lr.search.result import SearchResult, search_result
 from lightning_lr.trainer.range_test import RangeTest
 from lightning_lr.trainer.range_test_report import report_range_test
+from lightning_lr.trainer.run_lengths import check_epochs_begin_together
 from lightning_lr.trainer.tensorboard_charts import RANGE_TEST_CHARTS, SEARCH_CHARTS
 from lightning_lr.trainer.trials import Search
 
 # The trials after a sweep start with learning rates between the suggestion divided by these. On the settings of
 # benchmarks/suite the best learning rate of a run lies mostly below the suggestion, and trials that start higher can
 # end in a second, worse valley.
-_TRIALS_FROM, _TRIALS_TO = 30, 3
+_TRIALS_FROM, _TRIALS_TO = 30.0, 3.0
+_NORMALIZED_TRIALS_FROM, _NORMALIZED_TRIALS_TO = 20.0, 2.0  # the suggestion is divided by 6 already, not by 4
 _MIN_STEPS_PER_EVAL = 10  # optimizer steps between two values of a metric, at least: the default of `LRSearch`
 _LIMIT_BATCHES = 1.0  # share of an epoch that the trials read, at most as much as the longest one uses
 
@@ -103,6 +109,7 @@ class LRRangeTest(LRFinder):
         Leslie N. Smith, "Cyclical Learning Rates for Training Neural Networks", 2017, arXiv:1506.01186.
     """
 
+    @checked(**RANGE_TEST)
     def __init__(
         self,
         min_lr: float = 1e-7,
@@ -122,16 +129,9 @@ class LRRangeTest(LRFinder):
         snapshot: Literal["device", "cpu"] = "device",
     ) -> None:
         arguments = plain_arguments(locals())
-        check_choice("rule", rule, RULES)
-        check_flags(verify=verify)
-        steps_per_lr = check_int("steps_per_lr", steps_per_lr, at_least=1)
-        self._at_epochs = check_epochs("at_epochs", at_epochs)
+        self._at_epochs = set(at_epochs)
         super().__init__(arguments, _LIMIT_BATCHES, [RANGE_TEST_CHARTS, *([SEARCH_CHARTS] if verify else [])])
-        if lrs is None:
-            num_steps = check_int("num_steps", num_steps, at_least=1)
-            points = sweep_lrs(min_lr, max_lr, num_lrs(num_steps, steps_per_lr), mode)
-        else:
-            points = checked_lrs(lrs)
+        points = np.array(lrs) if lrs else sweep_lrs(min_lr, max_lr, num_lrs(num_steps, steps_per_lr), mode)
         # A loss is recorded at each step, a metric once for each learning rate.
         is_loss = monitor is None
         self._range_test = RangeTest(
@@ -164,6 +164,8 @@ class LRRangeTest(LRFinder):
         if self._is_resumed and self.result is not None:
             self._apply_again(trainer, pl_module, self.result)
         self._is_resumed = False
+        if max(self._at_epochs) > trainer.current_epoch:
+            check_epochs_begin_together(f"LRRangeTest(at_epochs={sorted(self._at_epochs)})", trainer)
         missed = sorted(self._at_epochs - set(self._done_epochs))
         if self.result is None and missed and missed[-1] < trainer.current_epoch:
             rank_zero_warn(
@@ -187,9 +189,10 @@ class LRRangeTest(LRFinder):
         return {**super().state_dict(), "done_epochs": list(self._done_epochs), "result": result}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        super().load_state_dict(state_dict)
-        self._done_epochs = list(state_dict["done_epochs"])
-        if (saved := state_dict["result"]) is not None:
+        state = checked_state(self, state_dict, RANGE_TEST_STATE)
+        super().load_state_dict(state)
+        self._done_epochs = state["done_epochs"]
+        if (saved := state["result"]) is not None:
             result = RangeTestResult(
                 **{**saved, "reasons": tuple(saved["reasons"]), "curve": LRCurve.from_dict(saved["curve"])}
             )
@@ -201,12 +204,13 @@ class LRRangeTest(LRFinder):
         epoch = trainer.current_epoch
         if epoch not in self._at_epochs or epoch in self._done_epochs or vars(trainer)["fast_dev_run"]:
             return
+        update = _update_kind(trainer)
         if self._search is None or self._search.bracket.is_done:  # else the search was interrupted
             self._read_run_steps(trainer)
             curve = self._range_test.run(trainer)
-            suggestion = suggest(curve, self._rule, _has_momentum(trainer))
+            suggestion = suggest(curve, self._rule, update)
             self.result = RangeTestResult(**asdict(suggestion), curve=curve, epoch=epoch)
-            self._search = self._plan_search(self.result) if self._verifies else None
+            self._search = self._plan_search(self.result, update) if self._verifies else None
         assert self.result is not None
         if self._search is not None:
             found = self._run_search(trainer, self._search)
@@ -217,7 +221,7 @@ class LRRangeTest(LRFinder):
             self.result,
             self.result.curve,
             self._rule,
-            _has_momentum(trainer),
+            update,
             self._report_tag(trainer, "lr_range_test"),
             self._output_dir,
             self._arguments,
@@ -225,10 +229,12 @@ class LRRangeTest(LRFinder):
         self._apply_result(trainer, pl_module, self.result)
         self._done_epochs.append(epoch)
 
-    def _plan_search(self, sweep: RangeTestResult) -> Search:
+    def _plan_search(self, sweep: RangeTestResult, update: UpdateKind) -> Search:
         """A search that starts below the suggestion of a sweep."""
         overshoot = max(1.0, float(sweep.curve.lrs[-1] / self._range_test.lrs[-1]))
-        low, high = sweep.lr / _TRIALS_FROM / overshoot, sweep.lr / _TRIALS_TO
+        is_normalized = update == "normalized"
+        low = sweep.lr / (_NORMALIZED_TRIALS_FROM if is_normalized else _TRIALS_FROM) / overshoot
+        high = sweep.lr / (_NORMALIZED_TRIALS_TO if is_normalized else _TRIALS_TO)
         rank_zero_info(
             f"LRRangeTest: the sweep suggests lr={sweep.lr:.2g}. Short trainings now try learning rates from {low:.2g}"
             f" to {high:.2g}, and further ones if the best lies at an end."
@@ -237,5 +243,6 @@ class LRRangeTest(LRFinder):
         return self._new_search(self._new_bracket(low, high, steps_per_eval))
 
 
-def _has_momentum(trainer: Trainer) -> bool:
-    return any(has_momentum(optimizer) for optimizer in trainer.optimizers)
+def _update_kind(trainer: Trainer) -> UpdateKind:
+    """That of several optimizers is the one with the largest divisor, which gives the lowest learning rate."""
+    return max(map(update_kind, trainer.optimizers), key=lambda kind: DIVISORS[kind])

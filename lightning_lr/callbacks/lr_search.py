@@ -8,7 +8,8 @@ from typing import Any, Literal
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 
-from lightning_lr.callbacks._arguments import check_int, check_number
+from lightning_lr.arguments import checked
+from lightning_lr.callbacks._argument_rules import SEARCH
 from lightning_lr.callbacks._lr_finder import LRFinder
 from lightning_lr.callbacks._saved_arguments import plain_arguments
 from lightning_lr.search.result import SearchResult, search_result
@@ -74,6 +75,7 @@ class LRSearch(LRFinder):
         >>> trainer = Trainer(callbacks=[LRSearch(1e-5, 1.0)], logger=False, enable_checkpointing=False)
     """
 
+    @checked(**SEARCH)
     def __init__(
         self,
         min_lr: float = 1e-7,
@@ -89,9 +91,6 @@ class LRSearch(LRFinder):
         snapshot: Literal["device", "cpu"] = "device",
     ) -> None:
         arguments = plain_arguments(locals())
-        budget = None if budget is None else check_int("budget", budget, at_least=1)
-        steps_per_eval = check_int("steps_per_eval", steps_per_eval, at_least=1)
-        _check_limit_batches(limit_batches)
         super().__init__(arguments, limit_batches, [SEARCH_CHARTS])
         self._bracket_arguments = (min_lr, max_lr, steps_per_eval, budget)
         self._new_bracket(*self._bracket_arguments)  # raises for a bad range, or a budget that is too small for it
@@ -136,13 +135,3 @@ class LRSearch(LRFinder):
         super().load_state_dict(state_dict)
         if self._search is not None and self._search.bracket.is_done:
             self.result = search_result(self._search.bracket, self._run_steps)
-
-
-def _check_limit_batches(limit_batches: int | float) -> None:
-    check_number("limit_batches", limit_batches)
-    is_share = isinstance(limit_batches, float)
-    if not (0 < limit_batches <= 1 if is_share else limit_batches >= 1):
-        raise ValueError(
-            f"limit_batches must be a number of batches of at least 1, or a share of an epoch above 0.0 and at most"
-            f" 1.0, got {limit_batches!r}."
-        )

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from typing import Any
 
+from lightning_lr.arguments import checked, instance_of, refuse
 from lightning_lr.callbacks._applied import Applied
-from lightning_lr.callbacks._arguments import check_choice, check_flags, check_number
+from lightning_lr.callbacks._argument_rules import ONE_CYCLE
 from lightning_lr.callbacks._saved_arguments import plain_arguments
 from lightning_lr.callbacks._schedule_run import FittedSchedule
 from lightning_lr.callbacks._scheduled_lr import ScheduledLR
 from lightning_lr.range_test.suggestion import Suggestion
-from lightning_lr.schedules.bounds import Bound, Bounds
+from lightning_lr.schedules.bounds import Bound, Bounds, bound
 from lightning_lr.schedules.one_cycle import OneCycle
 from lightning_lr.schedules.waves import Wave
 
@@ -44,7 +45,12 @@ class OneCycleLR(ScheduledLR):
         replace_scheduler: whether this callback takes the place of a scheduler that ``configure_optimizers`` returns,
             as in `CyclicalLR`.
 
-    Logged keys are those of `CyclicalLR`, without the figure.
+    Logged keys, every ``Trainer(log_every_n_steps)``:
+
+    | key | value |
+    |---|---|
+    | ``lr/<optimizer>[/<group>]``, ``lr/loss`` | the learning rate that a step used, and its loss |
+    | ``cyclical_lr/momentum``, ``/weight_decay`` | of a group with ratio 1, if given |
 
     Example:
         >>> OneCycleLR(max_lr=0.1, wave="triangle", pct_start=0.5).preview(steps=10).lr.round(4).tolist()
@@ -57,6 +63,7 @@ class OneCycleLR(ScheduledLR):
 
     _bound_arguments = "max_lr"
 
+    @checked(**ONE_CYCLE)
     def __init__(
         self,
         max_lr: float | Sequence[float] | Mapping[str, float] | None = None,
@@ -72,16 +79,8 @@ class OneCycleLR(ScheduledLR):
         replace_scheduler: bool = False,
     ) -> None:
         arguments = plain_arguments(locals())
-        check_number("pct_start", pct_start)
-        if not 0 < pct_start < 1 or (three_phase and pct_start > 0.5):
-            raise ValueError(
-                f"pct_start must be above 0 and below 1, at most 0.5 with three_phase, got {pct_start} with"
-                f" {three_phase=}."
-            )
-        check_flags(three_phase=three_phase)
-        check_number("div_factor", div_factor, at_least=1)
-        check_number("final_div_factor", final_div_factor, at_least=1)
-        check_choice("wave", wave, get_args(Wave))
+        if three_phase and pct_start > 0.5:
+            raise refuse("pct_start", "be at most 0.5 with three_phase", pct_start)
         self._div_factor = div_factor
         bounds = None if max_lr is None else self._bounds_of(max_lr)
         lengths = {"total_steps": total_steps}
@@ -93,10 +92,12 @@ class OneCycleLR(ScheduledLR):
             "wave": wave,
         }
 
+    @checked(max_lr=bound)
     def set_max_lr(self, max_lr: float | Sequence[float] | Mapping[str, float]) -> None:
         """Set the peak, from the next optimizer step on. Checkpoints keep it."""
         self._set_bounds(self._bounds_of(max_lr))
 
+    @checked(suggestion=instance_of(Suggestion, what="a Suggestion"))
     def set_bounds_from(self, suggestion: Suggestion) -> Applied:
         max_lr = suggestion.one_cycle_max_lr
         self.set_max_lr(max_lr)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from lightning_lr.arguments import checked, instance_of
 from lightning_lr.callbacks._applied import Applied
+from lightning_lr.callbacks._argument_rules import WARMUP_STABLE_DECAY
 from lightning_lr.callbacks._saved_arguments import plain_arguments
 from lightning_lr.callbacks._schedule_run import FittedSchedule
 from lightning_lr.callbacks._scheduled_lr import ScheduledLR
 from lightning_lr.range_test.suggestion import Suggestion
-from lightning_lr.schedules.bounds import Bounds
-from lightning_lr.schedules.durations import Duration
+from lightning_lr.schedules.bounds import Bounds, bound
 from lightning_lr.schedules.warmup_stable_decay import WarmupStableDecay
 
 
@@ -37,7 +38,11 @@ class WarmupStableDecayLR(ScheduledLR):
         replace_scheduler: whether this callback takes the place of a scheduler that ``configure_optimizers`` returns,
             as in `CyclicalLR`.
 
-    Logged keys are those of `CyclicalLR`, without the figure. The cycle is always 1.
+    Logged keys, every ``Trainer(log_every_n_steps)``:
+
+    | key | value |
+    |---|---|
+    | ``lr/<optimizer>[/<group>]``, ``lr/loss`` | the learning rate that a step used, and its loss |
 
     Example:
         >>> WarmupStableDecayLR(0.1, warmup=1, decay=4).preview(steps=8).lr.round(4).tolist()
@@ -51,6 +56,7 @@ class WarmupStableDecayLR(ScheduledLR):
 
     _bound_arguments = "max_lr"
 
+    @checked(**WARMUP_STABLE_DECAY)
     def __init__(
         self,
         max_lr: float | Sequence[float] | Mapping[str, float] | None = None,
@@ -64,12 +70,13 @@ class WarmupStableDecayLR(ScheduledLR):
         lengths = {"warmup": warmup, "decay": None if total_steps is None else decay, "total_steps": total_steps}
         bounds = None if max_lr is None else Bounds.checked(0.0, max_lr)
         super().__init__(arguments, bounds, lengths, optimizer, replace_scheduler=replace_scheduler)
-        Duration.parse("decay", decay)  # also with an open end, for which it is not used yet
 
+    @checked(max_lr=bound)
     def set_max_lr(self, max_lr: float | Sequence[float] | Mapping[str, float]) -> None:
         """Set ``max_lr``, from the next optimizer step on. Checkpoints keep it."""
         self._set_bounds(Bounds.checked(0.0, max_lr))
 
+    @checked(suggestion=instance_of(Suggestion, what="a Suggestion"))
     def set_bounds_from(self, suggestion: Suggestion) -> Applied:
         self.set_max_lr(suggestion.lr)
         return Applied("WarmupStableDecayLR", call=f"WarmupStableDecayLR(max_lr={suggestion.lr:.3g})")

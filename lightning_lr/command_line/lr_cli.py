@@ -20,6 +20,7 @@ from lightning_lr.callbacks.lr_search import LRSearch
 from lightning_lr.command_line.found_config import found_config
 from lightning_lr.command_line.short_errors import ShortErrorParser, own_error
 from lightning_lr.range_test.suggestion import Suggestion
+from lightning_lr.trainer.output_files import report_file, try_folder
 
 NOT_CONFIDENT = 3  # exit status
 FOUND_CONFIG = "lr_found.yaml"
@@ -75,10 +76,14 @@ class LRCLI(LightningCLI):
         if self.subcommand in _FINDERS:  # before the model is built, which may take long
             if self._get(self.config, "ckpt_path") is not None:
                 self._exit("ckpt_path must be left out: a test before fit begins with a new model.")
+            options = self._options()
             try:
-                _FINDERS[self.subcommand](apply=False, **self._options())
+                _FINDERS[self.subcommand](apply=False, **options)
             except ValueError as error:
                 self._exit(str(error))
+            folder = options["output_dir"]
+            if folder is not None and (failure := try_folder(Path(folder))):
+                self._exit(f"output_dir must be a folder that can be written to, got {folder} ({failure}).")
 
     def instantiate_classes(self) -> None:
         try:
@@ -103,18 +108,22 @@ class LRCLI(LightningCLI):
         data = {key: fit_arguments[key] for key in ("model", "datamodule") if key in fit_arguments}
         with TemporaryDirectory() as temporary, redirect_stdout(sys.stderr if is_json else out):
             folder = Path(options.pop("output_dir") or temporary)
+            written = folder / f"{name}.json"
+            before = _version(written)  # a file may be there from an earlier test
             result: Suggestion = getattr(self.trainer, name)(**data, output_dir=folder, **options)
             self.result = result
             if not self.trainer.is_global_zero:  # the first of several processes writes and prints
                 return
-            written = (folder / f"{name}.json").read_text()
-            is_kept = folder != Path(temporary)
+            is_written = _version(written) != before
+            is_kept = is_written and folder != Path(temporary)
             found = found_config(self._resolved_config(), result)
             if is_kept and found:
-                (folder / FOUND_CONFIG).write_text(yaml.safe_dump(found, sort_keys=False))
-        print(
-            written if is_json else _summary(result, name, folder if is_kept else None, bool(found)), end="", file=out
-        )
+                with report_file(folder / FOUND_CONFIG) as path:
+                    path.write_text(yaml.safe_dump(found, sort_keys=False))
+            if is_json and not is_written:
+                self._exit(f"{written} could not be written.", status=1)
+            text = written.read_text() if is_json else _summary(result, name, folder if is_kept else None, bool(found))
+        print(text, end="", file=out)
         if not result.confident:
             raise SystemExit(NOT_CONFIDENT)
 
@@ -128,9 +137,9 @@ class LRCLI(LightningCLI):
         loaded: dict[str, Any] = yaml.safe_load(self._parser(self.subcommand).dump(config, skip_none=False))
         return loaded
 
-    def _exit(self, message: str) -> None:
+    def _exit(self, message: str, status: int = 2) -> None:
         print(f"{self.parser.prog} {self.subcommand}: {message}", file=sys.stderr)
-        raise SystemExit(2)
+        raise SystemExit(status)
 
 
 def run(args: Sequence[str]) -> None:
@@ -166,6 +175,11 @@ def _like_fit(function: Callable[..., Suggestion], description: str) -> Callable
 
     method.__doc__ = description
     return method
+
+
+def _version(path: Path) -> int | None:
+    """Differs after a file has been written; None if there is none."""
+    return path.stat().st_mtime_ns if path.exists() else None
 
 
 def _summary(result: Suggestion, name: str, folder: Path | None, has_config: bool) -> str:

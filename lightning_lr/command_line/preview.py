@@ -12,6 +12,7 @@ import yaml
 from lightning_lr.callbacks._scheduled_lr import ScheduledLR
 from lightning_lr.range_test.suggestion import Suggestion
 from lightning_lr.trainer.lightning_packages import Callback
+from lightning_lr.trainer.output_files import whole_file
 
 _DRAWN_EPOCH_STEPS = 100  # steps per epoch that are drawn if nobody gives their number: enough for a smooth line
 
@@ -74,7 +75,8 @@ def preview(config: Path, output: Path, steps: int | None = None, steps_per_epoc
     figure = callback.preview(run.steps, run.steps_per_epoch).figure(
         _DRAWN_EPOCH_STEPS if run.in_epochs else None, of_max_lr=is_share
     )
-    figure.savefig(output)
+    with whole_file(output) as path:
+        figure.savefig(path)
     length = f"{run.steps // _DRAWN_EPOCH_STEPS} epochs" if run.in_epochs else f"{run.steps} steps"
     print(f"{type(callback).__name__} over {length}: {output}")
 

@@ -48,6 +48,7 @@ import optuna
 from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from lightning_lr.arguments import checked, instance_of
 from lightning_lr.search.bracket import Bracket
 from lightning_lr.search.trial import Trial
 
@@ -77,6 +78,7 @@ class BracketSampler(optuna.samplers.BaseSampler):
         0.001
     """
 
+    @checked(bracket=instance_of(Bracket, what="a Bracket"))
     def __init__(self, bracket: Bracket) -> None:
         state = bracket.state()
         if state["told"] and state["arguments"]["extends"]:

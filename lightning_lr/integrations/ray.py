@@ -24,6 +24,7 @@ import numpy as np
 from ray import tune
 from ray.tune.schedulers import ASHAScheduler
 
+from lightning_lr.arguments import checked, function, instance_of
 from lightning_lr.search.bracket import Bracket
 from lightning_lr.search.trial import Trial
 from lightning_lr.search.verdicts import score
@@ -32,6 +33,7 @@ from lightning_lr.search.verdicts import score
 ASHA_REDUCTION = 2
 
 
+@checked(bracket=instance_of(Bracket, what="a Bracket"), train=function)
 def run_bracket(
     bracket: Bracket,
     train: Callable[[float], Iterable[float]],

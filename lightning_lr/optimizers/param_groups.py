@@ -65,15 +65,6 @@ def set_momentum(group: ParamGroup, value: float) -> None:
         group["betas"] = (value, *group["betas"][1:])
 
 
-def has_momentum(optimizer: Optimizer) -> bool:
-    """Whether the update of any group uses momentum or second moments.
-
-    Of torch's optimizers, only SGD without momentum does not. Every optimizer from elsewhere counts as having one,
-    because the learning rate suggested for that case is the lower one.
-    """
-    return not isinstance(optimizer, torch.optim.SGD) or any(g["momentum"] > 0 for g in optimizer.param_groups)
-
-
 def optimizer_names(optimizers: Sequence[Optimizer]) -> list[str]:
     """One name for each optimizer: its class, with a number from the second one of a class.
 

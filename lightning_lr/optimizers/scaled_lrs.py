@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -26,19 +27,22 @@ class ScaledLRs:
     Args:
         optimizer: whose groups are scaled.
         scheduled: scheduled learning rates, where the groups hold scaled ones already; by default what they hold.
+        max_lr: learning rate above which no tensor is set. Whoever chooses the scales may not know what a tensor on a
+            device holds.
 
     Attributes:
         scales: of each group, as last written.
     """
 
-    def __init__(self, optimizer: Optimizer, scheduled: list[float] | None = None) -> None:
-        self._optimizer = optimizer
+    def __init__(self, optimizer: Optimizer, scheduled: list[float] | None = None, *, max_lr: float = math.inf) -> None:
+        self._optimizer, self._max_lr = optimizer, max_lr
         groups = optimizer.param_groups
         self._scheduled = [_copy(group["lr"]) for group in groups]
         for i, value in enumerate(scheduled or []):
             self._scheduled[i] = _like(self._scheduled[i], value)
         self._held = [_held(group) for group in groups]
         self._watched: list[tuple[Any, type]] = []
+        self._has_scheduler_stepped = False
         self.scales = [1.0] * len(groups)
         self._is_written = [False] * len(groups)  # whether a group holds scale · scheduled lr
 
@@ -46,12 +50,16 @@ class ScaledLRs:
         """The scheduled learning rates. Waits for the device if they are tensors there."""
         return [float(value) for value in self._scheduled]
 
-    def take(self, are_scaled: bool = False) -> None:
+    def take(self, are_scaled: bool = False) -> bool:
         """Take learning rates that something else has written, and groups that were added.
 
         Args:
             are_scaled: the writer has computed them from what the groups hold, which is scaled.
+
+        Returns:
+            Whether any scheduled learning rate has been set since the last call, by a watched scheduler too.
         """
+        has_changed, self._has_scheduler_stepped = self._has_scheduler_stepped, False
         for i, group in enumerate(self._optimizer.param_groups):
             lr = group["lr"]
             if i == len(self._scheduled):
@@ -61,24 +69,25 @@ class ScaledLRs:
                 self._scheduled.append(_copy(lr) / (1 if is_default else self.scales[i]))
                 self._held.append(_held(group))
                 self._is_written.append(False)
+                has_changed = True
             elif not _is_held(lr, *self._held[i]):
                 taken = _copy(lr) / (self.scales[i] if are_scaled else 1)
                 if self._is_written[i] and isinstance(taken, Tensor):
                     # a rehearsal writes back what a tensor held: then the scheduled learning rate is the same
-                    is_ours = lr == self._scheduled[i] * self.scales[i]
+                    is_ours = lr == self._scaled(i)
                     taken = torch.where(is_ours, self._scheduled[i], taken)
                 self._scheduled[i] = taken
                 self._held[i] = _held(group)
                 self._is_written[i] = False
+                has_changed = True
+        return has_changed
 
     def write(self, scales: Sequence[float]) -> None:
         """Set the learning rates of the coming step, with one scale for each group."""
-        for i, (group, scheduled, scale) in enumerate(
-            zip(self._optimizer.param_groups, self._scheduled, scales, strict=True)
-        ):
+        for i, (group, scale) in enumerate(zip(self._optimizer.param_groups, scales, strict=True)):
             if scale != self.scales[i] or not self._is_written[i]:
-                self._set(i, group, scheduled * scale)
                 self.scales[i], self._is_written[i] = scale, True
+                self._set(i, group, self._scaled(i))
 
     @contextmanager
     def unscaled(self) -> Iterator[None]:
@@ -91,11 +100,11 @@ class ScaledLRs:
         try:
             yield
         finally:
-            groups = self._optimizer.param_groups
+            groups, self._has_scheduler_stepped = self._optimizer.param_groups, True
             for i, is_ours in enumerate(ours):
                 if is_ours:
                     self._scheduled[i] = _copy(groups[i]["lr"])
-                    self._set(i, groups[i], self._scheduled[i] * self.scales[i])
+                    self._set(i, groups[i], self._scaled(i))
 
     def watch(self, scheduler: Any) -> None:
         """Let a scheduler of this optimizer step on scheduled learning rates, from now on.
@@ -129,6 +138,10 @@ class ScaledLRs:
         for scheduler, kind in self._watched:
             scheduler.__class__ = kind
         self._watched.clear()
+
+    def _scaled(self, i: int) -> float | Tensor:
+        lr = self._scheduled[i] * self.scales[i]
+        return lr.clamp(max=self._max_lr) if isinstance(lr, Tensor) and self._max_lr < math.inf else lr
 
     def _set(self, i: int, group: ParamGroup, value: float | Tensor) -> None:
         if isinstance(group["lr"], Tensor):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,8 +12,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
+from lightning_lr.arguments import array, checked, choice, instance_of, key, path, refuse
 from lightning_lr.range_test.smoothing import Array, num_finite, smooth
 
+MODES = ("min", "max")
 # With fewer points a slope cannot be told from noise.
 MIN_POINTS = 10
 # The first points show the initial level: the learning rates so far add up to at most this share of the highest one,
@@ -23,6 +26,7 @@ MIN_INITIAL = 3
 MAX_INITIAL_DIVISOR = 4
 
 
+@checked(lrs=array, losses=array, monitor=key, mode=choice(MODES))
 @dataclass(frozen=True, eq=False, repr=False)
 class LRCurve:
     """The curve of a range test.
@@ -50,8 +54,6 @@ class LRCurve:
         ) -> None: ...
 
     def __post_init__(self) -> None:
-        for name in ("lrs", "losses"):
-            object.__setattr__(self, name, np.array(getattr(self, name), dtype=np.float64))
         if self.lrs.ndim != 1 or self.lrs.shape != self.losses.shape:
             raise ValueError(
                 f"lrs and losses must be of one length, got shapes {self.lrs.shape} and {self.losses.shape}."
@@ -59,9 +61,7 @@ class LRCurve:
         if len(self.lrs) < MIN_POINTS:
             raise ValueError(f"A curve must have at least {MIN_POINTS} points, got {len(self.lrs)}.")
         if not np.all(np.isfinite(self.lrs)) or self.lrs[0] <= 0 or np.any(np.diff(self.lrs) < 0):
-            raise ValueError(f"lrs must be finite, above 0 and not falling, got {self.lrs.tolist()}.")
-        if self.mode not in ("min", "max"):
-            raise ValueError(f"mode must be 'min' or 'max', got {self.mode!r}.")
+            raise refuse("lrs", "be finite, above 0 and not falling", self.lrs.tolist())
 
     def __repr__(self) -> str:
         ends = f"{self.lrs[0]:.3g} to {self.lrs[-1]:.3g}"
@@ -81,6 +81,7 @@ class LRCurve:
         """The number of points before the first that is not finite."""
         return num_finite(self.losses)
 
+    @checked(path=path)
     def to_csv(self, path: str | Path) -> None:
         """Write two columns: ``lr`` and the monitored name."""
         with Path(path).open("w", newline="") as file:
@@ -89,11 +90,16 @@ class LRCurve:
             writer.writerows(zip(self.lrs.tolist(), self.losses.tolist(), strict=True))
 
     @classmethod
+    @checked(path=path, mode=choice(MODES))
     def from_csv(cls, path: str | Path, mode: Literal["min", "max"] = "min") -> LRCurve:
         """Read what `to_csv` wrote. ``mode`` is not in the file."""
         with Path(path).open(newline="") as file:
-            (_, monitor), *rows = csv.reader(file)
-        return cls([float(lr) for lr, _ in rows], [float(loss) for _, loss in rows], monitor, mode)
+            try:
+                (_, monitor), *rows = csv.reader(file)
+                points = [(float(lr), float(value)) for lr, value in rows]
+            except (ValueError, csv.Error) as error:
+                raise ValueError(f"path must be a file that LRCurve.to_csv wrote, got {path}: {error}.") from error
+        return cls([lr for lr, _ in points], [value for _, value in points], monitor, mode)
 
     def to_dict(self) -> dict[str, Any]:
         """Lists and strings, for JSON and checkpoints. A value that is not finite becomes None."""
@@ -101,19 +107,30 @@ class LRCurve:
         return {"lrs": self.lrs.tolist(), "losses": losses, "monitor": self.monitor, "mode": self.mode}
 
     @classmethod
-    def from_dict(cls, plain: dict[str, Any]) -> LRCurve:
+    @checked(plain=instance_of(Mapping, what="what LRCurve.to_dict gave"))
+    def from_dict(cls, plain: Mapping[str, Any]) -> LRCurve:
         """The curve that `to_dict` was called on."""
-        losses = [np.nan if loss is None else loss for loss in plain["losses"]]
-        return cls(plain["lrs"], losses, plain["monitor"], plain["mode"])
+        if not {"lrs", "losses"} <= plain.keys():
+            raise refuse("plain", "be what LRCurve.to_dict gave, with lrs and losses", dict(plain))
+        losses = plain["losses"]
+        if isinstance(losses, list):
+            losses = [np.nan if loss is None else loss for loss in losses]
+        return cls(plain["lrs"], losses, plain.get("monitor", "loss"), plain.get("mode", "min"))
 
+    @checked(path=path)
     def to_json(self, path: str | Path) -> None:
         """Write `to_dict`."""
         Path(path).write_text(json.dumps(self.to_dict()) + "\n")
 
     @classmethod
+    @checked(path=path)
     def from_json(cls, path: str | Path) -> LRCurve:
         """Read what `to_json` wrote."""
-        return cls.from_dict(json.loads(Path(path).read_text()))
+        try:
+            plain = json.loads(Path(path).read_text())
+        except ValueError as error:
+            raise ValueError(f"path must be a file that LRCurve.to_json wrote, got {path}: {error}.") from error
+        return cls.from_dict(plain)
 
 
 def num_initial(lrs: Array) -> int:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from lightning_lr.arguments import array, checked, list_of, real
 from lightning_lr.range_test.curve import num_initial
 
 # The loss is judged by its mean over the last steps: this share of the sweep, and at least so many steps, since a
@@ -21,6 +22,7 @@ RISE_PER_FALL = 2
 MIN_FALL_SHARE = 1 / 4
 
 
+@checked(lrs=array, losses=list_of(real, "a list of at least one loss"))
 def has_diverged(lrs: ArrayLike, losses: Sequence[float]) -> bool:
     """Whether a sweep should end, since the loss is far above its initial level.
 

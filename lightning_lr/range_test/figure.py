@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lightning_lr.arguments import checked, choice, instance_of
 from lightning_lr.figure_style import CHOSEN, CURVE, OTHER, SMALL_LABEL_SIZE, THICK, THIN, finish_axes, new_figure
 from lightning_lr.range_test.curve import LRCurve
-from lightning_lr.range_test.rules import MINIMUM_DIVISOR, SMITH_LR_DIVISOR, Rule
+from lightning_lr.range_test.rules import MINIMUM_DIVISOR, RULES, SMITH_LR_DIVISOR, Rule
 from lightning_lr.range_test.smoothing import Array
 from lightning_lr.range_test.suggestion import Suggestion
 
@@ -28,11 +29,20 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")  # of the rules that were not
 # Upper end of the loss axis, chosen by eye: this share of the fall above the start. Without a fall: this quantile.
 SHOWN_RISE = 0.6
 SHOWN_QUANTILE = 0.95
+# Least height of the loss axis in median deviations of the raw values: else noise alone looks like a valley.
+SHOWN_NOISE = 8
 # Room below and above, as shares of the height between the limits.
 MARGIN_BELOW, MARGIN_ABOVE = 0.18, 0.12
-REASONS_WIDTH = 85  # characters of a line below the axes
+REASONS_WIDTH = 100  # characters of a line below the axes
+WIDTH = 10.0  # inches, with the legend at the right
 
 
+@checked(
+    curve=instance_of(LRCurve, what="an LRCurve"),
+    chosen=instance_of(Suggestion, what="a Suggestion"),
+    lrs=instance_of(Mapping, what="a dict of the learning rate of each rule"),
+    rule=choice(RULES),
+)
 def range_test_figure(curve: LRCurve, chosen: Suggestion, lrs: Mapping[Rule, float], rule: Rule) -> Figure:
     """The recorded values against the learning rate, raw and smoothed, with what was chosen and what each rule reads.
 
@@ -42,7 +52,7 @@ def range_test_figure(curve: LRCurve, chosen: Suggestion, lrs: Mapping[Rule, flo
         lrs: what each rule reads off the curve.
         rule: the one that was used. It has no marker of its own if its learning rate was chosen.
     """
-    figure = new_figure()
+    figure = new_figure(WIDTH)
     axes = figure.add_subplot()
     smoothed = curve.smoothed()
     ran = np.isfinite(smoothed)
@@ -51,12 +61,13 @@ def range_test_figure(curve: LRCurve, chosen: Suggestion, lrs: Mapping[Rule, flo
     axes.axvline(chosen.lr, color=CHOSEN, linewidth=THICK, label=f"chosen: {chosen.lr:.2g}")
     bounds = f"cycle bounds: {chosen.base_lr:.2g} to {chosen.max_lr:.2g}"
     axes.axvspan(chosen.base_lr, chosen.max_lr, color=CHOSEN, alpha=0.12, linewidth=0, label=bounds)
-    axes.set_ylim(*_loss_limits(smoothed[ran], curve.mode))
+    noise = float(np.median(np.abs(curve.losses[ran] - smoothed[ran])))
+    axes.set_ylim(*_loss_limits(smoothed[ran], curve.mode, noise))
     axes.set_xlim(curve.lrs[0], curve.lrs[-1])
     if _is_exponential(curve):
         axes.set_xscale("log")
     _mark_rules(axes, curve, {name: lr for name, lr in lrs.items() if name != rule or lr != chosen.lr})
-    axes.legend(fontsize=SMALL_LABEL_SIZE, loc="best", framealpha=0.9)
+    figure.legend(fontsize=SMALL_LABEL_SIZE, loc="outside right upper")  # within the axes it would cover the curve
     certainty = "" if chosen.confident else " (not confident)"
     finish_axes(axes, "learning rate", curve.monitor, f"lr = {chosen.lr:.2g}{certainty}")
     if chosen.reasons:
@@ -77,16 +88,18 @@ def _mark_rules(axes: Axes, curve: LRCurve, lrs: Mapping[Rule, float]) -> None:
         axes.plot(lr, height, marker, color=OTHER, label=f"{LEGEND_NAMES.get(name, name)}: {lr:.2g}", **style)
 
 
-def _loss_limits(smoothed: Array, mode: str) -> tuple[float, float]:
+def _loss_limits(smoothed: Array, mode: str, noise: float) -> tuple[float, float]:
     """The limits of the loss axis: all but a diverged tail, which would flatten the rest."""
     if mode == "max":
-        low, high = _loss_limits(-smoothed, "min")
+        low, high = _loss_limits(-smoothed, "min", noise)
         return -high, -low
     low, start = float(np.min(smoothed)), float(smoothed[0])
     if start > low:
         high = min(float(np.max(smoothed)), start + SHOWN_RISE * (start - low))
     else:
         high = float(np.quantile(smoothed, SHOWN_QUANTILE))
+    missing = max(0.0, SHOWN_NOISE * noise - (high - low))
+    low, high = low - missing / 2, high + missing / 2
     height = high - low or 1.0
     return low - MARGIN_BELOW * height, high + MARGIN_ABOVE * height
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lightning_lr.optimizers.update_kind import UpdateKind
 from lightning_lr.range_test.curve import LRCurve, num_initial
 from lightning_lr.range_test.smoothing import Array, smooth, smoothing_sigma
 
@@ -19,9 +21,11 @@ EDGE_SHARE = 0.5
 NOISE_SHARE = 0.6
 # Standard deviation of a normal distribution per median absolute deviation.
 STD_PER_MAD = 1.4826
-# What the formula of `dual` divides by: optimizers with momentum or second moments take longer steps.
-K_WITH_MOMENTUM = 4.0
-K_WITHOUT = 1.0
+# What the formula of `dual` divides by. A sweep gives each learning rate one step. In a run with that rate the steps of
+# momentum add up, and normalized ones do not get shorter where the gradient does. On the 24 recorded settings 4 to 6
+# is best for Adam, on the settings of benchmarks/suite 8 to 10 for all normalized ones: 6 has the least mean over both.
+# The updates of Adagrad shrink during the run, and 1 is best.
+DIVISORS: Mapping[UpdateKind, float] = {"gradient": 1.0, "momentum": 4.0, "normalized": 6.0, "shrinking": 1.0}
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class RuleInput:
         fall: ``D = L0 - s[m]``.
         noise: standard error of s.
         edge: first index from m on with ``s >= s[m] + 0.5 D``, None if there is none.
-        k: 4 for an optimizer with momentum or second moments, else 1.
+        k: the divisor of the optimizer, see `DIVISORS`.
     """
 
     lrs: Array
@@ -60,12 +64,12 @@ class RuleInput:
         return slope
 
 
-def rule_input(curve: LRCurve, momentum: bool) -> RuleInput:
+def rule_input(curve: LRCurve, update: UpdateKind) -> RuleInput:
     """Measure a curve.
 
     Args:
         curve: at least its first value must be finite.
-        momentum: whether the optimizer has momentum or second moments.
+        update: the kind of the optimizer's updates.
     """
     lrs, cost = curve.lrs, curve.cost.copy()
     initial = float(np.mean(cost[: min(num_initial(lrs), curve.num_finite)]))
@@ -84,7 +88,7 @@ def rule_input(curve: LRCurve, momentum: bool) -> RuleInput:
         fall=fall,
         noise=_standard_error(cost),
         edge=None if edge is None else best + edge,
-        k=K_WITH_MOMENTUM if momentum else K_WITHOUT,
+        k=DIVISORS[update],
     )
 
 

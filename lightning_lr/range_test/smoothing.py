@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from lightning_lr.arguments import array, checked, number
+
 Array = NDArray[np.float64]
 
 # Width of the Gaussian as a share of the number of points. Chosen on the 24 recorded settings.
@@ -15,6 +17,7 @@ MIN_SIGMA = 1.0
 CUTOFF = 3
 
 
+@checked(values=array, sigma_share=number(at_least=0, at_most=1))
 def smooth(values: Array, sigma_share: float = SIGMA_SHARE) -> Array:
     """Centred Gaussian mean with σ = max(1, ``sigma_share`` n) points, cut off at 3σ.
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
+from lightning_lr.arguments import checked, choice, instance_of
+from lightning_lr.optimizers.update_kind import UpdateKind
 from lightning_lr.range_test.curve import LRCurve
-from lightning_lr.range_test.rule_input import RuleInput, rule_input
+from lightning_lr.range_test.rule_input import DIVISORS, RuleInput, rule_input
 from lightning_lr.range_test.rules import FLAT_NOISE, RULES, Rule
 
 # max_lr per lr. On the settings of benchmarks/suite (runs of 600 steps with the learning rates of the default search)
@@ -46,7 +48,8 @@ class Suggestion:
 SUGGESTION_FIELDS = tuple(field.name for field in fields(Suggestion))
 
 
-def suggest(curve: LRCurve, rule: Rule = "dual", momentum: bool = True) -> Suggestion:
+@checked(curve=instance_of(LRCurve, what="an LRCurve"), rule=choice(RULES), update=choice(DIVISORS))
+def suggest(curve: LRCurve, rule: Rule = "dual", update: UpdateKind = "normalized") -> Suggestion:
     """A learning rate and the bounds of a cycle, read off a curve.
 
     The cost is the loss, or its negative where more is better. L0 is its mean over the first points. It is capped at
@@ -54,7 +57,7 @@ def suggest(curve: LRCurve, rule: Rule = "dual", momentum: bool = True) -> Sugge
     `lightning_lr.range_test.smooth`, m the index of the minimum of s, ``D = L0 - s[m]`` the fall, and
     ``se = 1.4826 MAD(diff cost) / sqrt(2) / sqrt(2 sqrt(pi) sigma)`` the standard error of s.
 
-    Rules, with λ(i) the learning rate at index i, and k = 4 with momentum or second moments, else 1:
+    Rules, with λ(i) the learning rate at index i, and k the divisor for the kind of optimizer:
 
     * ``dual``: ``λ(i1 - 4)^0.3 λ(i2 - 4)^0.7 / k``. i1 is the first index at which s has 90 % of its fall. i2 is the
       first index after m at which s has lost half of its fall. If nothing was learned (``D <= 2 se``):
@@ -74,23 +77,24 @@ def suggest(curve: LRCurve, rule: Rule = "dual", momentum: bool = True) -> Sugge
     Args:
         curve: what was recorded.
         rule: how the learning rate is read off it.
-        momentum: whether the optimizer has momentum or second moments.
+        update: the kind of the optimizer's updates, see `lightning_lr.optimizers.update_kind.update_kind`.
+            ``"gradient"`` (k = 1): proportional to the gradient, as of SGD. ``"momentum"`` (4): SGD with momentum.
+            ``"normalized"`` (6): the size of the gradient does not matter, as for Adam, Lion and Muon.
+            ``"shrinking"`` (1): normalized by all gradients so far, as of Adagrad.
 
     Raises:
-        ValueError: for an unknown rule, or a curve with less than three finite values at its start.
+        ValueError: for an unknown rule or kind of update, or a curve with less than three finite values at its start.
 
     References:
         Leslie N. Smith, "Cyclical Learning Rates for Training Neural Networks", 2017, arXiv:1506.01186 (``smith``).
         ``minimum``, ``valley``, ``slide`` and ``steepest`` are after fastai, with the smoothing of this package.
     """
-    if rule not in RULES:
-        raise ValueError(f"rule must be one of {', '.join(RULES)}, got {rule!r}.")
     if curve.num_finite < MIN_FINITE:
         raise ValueError(
             f"The curve must start with at least {MIN_FINITE} finite values, got {curve.losses[:MIN_FINITE].tolist()}:"
             f" lower min_lr, or look for what makes the loss overflow."
         )
-    measured = rule_input(curve, momentum)
+    measured = rule_input(curve, update)
     found = RULES[rule](measured)
     return with_bounds(found.lr, _reasons(measured, curve.monitor), found.base_lr, found.max_lr)
 

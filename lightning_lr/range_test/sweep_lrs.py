@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Literal
+from itertools import pairwise
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lightning_lr.arguments import checked, choice, learning_rate, list_of, refuse, whole
+
+MODES = ("exponential", "linear")
+MAX_SWEEP_STEPS = 10**6  # of a sweep, whose learning rates and losses are kept in memory
 _MIN_LRS = 10  # of a sweep: fewer make no curve that could be smoothed
 
 
+@checked(
+    min_lr=learning_rate,
+    max_lr=learning_rate,
+    num_steps=whole(at_least=2, at_most=MAX_SWEEP_STEPS),
+    mode=choice(MODES),
+)
 def sweep_lrs(
     min_lr: float, max_lr: float, num_steps: int, mode: Literal["exponential", "linear"] = "exponential"
 ) -> NDArray[np.float64]:
@@ -24,17 +34,9 @@ def sweep_lrs(
     Raises:
         ValueError: unless ``0 < min_lr < max_lr``, both finite, with at least two steps and a known mode.
     """
-    if not 0 < min_lr < np.inf:
-        raise ValueError(f"min_lr must be finite and above 0, got {min_lr}.")
-    if not min_lr < max_lr < np.inf:
-        raise ValueError(f"max_lr must be finite and above min_lr={min_lr}, got {max_lr}.")
-    if num_steps < 2:
-        raise ValueError(f"num_steps must be at least 2, got {num_steps}.")
-    if mode == "exponential":
-        return np.geomspace(min_lr, max_lr, num_steps)
-    if mode == "linear":
-        return np.linspace(min_lr, max_lr, num_steps)
-    raise ValueError(f"mode must be 'exponential' or 'linear', got {mode!r}.")
+    if max_lr <= min_lr:
+        raise refuse("max_lr", f"be above min_lr={min_lr}", max_lr)
+    return (np.geomspace if mode == "exponential" else np.linspace)(min_lr, max_lr, num_steps)
 
 
 def num_lrs(num_steps: int, steps_per_lr: int) -> int:
@@ -47,13 +49,10 @@ def num_lrs(num_steps: int, steps_per_lr: int) -> int:
     return num_steps // steps_per_lr
 
 
-def checked_lrs(lrs: Sequence[float]) -> NDArray[np.float64]:
-    """Learning rates as an array. Raise a ValueError unless they are finite, above 0 and rising."""
-    try:
-        points = np.array(lrs, dtype=float)
-    except (TypeError, ValueError):
-        points = np.empty(0)
-    is_list = points.ndim == 1 and len(points) >= _MIN_LRS
-    if not is_list or not np.all(np.isfinite(points)) or points[0] <= 0 or np.any(np.diff(points) <= 0):
-        raise ValueError(f"lrs must be a list of at least {_MIN_LRS} rising learning rates above 0, got {lrs!r}.")
-    return points
+def rising_lrs(name: str, value: Any) -> list[float]:
+    """The rule for learning rates that are given as a list, see `lightning_lr.arguments`."""
+    what = f"a list of at least {_MIN_LRS} rising learning rates above 0"
+    lrs: list[float] = list_of(learning_rate, what, at_least=_MIN_LRS)(name, value)
+    if any(later <= earlier for earlier, later in pairwise(lrs)):
+        raise refuse(name, f"be {what}", lrs)
+    return lrs

@@ -36,7 +36,7 @@ def begins_too_high(lrs: NDArray[np.float64], losses: Sequence[float]) -> bool:
     first = int(START_SHARE * len(lrs))
     if len(losses) <= first:
         return True
-    curve = rule_input(_curve(lrs, losses), momentum=True)
+    curve = rule_input(_curve(lrs, losses), "normalized")
     falls = first_index(curve.smoothed <= curve.initial - HALF * curve.fall)
     least = max(CONFIDENT_NOISE * curve.noise, CLEAR_SHARE * abs(curve.initial))
     return curve.fall > least and falls is not None and falls < first
@@ -51,7 +51,7 @@ def still_falls_at_end(lrs: NDArray[np.float64], losses: Sequence[float]) -> boo
     """
     if len(losses) < MIN_POINTS:
         return False
-    curve = rule_input(_curve(lrs, losses), momentum=True)
+    curve = rule_input(_curve(lrs, losses), "normalized")
     last = max(1, int(LAST_SHARE * len(losses)))
     return curve.best >= len(losses) - last and curve.fall > FLAT_NOISE * curve.noise
 

@@ -5,12 +5,14 @@ Every schedule reaches its bounds exactly, can be asked for any step, and keeps 
 
 from __future__ import annotations
 
-from typing import NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+
+from lightning_lr.arguments import checked, learning_rate, learning_rate_or_0, number, refuse
 
 Steps = TypeVar("Steps", float, NDArray[np.float64], Tensor)
 
@@ -41,6 +43,11 @@ class Position(NamedTuple):
         return (self.base_factor - self.amplitude) * base_lr + self.amplitude * max_lr
 
 
+def finished_cycles(position: Position) -> int:
+    """Number of cycles that have ended before a position."""
+    return max(0, position.cycle if position.phase == 1 else position.cycle - 1)
+
+
 class Schedule(Protocol):
     """The methods that every schedule has."""
 
@@ -57,6 +64,20 @@ class Schedule(Protocol):
         """
 
 
+def _step(name: str, value: Any) -> Any:
+    """The rule for a number of steps, or an array or a tensor of such numbers."""
+    for each in value.flatten().tolist() if isinstance(value, (np.ndarray, Tensor)) else [value]:
+        number(at_least=0)(name, each)
+    return value
+
+
+def _schedule(name: str, value: Any) -> Any:
+    if not callable(getattr(value, "at", None)):
+        raise refuse(name, "be a schedule, such as Cyclical", value)
+    return value
+
+
+@checked(schedule=_schedule, step=_step, base_lr=learning_rate_or_0, max_lr=learning_rate)
 def lr_at(schedule: Schedule, step: Steps, base_lr: float, max_lr: float) -> Steps:
     """The learning rate after ``step`` finished optimizer steps.
 
@@ -74,11 +95,9 @@ def lr_at(schedule: Schedule, step: Steps, base_lr: float, max_lr: float) -> Ste
         ValueError: for a step below 0.
     """
     if isinstance(step, np.ndarray):
-        values = [lr_at(schedule, one, base_lr, max_lr) for one in step.ravel().tolist()]
+        values = [schedule.at(one).lr(base_lr, max_lr) for one in step.ravel().tolist()]
         return np.array(values, dtype=np.float64).reshape(step.shape)
     if isinstance(step, Tensor):
-        values = [lr_at(schedule, one, base_lr, max_lr) for one in step.flatten().tolist()]
+        values = [schedule.at(one).lr(base_lr, max_lr) for one in step.flatten().tolist()]
         return torch.tensor(values, dtype=torch.float64, device=step.device).reshape(step.shape)
-    if step < 0:
-        raise ValueError(f"step must be at least 0, got {step}.")
     return schedule.at(step).lr(base_lr, max_lr)

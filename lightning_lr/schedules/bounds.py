@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
 
 import numpy as np
+
+from lightning_lr.arguments import learning_rate_or_0, refuse
 
 Bound = float | Sequence[float] | Mapping[str, float]  # as users give it
 PlainBound = float | list[float] | dict[str, float]
@@ -74,9 +75,16 @@ class Bounds:
         Raises:
             ValueError: if there are not as many values as groups, or a group's name has none.
         """
-        lows = _for_groups("base_lr", self.base_lr, names, ratios)
+        # max_lr first: of some schedules it is the only bound that the user gave
         highs = _for_groups("max_lr", self.max_lr, names, ratios)
+        lows = _for_groups("base_lr", self.base_lr, names, ratios)
         return list(zip(lows, highs, strict=True))
+
+
+def bound(name: str, value: Any) -> Any:
+    """The rule for bounds, see `lightning_lr.arguments`. They stay as they are given, for checkpoints."""
+    _plain_bound(name, value)
+    return value
 
 
 def _plain_bound(argument: str, bound: Bound) -> PlainBound:
@@ -84,13 +92,11 @@ def _plain_bound(argument: str, bound: Bound) -> PlainBound:
     values: list[Any] = [bound]
     if isinstance(bound, Mapping):
         values = [*bound.values()]
-    elif isinstance(bound, (Sequence, np.ndarray)) and not isinstance(bound, str):
+    elif isinstance(bound, (Sequence, np.ndarray)) and not isinstance(bound, (str, bytes)):
         values = [*bound]
     if not values or not all(isinstance(lr, Real) and not isinstance(lr, bool) for lr in values):
-        raise ValueError(f"{argument} must be a number, or one for each group in a list or a dict, got {bound!r}.")
-    lrs = [float(lr) for lr in values]
-    if not all(0 <= lr < math.inf for lr in lrs):
-        raise ValueError(f"{argument} must be finite and at least 0, got {bound}.")
+        raise refuse(argument, "be a number, or one for each group in a list or a dict", bound)
+    lrs = [float(learning_rate_or_0(argument, lr)) for lr in values]
     if isinstance(bound, Mapping):
         return dict(zip(map(str, bound), lrs, strict=True))
     # a list of one is one number, whatever the number of groups

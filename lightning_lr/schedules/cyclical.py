@@ -6,8 +6,9 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import Literal
+from typing import Literal, get_args
 
+from lightning_lr.arguments import checked, choice, function, number, optional, refuse, whole
 from lightning_lr.schedules.base import Position
 from lightning_lr.schedules.waves import Wave, wave_height
 
@@ -17,8 +18,38 @@ ScaleMode = Literal["cycle", "iterations"]
 # Cycles whose start, peak and end are kept, since every step of a cycle asks for them. Each optimizer needs the present
 # cycle and the next one.
 _CACHED_CYCLES = 64
+# A cycle longer by a larger factor ends after any run.
+MAX_CYCLE_MULT = 1000
+# No run reaches a cycle that is longer than the first by a larger factor, whose length may overflow.
+_MAX_GROWTH = 1e12
 
 
+def check_amplitude(
+    mode: Mode, gamma: float | None, decay: float | None, scale_fn: Callable[[float], float] | str | None
+) -> None:
+    """Raise a ValueError if arguments that change the amplitude from cycle to cycle contradict each other."""
+    if mode == "exp_range" and (gamma is None) == (decay is None):
+        raise ValueError(f"mode='exp_range' needs one of gamma and decay, got {gamma=}, {decay=}.")
+    if decay is not None and mode != "exp_range":
+        raise ValueError(f"decay is for exp_range, got {decay=} with {mode=}.")
+    if gamma is not None and mode == "triangular":
+        raise ValueError(f"gamma is for exp_range and triangular2, got {gamma=} with {mode=}.")
+    if scale_fn is not None and mode != "triangular":
+        raise ValueError(f"scale_fn takes the place of mode: leave mode out, got {mode=}.")
+
+
+@checked(
+    up=number(at_least=0),
+    down=number(above=0),
+    mode=choice(get_args(Mode)),
+    gamma=number(above=0, at_most=1),
+    wave=choice(get_args(Wave)),
+    cycle_mult=number(above=0, at_most=MAX_CYCLE_MULT),
+    num_cycles=optional(whole(at_least=1)),
+    warmup=whole(at_least=0),
+    scale_fn=optional(function),
+    scale_mode=choice(get_args(ScaleMode)),
+)
 @dataclass(frozen=True)
 class Cyclical:
     """A linear warm-up, then one cycle after the other.
@@ -31,7 +62,8 @@ class Cyclical:
         S = 1 (triangular),  gamma^(c-1) (triangular2),  gamma^t (exp_range),  scale_fn(c) or scale_fn(t)
 
     Cycle c is ``cycle_mult^(c-1)`` times as long as the first. Its start, peak and end are rounded to whole steps. Step
-    s of a warm-up of w steps has amplitude 0 and base factor ``(s+1) / (w+1)``.
+    s of a warm-up of w steps has the learning rate at which the first cycle begins, times ``(s+1) / (w+1)``. With
+    u = 0 each cycle begins at its peak: warm restarts.
 
     Two cycles of five steps, and two steps after their end, 10 and 99:
 
@@ -52,11 +84,13 @@ class Cyclical:
     [0.0, 1.0, 0.5, 0.0, 0.5, 1.0, 0.75, 0.5, 0.25, 0.0, 0.0, 0.0]
     >>> amplitudes(3, 3, cycle_mult=0.5)  # here at 6, 8 (rounded from 7.5), 9
     [0.0, 0.3333, 0.6667, 1.0, 0.6667, 0.3333, 0.0, 0.5, 1.0, 0.0, 0.0, 0.0]
+    >>> amplitudes(0, 4, wave="cosine", cycle_mult=0.5)
+    [1.0, 0.8536, 0.5, 0.1464, 1.0, 0.5, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]
     >>> [Cyclical(2, 2, warmup=3).at(step)[2:] for step in (0, 1, 2, 3, 4)]
     [(0.25, 0.0), (0.5, 0.0), (0.75, 0.0), (1.0, 0.0), (1.0, 0.5)]
 
     Attributes:
-        up: u, steps from the start to the peak of the first cycle; need not be whole.
+        up: u, steps from the start to the peak of the first cycle; 0, or at least 1; need not be whole.
         down: d, steps from its peak to its end.
         mode: which S.
         gamma: as above.
@@ -72,6 +106,8 @@ class Cyclical:
 
     References:
         Leslie N. Smith, "Cyclical Learning Rates for Training Neural Networks", 2017, arXiv:1506.01186.
+        Ilya Loshchilov and Frank Hutter, "SGDR: Stochastic Gradient Descent with Warm Restarts", 2017,
+        arXiv:1608.03983.
     """
 
     up: float
@@ -86,12 +122,18 @@ class Cyclical:
     scale_mode: ScaleMode = "cycle"
 
     def __post_init__(self) -> None:
+        if self.num_cycles is not None and self.cycle_mult > 1:
+            most = 1 + math.floor(math.log(_MAX_GROWTH) / math.log(self.cycle_mult))
+            if self.num_cycles > most:
+                raise refuse("num_cycles", f"be at most {most} with cycle_mult={self.cycle_mult:g}", self.num_cycles)
+        if self.scale_fn is not None:
+            check_scale(self.scale_fn, self.scale_mode)
         shortest = 1.0  # length of the shortest cycle divided by that of the first
         if self.cycle_mult < 1:
             if self.num_cycles is None:
                 raise ValueError(f"cycle_mult={self.cycle_mult} shrinks cycles without end: give num_cycles too.")
             shortest = self.cycle_mult ** (self.num_cycles - 1)
-        if min(self.up, self.down) * shortest < 1:
+        if min(self.up or self.down, self.down) * shortest < 1:
             raise ValueError(
                 "The shortest cycle must have at least a step up and a step down, got"
                 f" {self.up * shortest:.3g} up and {self.down * shortest:.3g} down: give longer or fewer cycles."
@@ -100,11 +142,13 @@ class Cyclical:
     def at(self, step: float) -> Position:
         """The position after ``step`` finished optimizer steps."""
         if step < self.warmup:
-            return Position(0, step / self.warmup, (step + 1) / (self.warmup + 1), 0.0)
+            factor = (step + 1) / (self.warmup + 1)
+            first = 0.0 if self.up else self._scale(1, 0)  # amplitude of the first step of the first cycle
+            return Position(0, step / self.warmup, factor, factor * first)
         cycle, (start, peak, end) = self._cycle_at(step)
         if self.num_cycles is not None and cycle > self.num_cycles:
             return Position(self.num_cycles, 1.0, 1.0, 0.0)
-        fraction_up = (step - start) / (peak - start) if step <= peak else (end - step) / (end - peak)
+        fraction_up = (step - start) / (peak - start) if step < peak else (end - step) / (end - peak)
         amplitude = wave_height(fraction_up, self.wave) * self._scale(cycle, step - self.warmup)
         return Position(cycle, (step - start) / (end - start), 1.0, amplitude)
 
@@ -197,6 +241,16 @@ class Cyclical:
         if self.mode == "triangular2":
             return self.gamma ** (cycle - 1)
         return self.gamma**step if self.mode == "exp_range" else 1.0
+
+
+def check_scale(scale_fn: Callable[[float], float], scale_mode: ScaleMode) -> None:
+    """Raise a ValueError if ``scale_fn`` gives no number for the first cycle or step."""
+    argument = 1 if scale_mode == "cycle" else 0
+    try:
+        number(at_least=0)("scale_fn", float(scale_fn(argument)))
+    except Exception as error:
+        what = f"{type(error).__name__}: {' '.join(str(error).split()).rstrip('.')}"
+        raise ValueError(f"scale_fn must give a finite number of at least 0, got {what}, for {argument}.") from error
 
 
 def _steps_of(up: float, down: float, cycle_mult: float, cycles: int) -> float:

@@ -5,9 +5,25 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
-from typing import Literal
+from numbers import Real
+from typing import Any, Literal
 
+from lightning_lr.arguments import refuse
+
+_MAX_VALUE = 10**12  # no run is as long; the product with the length of an epoch must not overflow
 _PATTERN = re.compile(r"(\d+(?:\.\d*)?|\.\d+)(ep|run|)")
+
+
+def length(name: str, value: Any) -> int | str:
+    """The rule for lengths of time, see `lightning_lr.arguments`."""
+    Duration.parse(name, value)
+    return value if isinstance(value, str) else int(value)
+
+
+def length_or_0(name: str, value: Any) -> int | str:
+    """The same, with 0 steps as well."""
+    is_length = isinstance(value, (str, Real)) and not isinstance(value, bool)
+    return 0 if is_length and str(value).strip() in ("0", "0.0") else length(name, value)
 
 
 @dataclass(frozen=True)
@@ -37,13 +53,12 @@ class Duration:
             ValueError: if it has none of these forms, is not above 0, is not a whole number of steps, or is more than
                 the run.
         """
-        match = _PATTERN.fullmatch(str(text).strip())
-        rule = 'must be a number of steps above 0, epochs ("2ep") or a share of the run ("0.25run")'
-        if isinstance(text, bool) or match is None:
-            raise ValueError(f"{name} {rule}, got {text!r}.")
-        value, unit = float(match[1]), match[2]
-        if value <= 0 or (unit == "" and value != int(value)) or (unit == "run" and value > 1):
-            raise ValueError(f"{name} {rule}, got {text!r}.")
+        is_length = isinstance(text, (str, Real)) and not isinstance(text, bool)
+        match = _PATTERN.fullmatch(str(text).strip()) if is_length else None
+        value, unit = (float(match[1]), match[2]) if match else (0.0, "")
+        if not 0 < value <= _MAX_VALUE or (unit == "" and value % 1 != 0) or (unit == "run" and value > 1):
+            rule = 'be a number of steps above 0, epochs ("2ep") or a share of the run ("0.25run")'
+            raise refuse(name, rule, text)
         return cls(value, unit)  # type: ignore[arg-type]  # one of the three by the pattern
 
     def steps(self, name: str, steps_per_epoch: float, steps_per_run: float) -> int:

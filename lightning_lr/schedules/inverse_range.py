@@ -3,9 +3,24 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from numbers import Real
-from typing import NamedTuple
+from collections.abc import Sequence, Set
+from typing import Any, NamedTuple
+
+from lightning_lr.arguments import Rule, list_of, number, refuse
+
+
+def inverse_range(below: float = math.inf) -> Rule:
+    """The rule for two numbers of at least 0, the lower one first, see `lightning_lr.arguments`."""
+    upper = "" if math.isinf(below) else f", both below {below:g}"
+    what = f"two numbers of at least 0, the lower one first{upper}"
+
+    def check(name: str, value: Any) -> list[float]:
+        limits: list[float] = list_of(number(at_least=0, below=below), what, at_least=2)(name, value)
+        if len(limits) != 2 or limits[0] > limits[1] or isinstance(value, Set):
+            raise refuse(name, f"be {what}", value)
+        return limits
+
+    return check
 
 
 class InverseRange(NamedTuple):
@@ -34,13 +49,8 @@ class InverseRange(NamedTuple):
         Raises:
             ValueError: unless they are two finite numbers, the lower one first, at least 0 and less than ``below``.
         """
-        are_two = isinstance(limits, Sequence) and len(limits) == 2 and all(isinstance(limit, Real) for limit in limits)
-        if not are_two or not 0 <= limits[0] <= limits[1] < below:
-            upper = "" if math.isinf(below) else f", both below {below:g}"
-            raise ValueError(
-                f"{argument} must be two numbers of at least 0, the lower one first{upper}, got {limits!r}."
-            )
-        return cls(float(limits[0]), float(limits[1]))
+        low, high = inverse_range(below)(argument, limits)
+        return cls(float(low), float(high))
 
     def at(self, amplitude: float) -> float:
         """``high - (high - low) · amplitude``.

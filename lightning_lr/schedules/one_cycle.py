@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import get_args
 
+from lightning_lr.arguments import checked, choice, flag, number, whole
 from lightning_lr.schedules.base import Position
 from lightning_lr.schedules.waves import Wave, wave_height
 
 
+@checked(
+    total_steps=whole(at_least=1),
+    pct_start=number(above=0, below=1),
+    three_phase=flag,
+    final_div_factor=number(at_least=1),
+    wave=choice(get_args(Wave)),
+)
 @dataclass(frozen=True)
 class OneCycle:
     """One cycle over a run of T steps, with a final decay ("annihilation") far below ``base_lr``.

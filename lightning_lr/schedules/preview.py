@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from lightning_lr.arguments import checked, flag, optional, whole
 from lightning_lr.schedules.base import Schedule
 from lightning_lr.schedules.bounds import Bounds
 from lightning_lr.schedules.figure import preview_figure
@@ -35,6 +36,7 @@ class Preview:
     momentum: NDArray[np.float64] | None = None
     weight_decay: NDArray[np.float64] | None = None
 
+    @checked(steps_per_epoch=optional(whole(at_least=1)), of_max_lr=flag)
     def figure(self, steps_per_epoch: int | None = None, of_max_lr: bool = False) -> Figure:
         """Draw it.
 

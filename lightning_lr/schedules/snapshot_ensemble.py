@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+import pickle
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,6 +12,8 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.optim.swa_utils import AveragedModel, update_bn
 
+from lightning_lr.arguments import checked, flag, function, list_of, optional, path, refuse
+
 
 class CheckpointModel(Protocol):
     """A model that can be read from a checkpoint, as a ``LightningModule`` can."""
@@ -18,6 +21,28 @@ class CheckpointModel(Protocol):
     @classmethod
     def load_from_checkpoint(cls, checkpoint_path: str | Path, map_location: Any, **kwargs: Any) -> Any:
         """The model that a checkpoint holds."""
+
+
+def _model_class(name: str, value: Any) -> Any:
+    if not isinstance(value, type) or not hasattr(value, "load_from_checkpoint"):
+        raise refuse(name, "be a class with load_from_checkpoint, such as a LightningModule", value)
+    return value
+
+
+def _loader(name: str, value: Any) -> Any:
+    if not isinstance(value, Iterable) or isinstance(value, (str, bytes, Mapping)):
+        raise refuse(name, "give the batches of the training data, as a DataLoader does", value)
+    return value
+
+
+def _load(model_class: type[CheckpointModel], path: str | Path, kwargs: dict[str, Any]) -> Any:
+    try:
+        return model_class.load_from_checkpoint(path, map_location="cpu", **kwargs)
+    except (RuntimeError, EOFError, KeyError, pickle.UnpicklingError) as error:  # as torch raises for broken files
+        raise ValueError(
+            f"checkpoints must be whole checkpoints of {model_class.__name__}, got {path}: {type(error).__name__}:"
+            f" {str(error).splitlines()[0] if str(error) else 'it is empty'}."
+        ) from error
 
 
 class Ensemble(nn.Module):
@@ -40,6 +65,13 @@ class Ensemble(nn.Module):
         return torch.stack(predictions).mean(0)
 
 
+@checked(
+    checkpoints=list_of(path, "a list of at least one path"),
+    model_class=_model_class,
+    average=flag,
+    activation=optional(function),
+    loader=optional(_loader),
+)
 def ensemble(
     checkpoints: Sequence[str | Path],
     model_class: type[CheckpointModel],
@@ -73,15 +105,11 @@ def ensemble(
         Pavel Izmailov et al., "Averaging Weights Leads to Wider Optima and Better Generalization", 2018,
         arXiv:1803.05407.
     """
-    if isinstance(checkpoints, (str, Path)):
-        raise ValueError(f"checkpoints must be a list of paths, got {str(checkpoints)!r}.")
-    if not checkpoints:
-        raise ValueError("checkpoints must name at least one file, got none.")
     if average and activation is not None:
         raise ValueError("activation is for the mean of predictions: leave it out with average=True.")
     if not average and loader is not None:
         raise ValueError("loader is for the BatchNorm of averaged weights: leave it out without average=True.")
-    models = (model_class.load_from_checkpoint(path, map_location="cpu", **kwargs) for path in checkpoints)
+    models = (_load(model_class, path, kwargs) for path in checkpoints)
     if not average:
         return Ensemble([*models], activation).eval()
     mean = AveragedModel(next(models))

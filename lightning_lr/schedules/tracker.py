@@ -16,7 +16,7 @@ class StepMapping(NamedTuple):
 
         schedule step = resume_step + (count - resume_count) · speed
 
-    Both are equal unless the run was resumed with a schedule of other lengths.
+    Both are equal unless the run was resumed with a schedule of other lengths, or ends by time.
 
     Attributes:
         resume_step: step of the schedule at the last such resume.
@@ -91,6 +91,13 @@ class ScheduleTracker:
         if not 0 <= count - self._block_start < _BLOCK_SIZE:
             self._compute_block(count)
         self.position = self._block[count - self._block_start]
+
+    def end_in(self, steps_left: float, end: float) -> None:
+        """Go on from here so that the schedule is at its step ``end`` after ``steps_left`` further optimizer steps."""
+        step = self._mapping.schedule_step(self.count)
+        self._mapping = StepMapping(step, self.count, max(0.0, end - step) / steps_left)
+        self._compute_block(self.count)
+        self.position = self._block[0]
 
     def state(self) -> dict[str, Any]:
         """The entries of a checkpoint from which `from_state` and `from_phase` go on."""

@@ -5,9 +5,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from lightning_lr.arguments import checked, number_or_infinity, whole
 from lightning_lr.schedules.base import Position
 
 
+@checked(
+    warmup=whole(at_least=0),
+    decay=whole(at_least=1),
+    total_steps=number_or_infinity(at_least=1),
+)
 @dataclass(frozen=True)
 class WarmupStableDecay:
     """A linear warm-up of w steps, then ``max_lr``, then a decay in the last d steps of a run of T steps::

@@ -33,11 +33,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from numbers import Real
 from typing import Any, Literal
 
 import numpy as np
 
+from lightning_lr import arguments as arg
 from lightning_lr.range_test.smoothing import Array
 from lightning_lr.search.lr_grid import LRGrid
 from lightning_lr.search.planner import COARSE_STEPS, LONG_STEPS, Planner
@@ -45,7 +45,21 @@ from lightning_lr.search.rungs import Rungs
 from lightning_lr.search.trial import Outcome, Trial, quoted_error
 from lightning_lr.search.verdicts import End, diverges, is_behind, score
 
+MAX_BUDGET = 10**9  # optimizer steps: no search is as long
+_TRIAL = arg.instance_of(Trial, what="a Trial that ask() named")
+_VALUES = arg.list_of(arg.real, "a list of numbers", at_least=0)
 
+
+@arg.checked(
+    min_lr=arg.learning_rate,
+    max_lr=arg.learning_rate,
+    budget=arg.optional(arg.whole(at_least=1, at_most=MAX_BUDGET)),
+    every=arg.whole(at_least=1, at_most=arg.MAX_SPACING),
+    mode=arg.choice(("min", "max")),
+    extends=arg.flag,
+    max_steps=arg.optional(arg.whole(at_least=1)),
+    resumes_trials=arg.flag,
+)
 class Bracket:
     """A search from coarse to fine that begins between two learning rates.
 
@@ -86,16 +100,9 @@ class Bracket:
         max_steps: int | None = None,
         resumes_trials: bool = False,
     ) -> None:
-        self._arguments = {
-            "min_lr": min_lr,
-            "max_lr": max_lr,
-            "budget": budget,
-            "every": every,
-            "mode": mode,
-            "extends": extends,
-            "max_steps": max_steps,
-        }
-        _check_arguments(min_lr, max_lr, budget, every, mode, max_steps)
+        self._arguments = {name: value for name, value in locals().items() if name not in ("self", "resumes_trials")}
+        if max_lr <= min_lr:
+            raise arg.refuse("max_lr", f"be above min_lr={min_lr}", max_lr)
         self.every, self.sign, self.resumes_trials = every, 1.0 if mode == "min" else -1.0, resumes_trials
         self._grid = LRGrid.between(min_lr, max_lr, extends)
         self._planner = Planner(self._grid, budget, every, self.sign, math.inf if max_steps is None else max_steps)
@@ -164,10 +171,14 @@ class Bracket:
         """The lowest learning rate that diverged, infinite if there is none."""
         return self._rungs.lowest_diverged
 
+    @arg.checked(rung=arg.whole(at_least=0))
     def best_of_rung(self, rung: int) -> Outcome | None:
         """The best of a rung so far, None if no trial of it has run all its steps."""
+        if rung >= len(self._rungs.trials):
+            raise arg.refuse("rung", f"be below {len(self._rungs.trials)}, the number of rungs", rung)
         return self._rungs.best(rung)
 
+    @arg.checked(lr=arg.learning_rate)
     def may_continue(self, lr: float) -> bool:
         """Whether a learning rate may go on from the state in which its last trial ended.
 
@@ -197,6 +208,7 @@ class Bracket:
             )
         return waiting
 
+    @arg.checked(trial=_TRIAL, values=arg.list_of(arg.real, "a list of at least one number"))
     def stops(self, trial: Trial, values: Sequence[float]) -> bool:
         """Whether a trial should end here: it diverged, or cannot reach the best one of its rung so far.
 
@@ -210,6 +222,7 @@ class Bracket:
         rival = self._rungs.best(trial.rung)
         return rival is not None and is_behind(costs, self._costs(rival.values))
 
+    @arg.checked(trial=_TRIAL, values=_VALUES, spent=arg.optional(arg.whole(at_least=0)), error=arg.optional(arg.text))
     def tell(self, trial: Trial, values: Sequence[float], spent: int | None = None, error: str | None = None) -> None:
         """Record the values of a trial that has ended.
 
@@ -247,12 +260,17 @@ class Bracket:
         return {"arguments": {**self._arguments, "resumes_trials": self.resumes_trials}, "told": told}
 
     @classmethod
+    @arg.checked(state=arg.instance_of(Mapping, what="what Bracket.state gave"))
     def from_state(cls, state: Mapping[str, Any]) -> Bracket:
         """The bracket as it was when `state` was taken."""
-        bracket = cls(**state["arguments"])
-        for each in state["told"]:
-            (trial,) = (trial for trial in bracket.ask() if trial.lr == each["lr"])
-            bracket.tell(trial, each["values"], each["spent"], each.get("error"))
+        try:
+            bracket = cls(**state["arguments"])
+            for each in state["told"]:
+                (trial,) = (trial for trial in bracket.ask() if trial.lr == each["lr"])
+                bracket.tell(trial, each["values"], each.get("spent"), each.get("error"))
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            what = f"{type(error).__name__}: {str(error).rstrip('.')}"
+            raise ValueError(f"state must be what Bracket.state gave, got one that raises {what}.") from error
         return bracket
 
     def _may_resume(self, lr: float) -> bool:
@@ -275,24 +293,3 @@ class Bracket:
 
     def _costs(self, values: Sequence[float]) -> Array:
         return self.sign * np.asarray(values, dtype=np.float64)
-
-
-def _check_arguments(
-    min_lr: float, max_lr: float, budget: int | None, every: int, mode: str, max_steps: int | None
-) -> None:
-    for name, number in (("min_lr", min_lr), ("max_lr", max_lr)):
-        if isinstance(number, bool) or not isinstance(number, Real):
-            raise ValueError(f"{name} must be a number, got {number!r}.")
-    for name, steps in (("budget", budget), ("every", every), ("max_steps", max_steps)):
-        if steps is not None and (isinstance(steps, bool) or not isinstance(steps, int)):
-            raise ValueError(f"{name} must be a whole number of optimizer steps, got {steps!r}.")
-    if not 0 < min_lr < math.inf:
-        raise ValueError(f"min_lr must be finite and above 0, got {min_lr}.")
-    if not min_lr < max_lr < math.inf:
-        raise ValueError(f"max_lr must be finite and above min_lr={min_lr}, got {max_lr}.")
-    if every < 1:
-        raise ValueError(f"every must be at least 1 optimizer step, got {every}.")
-    if mode not in ("min", "max"):
-        raise ValueError(f"mode must be 'min' or 'max', got {mode!r}.")
-    if max_steps is not None and max_steps < 1:
-        raise ValueError(f"max_steps must be at least 1 optimizer step, got {max_steps}.")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from lightning_lr.arguments import checked, choice, instance_of, key, list_of, whole
 from lightning_lr.figure_style import (
     CHOSEN,
     LABEL_SIZE,
@@ -42,6 +43,12 @@ NAMES_WIDTH = 0.32
 NAMES_GAP = 0.075
 
 
+@checked(
+    candidates=list_of(instance_of(Candidate, what="a Candidate"), "the candidates of a leaderboard"),
+    every=whole(at_least=1),
+    monitor=key,
+    mode=choice(("min", "max")),
+)
 def search_figure(
     candidates: Sequence[Candidate], every: int = 1, monitor: str = "loss", mode: Literal["min", "max"] = "min"
 ) -> Figure:

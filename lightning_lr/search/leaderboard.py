@@ -15,6 +15,7 @@ import numpy as np
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from lightning_lr.arguments import checked, instance_of
 from lightning_lr.range_test.smoothing import Array
 from lightning_lr.search.bracket import Bracket
 from lightning_lr.search.trial import Outcome
@@ -72,6 +73,7 @@ STYLES: dict[Verdict, str] = {"very high": "red", "high": "yellow", "good": "bol
 CAPTION = "; ".join(f"{verdict}: {meaning}" for verdict, meaning in MEANINGS.items())
 
 
+@checked(bracket=instance_of(Bracket, what="a Bracket"))
 def leaderboard(bracket: Bracket) -> list[Candidate]:
     """Every learning rate that was tried, once: the latest rung first, and in a rung the best first.
 

@@ -16,12 +16,14 @@ class LRGrid:
 
     Attributes:
         min_lr: the learning rate at i = 0.
+        max_lr: that at i = ``intervals``, without rounding.
         step: factor between two neighbours, above 1.
         intervals: i of the highest learning rate with which a search begins.
         extends: whether i may be below 0 or above ``intervals``.
     """
 
     min_lr: float
+    max_lr: float
     step: float
     intervals: int
     extends: bool
@@ -30,11 +32,11 @@ class LRGrid:
     def between(cls, min_lr: float, max_lr: float, extends: bool) -> LRGrid:
         """The coarsest grid from one learning rate to another with steps of at most half a decade."""
         intervals = max(1, math.ceil(LRS_PER_DECADE * math.log10(max_lr / min_lr) - 1e-9))  # 1e-9: a rounding error
-        return cls(float(min_lr), (max_lr / min_lr) ** (1 / intervals), intervals, extends)
+        return cls(float(min_lr), float(max_lr), (max_lr / min_lr) ** (1 / intervals), intervals, extends)
 
     def lr(self, index: int) -> float:
         """The learning rate at an index, always the same number."""
-        return float(self.min_lr * self.step**index)
+        return self.max_lr if index == self.intervals else float(self.min_lr * self.step**index)
 
     def index(self, lr: float) -> int:
         """The index of a learning rate of this grid."""

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
+from lightning_lr.arguments import checked, instance_of, number_or_infinity
 from lightning_lr.range_test.suggestion import MAX_LR_PER_LR, Suggestion, with_bounds
 from lightning_lr.search.bracket import Bracket
 from lightning_lr.search.leaderboard import Candidate, leaderboard
@@ -45,6 +46,7 @@ class SearchResult(Suggestion):
     steps: int
 
 
+@checked(bracket=instance_of(Bracket, what="a Bracket"), run_steps=number_or_infinity(at_least=1))
 def search_result(bracket: Bracket, run_steps: float = math.inf) -> SearchResult:
     """The result of a search that is done.
 

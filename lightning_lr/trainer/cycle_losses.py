@@ -16,12 +16,15 @@ from lightning_lr.trainer.step_loss import StepLoss
 
 # Points per cycle: enough for the shape of a curve, and few enough that a checkpoint stays small.
 _POINTS_PER_CYCLE = 25
-# With more cycles no chart tells them apart, and each record holds all starts so far.
-_MOST_STARTS = 200
+# With more cycles no chart tells them apart, and what is kept would grow: each record holds all starts so far.
+_MOST_CYCLES = 200
 
 
 class CycleLosses:
-    """Keeps the loss of 25 optimizer steps per cycle, at equal distances. Without TensorBoard it does nothing."""
+    """Keeps the loss of 25 optimizer steps per cycle, at equal distances, of the first 200 cycles.
+
+    Without TensorBoard it does nothing.
+    """
 
     def __init__(self) -> None:
         self._points: list[list[float]] = []  # cycle, phase, loss
@@ -101,11 +104,12 @@ class _Recording:
             self._cycle = position.cycle
             self._next_phase = (int(_POINTS_PER_CYCLE * position.phase) + 1) / _POINTS_PER_CYCLE
         coming = tracker.position
-        self._is_due = coming.phase >= self._next_phase or coming.cycle != self._cycle
+        is_next = coming.phase >= self._next_phase or coming.cycle != self._cycle
+        self._is_due = is_next and coming.cycle <= _MOST_CYCLES
         return points
 
     def _log_start(self, cycle: int) -> None:
-        if cycle >= 1 and len(self._starts) < _MOST_STARTS:
+        if cycle >= 1 and len(self._starts) < _MOST_CYCLES:
             step = current_step(self._trainer)
             self._starts.append((cycle, step))
             log_record(self._trainer, f"{self._tag}record", {"kind": "cycles", "starts": self._starts}, step)

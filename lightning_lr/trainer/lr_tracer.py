@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -119,11 +118,15 @@ class _Trace:
             self._flush()
 
     def close(self) -> None:
-        # After a device error nothing can be read from the device. The user should see that error, not this one.
-        with suppress(RuntimeError):
+        try:
             self._flush()
-        for handle in self._handles:
-            handle.remove()
+        except Exception:
+            # After a device error nothing can be read from the device. The user should see that error, not this one.
+            if not self._trainer.interrupted:
+                raise
+        finally:
+            for handle in self._handles:
+                handle.remove()
         if not self._trainer.interrupted and (line := how_to_open(self._trainer)):
             rank_zero_info(line)
 

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from lightning.pytorch import Trainer
 
+from lightning_lr.optimizers.update_kind import UpdateKind
 from lightning_lr.range_test.curve import LRCurve
 from lightning_lr.range_test.figure import range_test_figure
 from lightning_lr.range_test.rules import RULES, Rule
 from lightning_lr.range_test.suggestion import Suggestion, suggest
 from lightning_lr.trainer import loggers
-from lightning_lr.trainer.suggestion_report import create_file_stem, log_suggestion, suggestion_fields, write_json
+from lightning_lr.trainer.output_files import report_file
+from lightning_lr.trainer.suggestion_report import file_stem, log_suggestion, suggestion_fields, write_json
 from lightning_lr.trainer.trackers import LRChart, log_chart
 
 if TYPE_CHECKING:
@@ -28,7 +30,7 @@ def report_range_test(
     suggestion: Suggestion,
     curve: LRCurve,
     rule: Rule,
-    momentum: bool,
+    update: UpdateKind,
     tag: str,
     output_dir: Path | None,
     arguments: Mapping[str, Any],
@@ -40,13 +42,13 @@ def report_range_test(
         suggestion: what will be used. The JSON file gets all its fields.
         curve: of the sweep.
         rule: by which it was read.
-        momentum: whether the optimizer has momentum or second moments, for the other rules in the figure.
+        update: the kind of the optimizer's updates, for the other rules in the figure.
         tag: the first part of all logged keys.
         output_dir: folder for curve, suggestion and figure; None to write nothing.
         arguments: of the callback, for the JSON file.
     """
     step = loggers.current_step(trainer)
-    read = {each: suggest(curve, each, momentum).lr for each in RULES}
+    read = {each: suggest(curve, each, update).lr for each in RULES}
     finite = np.isfinite(curve.losses)
 
     def draw() -> Figure:
@@ -67,21 +69,24 @@ def report_range_test(
     figure = draw()
     loggers.log_figure(trainer, f"{tag}/curve", figure, step)
     loggers.flush(trainer)
-    if output_dir is not None:
-        stem = create_file_stem(trainer, output_dir, "lr_range_test")
-        curve.to_csv(stem.with_suffix(".csv"))
-        write_json(
-            stem.with_suffix(".json"),
-            {
-                **asdict(suggestion),
-                "epoch": trainer.current_epoch,
-                "monitor": curve.monitor,
-                "rule": rule,
-                "lrs_of_rules": read,
-                "arguments": arguments,
-            },
-        )
-        figure.savefig(stem.with_suffix(".png"))
+    if output_dir is None:
+        return
+    stem = file_stem(trainer, output_dir, "lr_range_test")
+    with report_file(stem.with_suffix(".csv")) as path:
+        curve.to_csv(path)
+    write_json(
+        stem.with_suffix(".json"),
+        {
+            **asdict(suggestion),
+            "epoch": trainer.current_epoch,
+            "monitor": curve.monitor,
+            "rule": rule,
+            "lrs_of_rules": read,
+            "arguments": arguments,
+        },
+    )
+    with report_file(stem.with_suffix(".png")) as path:
+        figure.savefig(path)
 
 
 def _record(

@@ -21,7 +21,7 @@ from lightning_lr.trainer.lazy_parameters import check_no_lazy_parameters
 from lightning_lr.trainer.lightning_packages import Callback, either, from_package_of
 from lightning_lr.trainer.loaders import ReplayableStream, is_one_shot, read_batches
 from lightning_lr.trainer.snapshot import Snapshot
-from lightning_lr.trainer.strategies import NOT_SNAPSHOTTED, reshard, rewrap_model
+from lightning_lr.trainer.strategies import NOT_SNAPSHOTTED, communication_states, reshard, rewrap_model
 
 # The share of the free host memory that batches may use. The rest is for training.
 _BATCHES_SHARE = 0.25
@@ -48,7 +48,8 @@ class Rehearsal:
     (and ``GradientAccumulationScheduler``, which decides what an optimizer step is), loggers that drop everything, no
     scheduler steps and no validation by itself. Epoch and step counters continue from their values.
 
-    The exit does not communicate between processes. So an exception on one rank fails the job, as in plain training.
+    After an exception, the exit does not communicate between processes. So an exception on one rank fails the job, as
+    in plain training.
 
     Args:
         trainer: a Trainer in ``fit``.
@@ -69,9 +70,12 @@ class Rehearsal:
         self._stage = trainer.state.stage
         # In every hook callbacks come before the module, so the module's own on_train_start has not run yet.
         self._precedes_module_start = trainer.lightning_module._current_fx_name == "on_train_start"
+        # A DDP wrapper that has trained does not change any more, but for an error in the backward pass of one process.
+        # One that has not gives way to a new one after each training.
+        self._rewraps = self._precedes_module_start or trainer.world_size == 1
         self._fit_loop = trainer.fit_loop
         self._attributes = dict(vars(trainer))
-        self._scheduler_configs, self._model = trainer.strategy.lr_scheduler_configs, trainer.strategy.model
+        self._scheduler_configs = trainer.strategy.lr_scheduler_configs
         train_loader = self._fit_loop._combined_loader
         val_loader = self._fit_loop.epoch_loop.val_loop._combined_loader
         assert train_loader is not None
@@ -85,6 +89,7 @@ class Rehearsal:
             [config.scheduler for config in self._scheduler_configs],
             trainer.strategy._lightning_optimizers,
             getattr(trainer.precision_plugin, "scaler", None),
+            communication_states(trainer),
         ]
         self._snapshot_data = [loaders, getattr(trainer, "datamodule", None)]
         self._not_snapshotted = [
@@ -106,6 +111,9 @@ class Rehearsal:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._restore()
+        if kind is None and self._rewraps:
+            rewrap_model(self._trainer)
+            self._snapshot.restore()
         for stream in self._streams.values():
             stream.hand_to_training()
 
@@ -265,7 +273,7 @@ class Rehearsal:
         self._snapshot.restore()
         vars(trainer).clear()
         vars(trainer).update(self._attributes)
-        trainer.strategy.lr_scheduler_configs, trainer.strategy.model = self._scheduler_configs, self._model
+        trainer.strategy.lr_scheduler_configs = self._scheduler_configs
         trainer.state.stage = self._stage
 
     def _isolate(self) -> None:
@@ -282,7 +290,8 @@ class Rehearsal:
             trainer.strategy.lr_scheduler_configs = [
                 dataclasses.replace(config, interval="never") for config in self._scheduler_configs
             ]
-        rewrap_model(trainer)
+        if self._rewraps:
+            rewrap_model(trainer)
         for optimizer in trainer.optimizers:
             for hooks in (optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks):
                 for handle, hook in list(hooks.items()):

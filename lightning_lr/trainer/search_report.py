@@ -17,8 +17,9 @@ from lightning_lr.search.figure import search_figure
 from lightning_lr.search.leaderboard import leaderboard_markdown, leaderboard_rows, leaderboard_table
 from lightning_lr.search.result import SearchResult
 from lightning_lr.trainer import loggers
+from lightning_lr.trainer.output_files import report_file
 from lightning_lr.trainer.progress_bar import is_verbose
-from lightning_lr.trainer.suggestion_report import create_file_stem, log_suggestion, suggestion_fields, write_json
+from lightning_lr.trainer.suggestion_report import file_stem, log_suggestion, suggestion_fields, write_json
 from lightning_lr.trainer.trackers import LRChart, log_chart
 
 if TYPE_CHECKING:
@@ -77,21 +78,23 @@ def report_search(
     figure = draw()
     loggers.log_figure(trainer, f"{tag}/trials", figure, step)
     loggers.flush(trainer)
-    if output_dir is not None:
-        stem = create_file_stem(trainer, output_dir, "lr_search")
-        with stem.with_suffix(".csv").open("w", newline="") as file:
-            csv.writer(file).writerows(leaderboard_rows(result.candidates))
-        write_json(
-            stem.with_suffix(".json"),
-            {
-                **asdict(result),
-                "epoch": trainer.current_epoch,
-                "monitor": monitor,
-                "mode": mode,
-                "arguments": arguments,
-            },
-        )
-        figure.savefig(stem.with_suffix(".png"))
+    if output_dir is None:
+        return
+    stem = file_stem(trainer, output_dir, "lr_search")
+    with report_file(stem.with_suffix(".csv")) as path, path.open("w", newline="") as file:
+        csv.writer(file).writerows(leaderboard_rows(result.candidates))
+    write_json(
+        stem.with_suffix(".json"),
+        {
+            **asdict(result),
+            "epoch": trainer.current_epoch,
+            "monitor": monitor,
+            "mode": mode,
+            "arguments": arguments,
+        },
+    )
+    with report_file(stem.with_suffix(".png")) as path:
+        figure.savefig(path)
 
 
 def _record(result: SearchResult, every: int, monitor: str, mode: str, epoch: int, step: int) -> dict[str, Any]:

@@ -33,7 +33,7 @@ _CONTAINERS = (*_MUTABLE_CONTAINERS, tuple, frozenset)
 # them.
 _MODULES_OF_RUNNING_OBJECTS = re.compile(
     r"(threading|_thread|multiprocessing|concurrent|queue|_queue|logging|asyncio|socket|io|_io|subprocess|weakref"
-    r"|torch\._C|torch\._dynamo|torch\._inductor|torch\.distributed|torch\.fx)(\.|$)"
+    r"|torch\._C|torch\._dynamo|torch\._inductor|torch\.distributed(?!\.(algorithms|optim)\.)|torch\.fx)(\.|$)"
 )
 # Samples are not copied, since they may be large and are only read. State of a dataset is: the order of the samples,
 # their weights, a counter. The contents of a container with more items than this are taken for samples ...

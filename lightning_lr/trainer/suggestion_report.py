@@ -13,6 +13,7 @@ from lightning.pytorch import Trainer
 
 from lightning_lr.range_test.suggestion import SUGGESTION_FIELDS, Suggestion
 from lightning_lr.trainer.loggers import log_metrics
+from lightning_lr.trainer.output_files import report_file
 
 # Logged key of a suggestion -> its field.
 SUGGESTION_KEYS = {"suggested_lr": "lr", "base_lr": "base_lr", "max_lr": "max_lr"}
@@ -29,9 +30,8 @@ def suggestion_fields(suggestion: Suggestion) -> dict[str, Any]:
     return {name: getattr(suggestion, name) for name in SUGGESTION_FIELDS}
 
 
-def create_file_stem(trainer: Trainer, output_dir: Path, tag: str) -> Path:
-    """The path of the files of a report, without their suffix. Their folder is created."""
-    output_dir.mkdir(parents=True, exist_ok=True)
+def file_stem(trainer: Trainer, output_dir: Path, tag: str) -> Path:
+    """The path of the files of a report, without their suffix."""
     return output_dir / (tag if trainer.current_epoch == 0 else f"{tag}_epoch_{trainer.current_epoch}")
 
 
@@ -41,7 +41,8 @@ def write_json(path: Path, fields: dict[str, Any]) -> None:
     Numbers that are not finite are written as null, since JSON has none.
     """
     versions = {name: version(name) for name in ("lightning_lr", "lightning", "torch")}
-    path.write_text(json.dumps(_without_non_finite({**fields, "versions": versions}), indent=2) + "\n")
+    with report_file(path) as unfinished:
+        unfinished.write_text(json.dumps(_without_non_finite({**fields, "versions": versions}), indent=2) + "\n")
 
 
 def _without_non_finite(value: Any) -> Any:

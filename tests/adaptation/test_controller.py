@@ -8,14 +8,14 @@ import pytest
 import torch
 from torch import nn
 
-from lightning_lr.adaptation.controller import LRController, Measurement
-from lightning_lr.adaptation.optimizer_scales import UsedLR
+from lightning_lr.adaptation.controller import LRController
+from lightning_lr.adaptation.measurement import Measurement, UsedLR
 from lightning_lr.adaptation.rules import LongHorizon, Multiplicative
 
 
 def _step(
     optimizer: torch.optim.Optimizer, controller: LRController, gradients: list[float | None]
-) -> list[list[float]]:
+) -> list[Measurement]:
     """One step with constant gradients; gives what was measured before it."""
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for parameter, gradient in zip(parameters, gradients, strict=True):
@@ -24,7 +24,7 @@ def _step(
     if all(gradient is None or math.isfinite(gradient) for gradient in gradients):  # else a GradScaler skips the step
         optimizer.step()
         controller.after_step()
-    return [] if measured is None else [measured[0].tolist()]
+    return [] if measured is None else [measured]
 
 
 def _adapt(optimizer: torch.optim.Optimizer, controller: LRController, gradient: float) -> None:
@@ -33,8 +33,8 @@ def _adapt(optimizer: torch.optim.Optimizer, controller: LRController, gradient:
         parameter.grad = torch.full_like(parameter, gradient)
     measured = controller.before_step()
     if measured is not None:
-        sums, measurement = measured
-        controller.decide(sums.tolist(), measurement)
+        controller.decide(measured)
+        controller.write()
     optimizer.step()
     controller.after_step()
 
@@ -63,8 +63,8 @@ def test_skipped_steps_change_nothing_but_their_count(rule: str) -> None:
         for _ in range(4):
             _step(optimizer, controller, [1.0, -1.0])
         for _ in range(bad):
-            assert not math.isfinite(_step(optimizer, controller, [math.inf, 1.0])[0][1])
-        states.append(_step(optimizer, controller, [1.0, 1.0]))
+            assert not math.isfinite(_step(optimizer, controller, [math.inf, 1.0])[0].sums[1])
+        states.append(_step(optimizer, controller, [1.0, 1.0])[0].sums.tolist())
     assert states[0] == states[1]
 
 
@@ -116,8 +116,8 @@ def test_a_learning_rate_that_diverged_is_not_tried_again() -> None:
     def descend(controller: LRController, steps: int) -> float:
         """Along a slope, where the scale rises without end."""
         for _ in range(steps):
-            for row in _step(controller.optimizer, controller, [1.0]):
-                controller.decide(row, Measurement([UsedLR(1e-6, 1.0)], steps=1))
+            for measurement in _step(controller.optimizer, controller, [1.0]):
+                controller.decide(measurement._replace(used=[UsedLR(1e-6, 1.0)], steps=1))
         return controller.groups[0].scale
 
     controller = build()
@@ -155,8 +155,7 @@ def test_groups_that_have_not_moved_have_no_alignment(rule: str) -> None:
             parameter.grad = None if gradient is None else torch.full_like(parameter, gradient)
         measured = controller.before_step()
         assert measured is not None
-        sums, measurement = measured
-        seen.append(controller.decide(sums.tolist(), measurement))
+        seen.append(controller.decide(measured))
         optimizer.step()
         controller.after_step()
     assert seen == [[False, False], [True, False], [True, False], [True, True]]
@@ -262,7 +261,7 @@ def test_sums_stay_on_the_device() -> None:
         parameters[1].grad = torch.ones_like(parameters[1])
         measured = controller.before_step()
         assert measured is not None
-        assert measured[0].device.type == "meta"
+        assert measured.sums.device.type == "meta"
         optimizer.step()
         controller.after_step()
 

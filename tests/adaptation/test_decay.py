@@ -49,7 +49,7 @@ def test_the_controller_uses_scale_times_factor() -> None:
         optimizer.step()
         controller.after_step()
         assert measured is not None
-        new += controller.decide(measured[0].tolist(), measured[1])
+        new += controller.decide(measured)
     assert rates == pytest.approx([1e-6 * scale * decay.factor(step) for step, scale in enumerate(scales)], rel=1e-12)
     assert scales[24] > 1.5 * scales[0]
     assert set(scales[25:]) == {scales[25]}

@@ -43,8 +43,7 @@ def _steps(controller: LRController, steps: int, gradient: float = 1.0, schedule
         controller.optimizer.step()
         controller.after_step()
         if measured is not None:
-            sums, measurement = measured
-            controller.decide(sums.tolist(), measurement)
+            controller.decide(measured)
     return rates
 
 

@@ -353,7 +353,7 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "no function": ({"scale_fn": "math.square"}, "scale_fn must be the dotted path of a function, got 'math.square'"),
     "a number": ({"scale_fn": "math.pi"}, "scale_fn must be the dotted path of a function, got 'math.pi', which is"),
     "lambda": ({"scale_fn": lambda x: x}, "scale_fn must be a function that can be imported"),
-    "cycle_mult of 0": ({"cycle_mult": 0}, "cycle_mult must be finite and above 0"),
+    "cycle_mult of 0": ({"cycle_mult": 0}, "cycle_mult must be above 0 and at most 1000, got 0"),
     "shrinking without end": ({"cycle_mult": 0.5}, "give num_cycles too"),
     "num_cycles": ({"num_cycles": 0}, "num_cycles must be a whole number of at least 1, got 0"),
     "half a cycle": ({"num_cycles": 2.5}, "num_cycles must be a whole number of at least 1, got 2.5"),
@@ -370,12 +370,12 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
     "true": ({"base_lr": 0.1, "max_lr": True}, "max_lr must be a number, .* got True"),
     "one momentum": ({"momentum": 0.9}, "momentum must be two numbers of at least 0, .* got 0.9"),
     "momentum as text": ({"momentum": ("a", "b")}, "momentum must be two numbers"),
-    "optimizer as text": ({"optimizer": "0"}, "optimizer must be the position of one, from 0, got '0'"),
+    "optimizer as text": ({"optimizer": "0"}, "optimizer must be a whole number of at least 0, got '0'"),
     "warmup": ({"warmup": "x"}, "warmup must be"),
     "momentum upside down": ({"momentum": (0.95, 0.85)}, "momentum must be two numbers"),
     "momentum of 1": ({"momentum": (0.85, 1.0)}, "momentum must be two numbers of at least 0"),
     "weight_decay": ({"weight_decay": (0.1,)}, "weight_decay must be two numbers"),
-    "optimizer": ({"optimizer": -1}, "optimizer must be the position of one, from 0, got -1"),
+    "optimizer": ({"optimizer": -1}, "optimizer must be a whole number of at least 0, got -1"),
     "decay of 0": ({"mode": "exp_range", "decay": 0.0}, "decay must be above 0"),
 }
 

@@ -25,6 +25,9 @@ def test_copied_sharded_and_with_buckets(tmp_path: Path) -> None:
         mean, expected, losses = found[name]
         assert mean == pytest.approx(expected, rel=1e-5)
         assert losses >= 34
+    saved, expected = found["saved losses"]
+    assert len(saved) >= 2
+    assert saved == pytest.approx(expected, rel=1e-6)
     # the gradients that DDP writes over cost one measurement, the first: 2 %
     assert found["short, ddp"][-1] > 1.2 * found["short, ddp"][0]
     assert found["short, buckets"] == pytest.approx(found["short, ddp"], rel=0.03)

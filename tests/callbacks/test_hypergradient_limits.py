@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_lr import CyclicalLR, HypergradientLR, LRRangeTest
-from tests.helpers.hypergradient_cases import RULES, first_group_state
+from tests.helpers.hypergradient_cases import RULES, first_group_state, step_by_hand
 from tests.helpers.lightning_classes import Callback, LightningModule
 from tests.helpers.recorded_steps import RecordingClassifier, first_group_lrs, fit
 from tests.helpers.schedule_cases import SaveAt
@@ -38,12 +38,13 @@ class TensorRate(RecordingClassifier):
         return optimizer
 
 
+@pytest.mark.parametrize("scheduled", [False, True])
 @pytest.mark.parametrize("found", [False, True])
-def test_the_first_steps_of_a_rate_on_a_device_do_not_exceed_it(found: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is not read before a step, so what is read at the start has to do. Here a tensor stands for a device."""
-    for module in ("optimizer_scales", "controller"):
-        monkeypatch.setattr(f"lightning_lr.adaptation.{module}.is_on_device", lambda lr: isinstance(lr, Tensor))
-    fit(model := TensorRate(), HypergradientLR("multiplicative", max_lr=1e-3), *([_Found()] if found else []))
+def test_a_rate_on_a_device_does_not_exceed_it(found: bool, scheduled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is not read before a step, while a schedule may raise it. Here a tensor stands for a device."""
+    monkeypatch.setattr("lightning_lr.adaptation.optimizer_scales.is_on_device", lambda lr: isinstance(lr, Tensor))
+    others = [*([CyclicalLR(1e-4, 1e-2, 5)] if scheduled else []), *([_Found()] if found else [])]
+    fit(model := TensorRate(), *others, HypergradientLR("multiplicative", max_lr=1e-3))
     assert max(float(lr) for lr in first_group_lrs(model)) == pytest.approx(1e-3)
 
 
@@ -85,6 +86,27 @@ def test_the_scale_stays_after_so_many_steps(freeze_after: Any, steps: int) -> N
     rates = first_group_lrs(model)
     assert len(set(rates[:steps])) > 5
     assert len(set(rates[steps:])) == 1
+
+
+def test_an_epoch_counts_as_one_step_for_each_batch() -> None:
+    """In manual optimization, where a batch may have several."""
+
+    class StepsTwice(RecordingClassifier):
+        def __init__(self) -> None:
+            super().__init__(lr=1e-4)
+            self.automatic_optimization = False
+
+        def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+            for _ in range(2):
+                loss = super().training_step(batch, batch_idx)
+                step_by_hand(self, loss)
+            return loss
+
+    fit(model := StepsTwice(), HypergradientLR(freeze_after="1ep"))  # 20 batches
+    rates = first_group_lrs(model)
+    assert len(rates) == 80
+    assert len(set(rates[:20])) > 5
+    assert len(set(rates[20:])) == 1
 
 
 class Adversarial(LightningModule):

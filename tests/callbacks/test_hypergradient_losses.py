@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lightning_lr import CyclicalLR, HypergradientLR
 from lightning_lr.adaptation.rules import LongHorizon, LossState
-from tests.helpers.hypergradient_cases import FaultyLoss, first_group_state
+from tests.helpers.hypergradient_cases import FaultyLoss, first_group_state, step_by_hand
 from tests.helpers.lightning_classes import Callback
 from tests.helpers.recorded_steps import first_group_lrs, fit
 from tests.helpers.tiny_models import Classifier, loader
@@ -61,13 +61,6 @@ def test_half_of_the_rate_that_was_used_is_the_most_from_then_on(adapts_first: b
     back = next(t for t in range(90, 100) if rates[t] < 0.4 * rates[t - 1])
     assert rates[back - 1] > 3e-4
     assert first_group_state(adapts)["ceiling"] == pytest.approx(0.5 * rates[back - 1], rel=0.2)
-
-
-def step_by_hand(module: Classifier, loss: Tensor) -> None:
-    optimizer: Any = module.optimizers()
-    optimizer.zero_grad()
-    module.manual_backward(loss)
-    optimizer.step()
 
 
 class Manual(FaultyLoss):

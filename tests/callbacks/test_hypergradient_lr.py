@@ -12,6 +12,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import Tensor
 
 from lightning_lr import CyclicalLR, HypergradientLR
+from lightning_lr.adaptation.optimizer_scales import OptimizerScales
 from tests.helpers.hypergradient_cases import RULES, first_group_state, mean_loss
 from tests.helpers.lightning_classes import Callback, CSVLogger, LearningRateMonitor, TensorBoardLogger
 from tests.helpers.recorded_steps import RecordingClassifier, first_group_lrs, fit
@@ -55,6 +56,20 @@ def test_the_first_step_is_short_whatever_the_rate() -> None:
     assert steps[1.0].lr == pytest.approx(steps[1e4].lr, rel=1e-3)
     assert steps[1e-6].share < 1e-4
     assert steps[1e-6].lr == 1e-6
+
+
+@pytest.mark.parametrize("scheduled", [False, True])
+def test_learning_rates_are_written_once_a_step(scheduled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the end of a batch; again only at the start of an epoch, and after the first step."""
+    written, write = [], OptimizerScales.write
+
+    def counted(scales: OptimizerScales, *args: Any, **kwargs: Any) -> None:
+        written.append(scales)
+        write(scales, *args, **kwargs)
+
+    monkeypatch.setattr(OptimizerScales, "write", counted)
+    fit(RecordingClassifier(), *([CyclicalLR(1e-3, 1e-2, 7)] if scheduled else []), HypergradientLR(every=1))
+    assert 40 <= len(written) <= 40 + 2 * 2 * 2 + 2
 
 
 @pytest.mark.parametrize("rule", RULES)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -55,21 +56,39 @@ def test_says_where_the_rate_has_come_to(caplog: pytest.LogCaptureFixture) -> No
 
 
 @pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ({"max_lr": 1.2e-3}, ["max_lr has kept SGD from a higher one."]),
+        ({"freeze_after": 10}, ["freeze_after has kept the scale since step 10."]),
+        ({"freeze_after": 36}, []),  # after the beginning of the final decay
+        ({"max_lr": 0.5}, []),
+    ],
+)
+def test_says_which_argument_has_kept_the_rate(
+    arguments: dict[str, Any], expected: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", logger=PACKAGE):
+        fit(RecordingClassifier(lr=1e-3), HypergradientLR(**arguments))
+    (text,) = (record.message for record in caplog.records if "has come to" in record.message)
+    assert [f"{name}{rest}" for name in arguments for rest in re.findall(f"{name}( has kept.*?[.])", text)] == expected
+
+
+@pytest.mark.parametrize(
     ("arguments", "message"),
     [
         ({"rule": "greedy"}, "rule must be one of long_horizon, multiplicative, additive, got 'greedy'"),
         ({"beta": 0.1}, "takes horizon, the other rules take beta"),
         ({"rule": "additive", "horizon": 5, "beta": 0.1}, "takes horizon, the other rules take beta"),
         ({"rule": "additive"}, "rule='additive' needs beta"),
-        ({"rule": "additive", "beta": -1.0}, "beta must be a number above 0 and finite, got -1.0"),
-        ({"rule": "multiplicative", "beta": 1.0}, "beta must be a number above 0 and below 1, got 1.0"),
-        ({"rule": "additive", "beta": "0.1"}, "beta must be a number above 0 and finite, got '0.1'"),
-        ({"every": 0}, "every must be 'auto' or a number of steps of at least 1, got 0"),
-        ({"every": "often"}, "every must be 'auto' or a number of steps of at least 1, got 'often'"),
+        ({"rule": "additive", "beta": -1.0}, "beta must be finite and above 0, got -1.0"),
+        ({"rule": "multiplicative", "beta": 1.0}, "beta must be above 0 and below 1, got 1.0"),
+        ({"rule": "additive", "beta": "0.1"}, "beta must be a number, got '0.1'"),
+        ({"every": 0}, "every must be 'auto' or a whole number of at least 1, got 0"),
+        ({"every": "often"}, "every must be 'auto' or a whole number of at least 1, got 'often'"),
         ({"adapt": "no"}, "adapt must be true or false, got 'no'"),
         ({"horizon": "3 weeks"}, "horizon must be a number of steps above 0"),
-        ({"decay": "3 weeks"}, "decay must be a number of steps above 0"),
-        ({"decay": 0}, "decay must be a number of steps above 0"),
+        ({"decay": "3 weeks"}, "decay must be 'auto' or a number of steps above 0"),
+        ({"decay": 0}, "decay must be 'auto' or a number of steps above 0"),
         ({"freeze_after": "soon"}, "freeze_after must be a number of steps above 0"),
         ({"min_lr": 0.0}, "min_lr must be finite and above 0, got 0.0"),
         ({"max_lr": -1.0}, "max_lr must be finite and above 0, got -1.0"),

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from lightning_lr import CyclicalLR, HypergradientLR
-from lightning_lr.adaptation.async_reads import AsyncReads
 from lightning_lr.adaptation.displacement import AnchorDisplacement
 from lightning_lr.adaptation.flat_params import FlatParams
+from lightning_lr.adaptation.measurement import MeasurementQueue
 from lightning_lr.adaptation.rules import LongHorizon
 from tests.helpers.hypergradient_cases import FaultyLoss, first_group_state, mean_loss
 from tests.helpers.recorded_steps import RecordingClassifier, first_group_lrs, fit
@@ -189,10 +189,10 @@ def test_an_exception_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
                 raise ValueError("of the user")
             return super().training_step(batch, batch_idx)
 
-    def lost(self: AsyncReads[Any]) -> Any:
+    def lost(self: MeasurementQueue) -> Any:
         raise RuntimeError("device-side assert")
 
-    monkeypatch.setattr(AsyncReads, "state", lost)
+    monkeypatch.setattr(MeasurementQueue, "state", lost)
     model, adapts = Fails(), HypergradientLR()
     with pytest.raises(ValueError, match="of the user"):
         fit(model, adapts)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lightning_lr import LRRangeTest
@@ -16,7 +17,7 @@ from lightning_lr.range_test.figure import range_test_figure
 from lightning_lr.range_test.suggestion import Suggestion, suggest
 from tests.helpers.lightning_classes import CSVLogger, TensorBoardLogger
 from tests.helpers.lr_finder_runs import LossIsBatchNumber, fit, lrs
-from tests.helpers.tiny_models import Classifier
+from tests.helpers.tiny_models import Classifier, loader, quiet_trainer
 
 UNSURE = "ignore:LRRangeTest is not confident"
 pytestmark = pytest.mark.filterwarnings(UNSURE)
@@ -54,7 +55,7 @@ def test_output_dir(tmp_path: Path) -> None:
     files = {path.name for path in (tmp_path / "curves").iterdir()}
     assert files == {"lr_range_test.csv", "lr_range_test.json", "lr_range_test.png"}
     curve = LRCurve.from_csv(tmp_path / "curves" / "lr_range_test.csv")
-    assert suggest(curve, momentum=True).lr == pytest.approx(test.result.lr)
+    assert suggest(curve, update="momentum").lr == pytest.approx(test.result.lr)
     written = json.loads((tmp_path / "curves" / "lr_range_test.json").read_text())
     assert (written["lr"], written["epoch"], written["monitor"], written["rule"]) == (test.result.lr, 0, "loss", "dual")
     assert written["curve"]["lrs"] == test.result.curve.lrs.tolist()
@@ -74,7 +75,7 @@ def test_everything_says_the_learning_rate_that_was_set(tmp_path: Path, monkeypa
     test, board = LRRangeTest(num_steps=40, output_dir=tmp_path / "found"), TensorBoardLogger(tmp_path, "board")
     trainer = fit(Classifier(), test, logger=board, log_every_n_steps=5)
     assert test.result is not None
-    of_sweep = suggest(test.result.curve, momentum=True).lr
+    of_sweep = suggest(test.result.curve, update="momentum").lr
     lr = test.result.lr
     assert lr != pytest.approx(of_sweep)
     assert lrs(trainer) == [lr]
@@ -100,3 +101,16 @@ def test_nothing_is_written_unless_asked(tmp_path: Path, monkeypatch: pytest.Mon
 def test_reasons_are_told_when_unsure() -> None:
     with pytest.warns(UserWarning, match="not confident"):
         fit(LossIsBatchNumber(), LRRangeTest(num_steps=20, verify=False))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a process that has used CUDA cannot fork")
+def test_a_result_that_stays_in_other_processes_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def write(text: str) -> None:
+        with (tmp_path / "said").open("a") as file:  # memory of the other process is not seen here
+            file.write(text)
+
+    monkeypatch.setattr("lightning_lr.callbacks._lr_finder.rank_zero_info", write)
+    test = LRRangeTest(num_steps=20, verify=False)
+    quiet_trainer(callbacks=[test], strategy="ddp_fork", accelerator="cpu", devices=1).fit(Classifier(), loader())
+    assert test.result is None
+    assert "its result stays in the processes that Lightning starts" in (tmp_path / "said").read_text()

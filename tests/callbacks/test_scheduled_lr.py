@@ -95,9 +95,9 @@ def test_a_hook_of_a_subclass_is_called() -> None:
         (lambda: WarmupStableDecayLR(decay="x", total_steps=None), "decay must be"),
         (lambda: WarmupStableDecayLR(max_lr=0.0), "max_lr must be above 0"),
         (lambda: CyclicalLR().preview(10), "A preview of CyclicalLR needs its bounds: give base_lr and max_lr"),
-        (lambda: OneCycleLR(0.1).preview(0), "steps must be at least 1, got 0"),
-        (lambda: CyclicalLR(0.1, 0.2).preview(10), "steps_per_epoch must be at least 1, since .* in epochs, got None"),
-        (lambda: CyclicalLR(0.1, 0.2).preview(10, 0), "steps_per_epoch must be at least 1, since .* in epochs, got 0"),
+        (lambda: OneCycleLR(0.1).preview(0), "steps must be a whole number of at least 1, got 0"),
+        (lambda: CyclicalLR(0.1, 0.2).preview(10), "steps_per_epoch must be given, since .* in epochs, got None"),
+        (lambda: CyclicalLR(0.1, 0.2).preview(10, 0), "steps_per_epoch must be a whole number of at least 1, got 0"),
         (lambda: WarmupStableDecayLR(0.1, 5, 6).preview(10), "warmup and decay must fit into the run"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from lightning_lr.schedules.base import lr_at
 from lightning_lr.schedules.cyclical import Cyclical
 from tests.helpers.lightning_classes import Callback, GradientAccumulationScheduler, MisconfigurationException, Trainer
 from tests.helpers.recorded_steps import RecordingClassifier, TwoOptimizers, first_group_lrs, fit
-from tests.helpers.tiny_models import loader
+from tests.helpers.tiny_models import loader, quiet_trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*lr_scheduler.step.*")
 
@@ -42,11 +43,10 @@ class Endless(torch.utils.data.IterableDataset[Any]):
         (OneCycleLR(0.1), "total_steps=1run needs the length of the run"),
     ],
 )
-@pytest.mark.parametrize("limit", [{"max_time": "00:00:01:00"}, {"max_epochs": 1}])
-def test_lengths_that_cannot_be_known(schedule: ScheduledLR, length: str, limit: dict[str, Any]) -> None:
+def test_lengths_that_cannot_be_known(schedule: ScheduledLR, length: str) -> None:
     data = torch.utils.data.DataLoader(Endless(), 8)
     with pytest.raises((MisconfigurationException, ValueError), match=length):
-        fit(RecordingClassifier(), schedule, data=data, **{"max_epochs": None, **limit})
+        fit(RecordingClassifier(), schedule, data=data, max_epochs=1)
 
 
 @pytest.mark.parametrize("more", [{"max_time": "00:00:01:00"}, {"max_epochs": -1, "limit_train_batches": 20}])
@@ -59,8 +59,9 @@ def test_without_an_end_only_shares_of_the_run_are_unknown(more: dict[str, Any])
     more = {"max_epochs": None, **more}
     fit(model, CyclicalLR(0.01, 0.1, "0.5ep"), Stop(), **more)
     assert first_group_lrs(model) == CyclicalLR(0.01, 0.1, 10).preview(len(model.used)).lr.tolist()
-    with pytest.raises(ValueError, match=r"step_size=0.2run needs the length of the run"):
-        fit(RecordingClassifier(), CyclicalLR(0.01, 0.1, "0.2run"), **more)
+    if "max_time" not in more:
+        with pytest.raises(ValueError, match=r"step_size=0.2run needs the length of the run"):
+            fit(RecordingClassifier(), CyclicalLR(0.01, 0.1, "0.2run"), **more)
 
 
 @pytest.mark.filterwarnings("ignore:Your `IterableDataset`")
@@ -79,6 +80,9 @@ def test_a_stream_that_is_limited_has_a_length() -> None:
         ({"max_epochs": 5, "max_steps": 50}, 50),
         ({"accumulate_grad_batches": 3}, 14),
         ({"limit_train_batches": 0.5}, 20),
+        ({"limit_train_batches": 7}, 14),
+        ({"overfit_batches": 5}, 10),
+        ({"reload_dataloaders_every_n_epochs": 1}, 40),
         ({"accumulate_grad_batches": 2, "max_steps": 15}, 15),
     ],
 )
@@ -121,3 +125,27 @@ def test_several_steps_a_batch_are_said_where_lengths_are_epochs() -> None:
         fit(Twice(), CyclicalLR(0.01, 0.1, "1ep"), max_epochs=1)
     with pytest.warns(UserWarning, match="20 steps of SGD, one a batch, but it made 40: give lengths in steps"):
         fit(Twice(), CyclicalLR(0.01, 0.1, 5, fit_cycles=True), max_epochs=1)
+
+
+class Growing(RecordingClassifier):
+    """Its second epoch has 30 batches instead of 20."""
+
+    def train_dataloader(self) -> Any:
+        return loader(20 + 10 * self.current_epoch)
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+def test_epochs_of_varying_length_are_said(accumulate: int) -> None:
+    model = Growing()
+    steps = math.ceil(20 / accumulate)
+    options = {"reload_dataloaders_every_n_epochs": 1, "accumulate_grad_batches": accumulate}
+    trainer = quiet_trainer(callbacks=[CyclicalLR(0.01, 0.1, "1ep")], **options)
+    message = f"CyclicalLR counts every epoch as {steps} steps, the length at the start of this fit, but epoch 1 had"
+    with pytest.warns(UserWarning, match=message):
+        trainer.fit(model)
+    assert first_group_lrs(model) == CyclicalLR(0.01, 0.1, steps).preview(len(model.used)).lr.tolist()
+
+
+def test_an_epoch_that_is_cut_short_is_no_other_length() -> None:
+    fit(RecordingClassifier(), CyclicalLR(0.01, 0.1, "1ep"), max_steps=30)
+    fit(RecordingClassifier(), CyclicalLR(0.01, 0.1, "1ep"), max_steps=20)

@@ -15,6 +15,7 @@ from lightning_lr.callbacks._scheduled_lr import ScheduledLR
 from tests.helpers.lightning_classes import Callback, Trainer, seed_everything
 from tests.helpers.recorded_steps import RecordingClassifier, first_group_lrs, fit
 from tests.helpers.schedule_cases import SCHEDULES, SaveAt
+from tests.helpers.tiny_models import loader
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*lr_scheduler.step.*")
 
@@ -135,3 +136,18 @@ def test_a_schedule_that_a_resumed_run_begins_with(name: str, tmp_path: Path) ->
     resumed = RecordingClassifier()
     fit(resumed, SCHEDULES[name](), ckpt_path=tmp_path / "b.ckpt")
     assert resumed.groups == whole.groups[13:]
+
+
+@pytest.mark.parametrize("kind", [OneCycleLR, WarmupStableDecayLR])
+def test_a_fit_that_goes_on_after_the_end(kind: Any) -> None:
+    """One cycle stays at its end, and says so. A constant learning rate can be taken up again."""
+    model, schedule = RecordingClassifier(), kind(0.1)
+    trainer = fit(model, schedule, max_epochs=1)
+    trainer.fit_loop.max_epochs = 2
+    if kind is OneCycleLR:
+        with pytest.warns(UserWarning, match="OneCycleLR had reached its end before this fit.*: for another cycle use"):
+            trainer.fit(model, loader())
+        assert set(first_group_lrs(model)[20:]) == {first_group_lrs(model)[19]}
+    else:
+        trainer.fit(model, loader())
+        assert first_group_lrs(model)[20] == 0.1

@@ -133,6 +133,10 @@ def test_the_users_own_error_is_left_alone() -> None:
         (["--lr_search.budget=x"], "lr_search.budget: must be int or null, got x."),
         (["--lr_range_test.rule=zigzag"], "lr_range_test.rule: must be one of dual, smith, minimum, valley, slide"),
         (["--lr_range_test.num_steps=3"], "num_steps must give at least 10 learning rates"),
+        (
+            ["--lr_range_test.output_dir=/dev/null/x"],
+            "output_dir must be a folder that can be written to, got /dev/null/x",
+        ),
         (["--ckpt_path=last.ckpt"], "ckpt_path"),
         (["--trainer.callbacks+=lrrangetest"], "no class lrrangetest is known: did you mean lightning_lr.LRRangeTest?"),
         (["--trainer.callbacks+=Other"], "no class Other is known: give its full path"),

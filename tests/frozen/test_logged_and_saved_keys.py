@@ -28,6 +28,7 @@ from lightning_lr import (
     OneCycleLR,
     WarmupStableDecayLR,
 )
+from lightning_lr.callbacks._saved_state import STATE_VERSION
 from tests.helpers.interrupted_training import STEPS, Interrupted, OnException
 from tests.helpers.lightning_classes import Callback, LightningModule, seed_everything
 from tests.helpers.public_interface import AllLoggers, difference, nested_keys
@@ -311,10 +312,11 @@ def test_logged_and_saved_keys(name: str, tmp_path: Path) -> None:
         told.append(difference("state key", [state_key], states))
         state = states.get(state_key, {})
         arguments = inspect.signature(type(callback)).parameters
+        header = [f"{key}={state.get(key)}" for key in ("version", "callback")]
+        others = {key: value for key, value in state.items() if key not in ("arguments", "version", "callback")}
         told.append(difference("saved arguments", arguments, state.get("arguments", {})))
-        told.append(
-            difference("saved", saved(run.saves), nested_keys({k: v for k, v in state.items() if k != "arguments"}))
-        )
+        told.append(difference("header", [f"version={STATE_VERSION}", f"callback={type(callback).__name__}"], header))
+        told.append(difference("saved", saved(run.saves), nested_keys(others)))
     else:
         told.append(difference("state key", [], states))
     assert not any(told), "\n".join(filter(None, told))

@@ -51,3 +51,10 @@ def first_group_state(callback: HypergradientLR) -> Any:
 def mean_loss(model: Classifier) -> float:
     """Over the last 20 steps."""
     return sum(model.losses[-20:]) / 20
+
+
+def step_by_hand(module: Classifier, loss: Tensor) -> None:
+    optimizer: Any = module.optimizers()
+    optimizer.zero_grad()
+    module.manual_backward(loss)
+    optimizer.step()

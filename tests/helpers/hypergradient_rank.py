@@ -13,8 +13,10 @@ import torch
 from torch.distributed.fsdp import fully_shard
 
 from lightning_lr import HypergradientLR
+from tests.helpers.equal_lrs import EqualLRs
 from tests.helpers.lightning_classes import (
     PACKAGE,
+    Callback,
     DDPStrategy,
     ModelParallelStrategy,
     Strategy,
@@ -22,6 +24,7 @@ from tests.helpers.lightning_classes import (
     seed_everything,
 )
 from tests.helpers.recorded_steps import RecordingClassifier
+from tests.helpers.schedule_cases import SaveAt
 from tests.helpers.tiny_models import loader
 
 
@@ -76,6 +79,18 @@ def mean_losses(every: int) -> list[float]:
     return [watch["level"], expected, float(watch["calm"])]
 
 
+def saved_losses(folder: Path) -> tuple[list[float], list[float]]:
+    """The losses in a checkpoint between two measurements, and their means over the ranks that have them."""
+    seed_everything(3, verbose=False)
+    network, path = LossOnFirstRank(lr=1e-4), folder / "between.ckpt"
+    trainer = _trainer(DDPStrategy(), HypergradientLR(horizon=20, every=5, decay=None), 1, SaveAt(19, path))
+    trainer.fit(network, loader(40))
+    of_ranks = trainer.strategy.all_gather(torch.tensor(network.losses))[:, :19]
+    losses = torch.where(torch.arange(19) % 2 == 1, of_ranks.mean(0), of_ranks[0]).tolist()
+    saved = torch.load(path, weights_only=True)["callbacks"]["HypergradientLR"]["progress"][0]["losses"]
+    return saved, losses[-len(saved) :]
+
+
 class FailsOnFirstRank(Network):
     """Its loss is not finite from step 10 on, on the first rank only."""
 
@@ -117,13 +132,13 @@ def resumed_rates(folder: Path, rule: dict[str, Any]) -> list[float]:
     return _used(trainer, network, 21)[1:]  # torch itself makes one step with learning rate 0, to create the state
 
 
-def _trainer(strategy: Strategy, callback: HypergradientLR, epochs: int) -> Trainer:
+def _trainer(strategy: Strategy, callback: HypergradientLR, epochs: int, *others: Callback) -> Trainer:
     return Trainer(
         accelerator="cpu",
         devices=2,
         strategy=strategy,
         max_epochs=epochs,
-        callbacks=[callback],
+        callbacks=[callback, *others, EqualLRs()],
         logger=False,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -150,6 +165,7 @@ def main(folder: Path) -> None:
         "short, ddp": rates(DDPStrategy(), False, short, momentum=0.0),
         "guards ended": guards_ended(),
         "mean losses": mean_losses(1),
+        "saved losses": saved_losses(folder),
         "mean losses, sparse": mean_losses(5),
         "short, buckets": rates(DDPStrategy(**buckets), False, short, momentum=0.0),
     }

@@ -15,6 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from lightning_lr.trainer.rehearsal import Rehearsal
 from lightning_lr.trainer.sweep import Sweep
 from tests.helpers.chosen_device import ACCELERATOR
+from tests.helpers.equal_lrs import EqualLRs
 from tests.helpers.lightning_classes import (
     Callback,
     CSVLogger,
@@ -189,7 +190,7 @@ class Run:
                 fit[name] = make()
         loggers = [CSVLogger(str(folder), "csv", version=0), TensorBoardLogger(str(folder), "tb", version=0)]
         options = {"max_epochs": 2, "logger": loggers, "log_every_n_steps": 2, **QUIET, **self.trainer()}
-        options["callbacks"] = [*callbacks, *options.get("callbacks", [])]
+        options["callbacks"] = [*callbacks, *options.get("callbacks", []), EqualLRs()]
         return Trainer(default_root_dir=folder, **options), fit
 
 

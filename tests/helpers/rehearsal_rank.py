@@ -12,7 +12,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributed.algorithms.ddp_comm_hooks import default_hooks, powerSGD_hook
 from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.optim import ZeroRedundancyOptimizer
+from torch.nn.parallel import DistributedDataParallel
 
 from lightning_lr import LRRangeTest, LRSearch
 from tests.helpers.lightning_classes import PACKAGE, DDPStrategy, ModelParallelStrategy, Trainer
@@ -27,6 +30,62 @@ class KeepsLosses(StatefulClassifier):
         loss = super().training_step(batch, batch_idx)
         LOSSES.append(loss.detach())
         return loss
+
+
+class SideBranch(StatefulClassifier):
+    """Trains one layer from the fourth batch on only."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.side = torch.nn.Linear(4, 3)
+
+    def loss(self, batch: Any) -> tuple[Tensor, Tensor, Tensor]:
+        loss, logits, y = super().loss(batch)
+        return (loss + self.side(batch[0]).square().mean() if self.count > 3 else loss), logits, y
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.SGD([*self.net.parameters(), *self.side.parameters()], lr=0.1)
+
+
+class RegistersHook(StatefulClassifier):
+    """Compresses gradients in a communication hook that it registers itself."""
+
+    def on_fit_start(self) -> None:
+        assert isinstance(self.trainer.model, DistributedDataParallel)
+        self.trainer.model.register_comm_hook(None, default_hooks.fp16_compress_hook)
+
+
+class Manual(StatefulClassifier):
+    def __init__(self) -> None:
+        super().__init__()
+        self.automatic_optimization = False
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        optimizer: Any = self.optimizers()
+        loss = super().training_step(batch, batch_idx)
+        optimizer.zero_grad()
+        self.manual_backward(loss)
+        optimizer.step()
+        return loss
+
+
+class ZeroRedundancy(StatefulClassifier):
+    """The states of Adam are distributed over the ranks."""
+
+    def configure_optimizers(self) -> Any:
+        return ZeroRedundancyOptimizer(self.net.parameters(), torch.optim.Adam, lr=0.01)
+
+
+class HookedDDP(DDPStrategy):
+    """Compresses gradients in a communication hook of the strategy, which Lightning registers on GPUs only."""
+
+    def __init__(self) -> None:
+        super().__init__(ddp_comm_state=powerSGD_hook.PowerSGDState(None, start_powerSGD_iter=3))
+
+    def _register_ddp_hooks(self) -> None:
+        hook = default_hooks.fp16_compress_wrapper(powerSGD_hook.powerSGD_hook)
+        assert isinstance(self.model, DistributedDataParallel)
+        self.model.register_comm_hook(self._ddp_comm_state, hook)
 
 
 class Sharded(StatefulClassifier):
@@ -57,14 +116,19 @@ class RehearseSharded(Rehearse):
 
 
 def main(case: str, folder: Path, ranks: int) -> None:
-    def ddp(module: Callable[[], StatefulClassifier] = StatefulClassifier, accumulate: int = 1, **options: Any) -> Run:
+    def ddp(
+        module: Callable[[], StatefulClassifier] = StatefulClassifier,
+        accumulate: int = 1,
+        strategy: type[DDPStrategy] = DDPStrategy,
+        **options: Any,
+    ) -> Run:
         return Run(
             module,
             val=val_loader,
             trainer=lambda: {
                 "accelerator": "cpu",
                 "devices": ranks,
-                "strategy": DDPStrategy(**options),
+                "strategy": strategy(**options),
                 "accumulate_grad_batches": accumulate,
             },
             rehearse={"at_epochs": (0, 1), "rewinds": 1},
@@ -77,9 +141,11 @@ def main(case: str, folder: Path, ranks: int) -> None:
         trainer.fit(**fit)
     elif case == "ddp":
         assert_no_trace(folder / "ddp", ddp(lambda: StatefulClassifier("adam", "step")))
-        assert_no_trace(folder / "accumulation", ddp(accumulate=3))
-        assert_no_trace(folder / "buckets", ddp(bucket_cap_mb=0.0001, gradient_as_bucket_view=True))
-        assert_no_trace(folder / "unused", ddp(find_unused_parameters=True))
+        assert_no_trace(folder / "buckets", ddp(RegistersHook, bucket_cap_mb=0.0001, gradient_as_bucket_view=True))
+        assert_no_trace(folder / "unused", ddp(SideBranch, accumulate=3, find_unused_parameters=True))
+        assert_no_trace(folder / "static", ddp(static_graph=True))
+        assert_no_trace(folder / "static, manual", ddp(Manual, static_graph=True, gradient_as_bucket_view=True))
+        assert_no_trace(folder / "communication hook", ddp(ZeroRedundancy, strategy=HookedDDP))
     elif case == "mean":
         rehearse = Rehearse(lrs=[0.1, 0.2, 0.3])
         trainer, fit = ddp(KeepsLosses).build(folder, rehearse)

@@ -22,6 +22,7 @@ SCHEDULES: dict[str, Callable[[], ScheduledLR]] = {
     "shrinking": lambda: CyclicalLR(0.01, 0.1, 10, cycle_mult=0.5, num_cycles=3),
     "warm-up": lambda: CyclicalLR(0.01, 0.1, 5, warmup=6),
     "fitted": lambda: CyclicalLR(0.01, 0.1, 6, fit_cycles=True),
+    "restarts": lambda: CyclicalLR(0.01, 0.1, 0, 7, wave="cosine", warmup=4),
     "momentum": lambda: CyclicalLR(0.01, 0.1, 7, momentum=(0.8, 0.95), weight_decay=(1e-4, 1e-2)),
     "one cycle": lambda: OneCycleLR(0.1, momentum=(0.8, 0.95)),
     "one cycle, three phases": lambda: OneCycleLR(0.1, three_phase=True, wave="triangle"),

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
 from tests.helpers.chosen_device import ACCELERATOR
+from tests.helpers.equal_lrs import EqualLRs
 from tests.helpers.lightning_classes import LightningModule, Trainer
 
 CLASSES = 3
@@ -68,7 +69,7 @@ class Classifier(LightningModule):
 
 
 def quiet_trainer(**kwargs: Any) -> Trainer:
-    """A Trainer that writes and shows nothing, unless ``kwargs`` say otherwise."""
+    """A Trainer that writes and shows nothing, unless ``kwargs`` say otherwise. With several ranks it compares them."""
     defaults: dict[str, Any] = {
         "accelerator": ACCELERATOR,
         "devices": 1,
@@ -78,7 +79,10 @@ def quiet_trainer(**kwargs: Any) -> Trainer:
         "enable_progress_bar": False,
         "enable_model_summary": False,
     }
-    return Trainer(**{**defaults, **kwargs})
+    options = {**defaults, **kwargs}
+    if options["devices"] != 1:
+        options["callbacks"] = [*options.get("callbacks", []), EqualLRs()]
+    return Trainer(**options)
 
 
 class ManualWithTwoOptimizers(Classifier):

@@ -73,6 +73,24 @@ def test_every_scheduler_steps_on_scheduled_learning_rates(name: str, as_tensor:
     assert type(scheduler) is kind
 
 
+def test_a_tensor_is_never_set_above_the_highest_rate() -> None:
+    """By a scheduler either; what the schedule has set is not forgotten."""
+    optimizer = _optimizer(True)
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: [1.0, 5.0, 0.1][step])
+    scaled = ScaledLRs(optimizer, max_lr=0.2)
+    scaled.watch(scheduler)
+    scaled.write([2.0, 2.0])
+    held = []
+    for _ in range(2):
+        held.append([get_lr(group) for group in optimizer.param_groups])
+        optimizer.step()
+        scheduler.step()
+        assert scaled.take()
+        assert not scaled.take()
+    held.append([get_lr(group) for group in optimizer.param_groups])
+    assert torch.tensor(held).flatten().tolist() == pytest.approx([0.1, 0.2, 0.2, 0.2, 0.01, 0.1])
+
+
 def test_what_others_write_is_a_scheduled_learning_rate() -> None:
     for as_tensor in (False, True):
         optimizer = _optimizer(as_tensor)

@@ -31,8 +31,7 @@ def _draw(curve: LRCurve, chosen: Suggestion | None = None) -> Axes:
 
 
 def _labels(axes: Axes) -> set[str]:
-    legend = axes.get_legend()
-    assert legend is not None
+    (legend,) = axes.figure.legends
     return {text.get_text() for text in legend.get_texts()}
 
 
@@ -68,6 +67,14 @@ def test_a_diverged_tail_does_not_flatten_the_curve() -> None:
     low, high = _draw(_curve()).get_ylim()
     assert low < LOSSES.min()
     assert 2.0 < high < 4.0
+
+
+def test_noise_does_not_fill_the_axes() -> None:
+    """A curve that learned nothing shows the height of its noise, not that of the smoothed curve."""
+    noisy = 2.0 + 0.1 * np.random.default_rng(0).standard_normal(len(LRS))
+    low, high = _draw(_curve(losses=noisy)).get_ylim()
+    assert low < np.quantile(noisy, 0.1)
+    assert high > np.quantile(noisy, 0.9)
 
 
 def test_a_rule_that_reads_at_a_diverged_loss_is_marked_at_the_edge(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from lightning_lr import LRCurve, suggest
+from lightning_lr.optimizers.update_kind import UpdateKind
 from lightning_lr.range_test.rules import RULES, Rule
 from lightning_lr.range_test.smoothing import Array
 
@@ -69,11 +70,11 @@ CURVES = {
 }
 
 
-@pytest.mark.parametrize("momentum", [True, False])
+@pytest.mark.parametrize(("update", "k"), [("gradient", 1), ("momentum", 4), ("normalized", 6), ("shrinking", 1)])
 @pytest.mark.parametrize("name", CURVES)
-def test_dual_is_the_formula(name: str, momentum: bool) -> None:
-    found = suggest(LRCurve(LRS, CURVES[name]), "dual", momentum)
-    assert found.lr == pytest.approx(_naive_dual(LRS, CURVES[name], 4 if momentum else 1), rel=1e-9)
+def test_dual_is_the_formula(name: str, update: UpdateKind, k: int) -> None:
+    found = suggest(LRCurve(LRS, CURVES[name]), "dual", update)
+    assert found.lr == pytest.approx(_naive_dual(LRS, CURVES[name], k), rel=1e-9)
     assert found.max_lr == pytest.approx(2 * found.lr)
     assert found.base_lr == pytest.approx(found.max_lr / 4)
     assert found.one_cycle_max_lr == found.max_lr
@@ -82,11 +83,17 @@ def test_dual_is_the_formula(name: str, momentum: bool) -> None:
 def test_dual_on_recorded_sweeps() -> None:
     """Mean regret over 24 settings and five seeds; the best of the rivals has 0.037 (a tenth of the minimum)."""
     data = np.load(RECORDED)
+    kinds: dict[str, UpdateKind] = {
+        "sgd": "gradient",
+        "sgdm": "momentum",
+        "adam": "normalized",
+        "adamw": "normalized",
+    }
     regrets = []
     for setting in json.loads(str(data["index"])):
         final = np.nan_to_num(data[f"{setting['id']}/const"], nan=np.inf).clip(max=setting["initial_loss"])
         for losses in data[f"{setting['id']}/loss"]:
-            lr = suggest(LRCurve(data["lr"], losses), "dual", setting["optimizer"] != "sgd").lr
+            lr = suggest(LRCurve(data["lr"], losses), "dual", kinds[setting["optimizer"]]).lr
             reached = np.interp(np.log(lr), np.log(data["const_lr"]), final)
             regrets.append((reached - final.min()) / (setting["initial_loss"] - final.min()))
     assert len(regrets) == 120
@@ -162,5 +169,7 @@ def test_every_rule_has_a_name_in_the_type_of_the_argument() -> None:
 def test_bad_input() -> None:
     with pytest.raises(ValueError, match="rule must be one of dual, smith"):
         suggest(LRCurve(LRS, _valley()), "magic")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="update must be one of gradient, momentum, normalized, shrinking, got True"):
+        suggest(LRCurve(LRS, _valley()), update=True)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="at least 3 finite values"):
         suggest(LRCurve(LRS, np.full(200, np.nan)))

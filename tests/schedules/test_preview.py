@@ -85,7 +85,7 @@ def test_command_line(
         ({"callbacks": [CYCLE]}, "the length of the run is not in the trainer's section: give --steps"),
         (
             {"max_steps": 9, "callbacks": [CYCLE]},
-            "steps_per_epoch must be at least 1, since lengths of CyclicalLR are in epochs, got None",
+            "steps_per_epoch must be given, since lengths of CyclicalLR are in epochs, got None",
         ),
         ({"max_steps": 9, "callbacks": [{"class_path": "LRTrace"}]}, "must name one of CyclicalLR, OneCycleLR"),
         ({"max_steps": 9}, "got 0"),

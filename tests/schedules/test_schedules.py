@@ -237,6 +237,29 @@ def test_equals_torchs_cyclic_lr(up: int, down: int, mode: Mode, gamma: float, b
 
 
 @given(
+    first=st.integers(1, 60),
+    mult=st.integers(1, 3),
+    base_lr=st.floats(1e-5, 1e-2),
+    factor=st.floats(1.0, 100.0),
+    warmup=st.integers(0, 20),
+)
+@settings(max_examples=200, deadline=None)
+def test_equals_torchs_warm_restarts_after_a_warm_up_to_the_peak(
+    first: int, mult: int, base_lr: float, factor: float, warmup: int
+) -> None:
+    max_lr, steps = base_lr * factor, 5 * first
+    theirs, _ = _torchs(
+        lambda optimizer: torch.optim.lr_scheduler.CosineAnnealingWarmRestarts(optimizer, first, mult, base_lr),
+        steps,
+        lr=max_lr,
+    )
+    ours = Cyclical(0, first, wave="cosine", cycle_mult=mult, warmup=warmup)
+    lrs = [lr_at(ours, step, base_lr, max_lr) for step in range(warmup + steps)]
+    assert lrs[:warmup] == pytest.approx([max_lr * (step + 1) / (warmup + 1) for step in range(warmup)])
+    assert lrs[warmup:] == pytest.approx(theirs, abs=1e-12 * max_lr)
+
+
+@given(
     total=st.integers(3, 400),
     pct_start=st.floats(0.01, 0.99),
     three_phase=st.booleans(),
@@ -362,7 +385,7 @@ def test_torch_accepts_bounds_that_are_upside_down() -> None:
             "warmup must be shorter than the run, .* got 9 steps in a run of 9",
         ),
         (lambda: Cyclical(10, 10, warmup=9, num_cycles=2).stretched_to(5), "warmup must be shorter than the run"),
-        (lambda: lr_at(Cyclical(2, 2), -1, 0.0, 1.0), "step must be at least 0, got -1"),
+        (lambda: lr_at(Cyclical(2, 2), -1, 0.0, 1.0), "step must be finite and at least 0, got -1"),
         (
             lambda: WarmupStableDecay(5, 6, 10),
             "warmup and decay must fit into the run, got 5 and 6 steps in a run of 10",

@@ -144,9 +144,9 @@ def test_batch_norm_of_averaged_weights_is_computed_anew(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"checkpoints": []}, "checkpoints must name at least one file"),
-        ({"checkpoints": "a.ckpt"}, "checkpoints must be a list of paths, got 'a.ckpt'"),
-        ({"checkpoints": Path("a.ckpt")}, "checkpoints must be a list of paths, got .*a.ckpt"),
+        ({"checkpoints": []}, "checkpoints must be a list of at least one path"),
+        ({"checkpoints": "a.ckpt"}, "checkpoints must be a list of at least one path, got 'a.ckpt'"),
+        ({"checkpoints": Path("a.ckpt")}, "checkpoints must be a list of at least one path, got .*a.ckpt"),
         ({"average": True, "activation": torch.nn.Softmax(-1)}, "leave it out with average=True"),
         ({"loader": loader()}, "leave it out without average=True"),
     ],

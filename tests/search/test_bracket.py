@@ -145,6 +145,13 @@ def test_finds_the_valley(diverges_at: float) -> None:
     assert verdicts[1.0] == ("high" if diverges_at == math.inf else "very high")
 
 
+@pytest.mark.parametrize(("min_lr", "max_lr"), [(1e-4, 1.0), (1e-7, 10.0), (3e-5, 0.2)])
+def test_begins_and_ends_with_the_given_rates(min_lr: float, max_lr: float) -> None:
+    """Not a rounding error beyond them: Optuna would refuse that."""
+    lrs = [trial.lr for trial in Bracket(min_lr, max_lr).ask()]
+    assert (min(lrs), max(lrs)) == (min_lr, max_lr)
+
+
 def test_equal_scores_resolve_to_the_lower_rate() -> None:
     bracket = Bracket(1e-3, 1e-1, extends=False)
     search(bracket, lambda lr, i: 1.0)  # noqa: ARG005
@@ -245,15 +252,15 @@ def test_single_values_that_are_not_finite_do_not_matter() -> None:
     [
         ({"min_lr": 0.0}, "min_lr must be finite and above 0, got 0.0"),
         ({"min_lr": math.nan}, "min_lr must be finite and above 0, got nan"),
-        ({"min_lr": 1.0, "max_lr": 1.0}, "max_lr must be finite and above min_lr=1.0, got 1.0"),
+        ({"min_lr": 1.0, "max_lr": 1.0}, "max_lr must be above min_lr=1.0, got 1.0"),
         ({"max_lr": math.inf}, "max_lr must be finite"),
         ({"min_lr": "low"}, "min_lr must be a number, got 'low'"),
-        ({"budget": 1300.0}, "budget must be a whole number of optimizer steps, got 1300.0"),
-        ({"every": 0}, "every must be at least 1 optimizer step, got 0"),
-        ({"every": 2.5}, "every must be a whole number of optimizer steps, got 2.5"),
-        ({"max_steps": "all"}, "max_steps must be a whole number of optimizer steps, got 'all'"),
-        ({"max_steps": 0}, "max_steps must be at least 1 optimizer step, got 0"),
-        ({"mode": "up"}, "mode must be 'min' or 'max', got 'up'"),
+        ({"budget": 1300.5}, "budget must be a whole number of at least 1, got 1300.5"),
+        ({"every": 0}, "every must be a whole number of at least 1, got 0"),
+        ({"every": 2.5}, "every must be a whole number of at least 1, got 2.5"),
+        ({"max_steps": "all"}, "max_steps must be a whole number of at least 1, got 'all'"),
+        ({"max_steps": 0}, "max_steps must be a whole number of at least 1, got 0"),
+        ({"mode": "up"}, "mode must be one of min, max, got 'up'"),
         ({"budget": 759}, "budget must be at least 760 optimizer steps for the 17 learning rates .* got 759"),
     ],
 )

@@ -183,3 +183,23 @@ def test_chart_of_loss_against_lr_in_stock_tensorboard(tmp_path: Path) -> None:
     log_vs_lr(trainer, "curve", [1e-3, 1.0005e-3, 1e-2, 1.0, 10.0], [2.0, 9.0, 1.0, np.nan, 3.0])
     board.finalize("success")
     assert _scalars(board, "curve") == {-3000: 2.0, -2000: 1.0, 1000: 3.0}
+
+
+class FullDisk(CSVLogger):
+    def log_metrics(self, metrics: Any, step: int | None = None) -> None:
+        if "lr/loss" in metrics:
+            raise RuntimeError("no space left")
+
+
+class Fails(Callback):
+    def on_train_batch_end(self, *_: Any) -> None:
+        raise ValueError("the user's own error")
+
+
+def test_an_error_of_a_logger_is_silent_only_behind_another(tmp_path: Path) -> None:
+    """A run of less than a second, whose points are logged when it ends."""
+    options = {"logger": FullDisk(tmp_path), "log_every_n_steps": 1, "max_epochs": 1}
+    with pytest.raises(RuntimeError, match="no space left"):
+        quiet_trainer(callbacks=[LRTrace()], **options).fit(Classifier(), loader(5))
+    with pytest.raises(ValueError, match="the user's own error"):
+        quiet_trainer(callbacks=[LRTrace(), Fails()], **options).fit(Classifier(), loader(5))

@@ -1,0 +1,135 @@
+"""The rules for the constructor arguments of each callback, see `lightning_lr.arguments`.
+
+What arguments must be to each other, such as ``min_lr < max_lr``, the constructors check themselves.
+"""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+from lightning_lr.adaptation.rules import RuleName
+from lightning_lr.arguments import (
+    MAX_SPACING,
+    Rule,
+    choice,
+    flag,
+    folder,
+    key,
+    learning_rate,
+    list_of,
+    number,
+    optional,
+    refuse,
+    whole,
+    word_or,
+)
+from lightning_lr.callbacks._saved_arguments import importable
+from lightning_lr.range_test.rules import RULES
+from lightning_lr.range_test.sweep_lrs import MAX_SWEEP_STEPS, MODES, rising_lrs
+from lightning_lr.schedules.bounds import bound
+from lightning_lr.schedules.cyclical import MAX_CYCLE_MULT, Mode, ScaleMode
+from lightning_lr.schedules.durations import length, length_or_0
+from lightning_lr.schedules.inverse_range import inverse_range
+from lightning_lr.schedules.waves import Wave
+from lightning_lr.search.bracket import MAX_BUDGET
+
+MAX_PREVIEW_STEPS = 10**8  # whose values are kept in memory
+
+
+def limit_batches(name: str, value: Any) -> float:
+    """An int is a number of batches, a float a share of an epoch."""
+    plain: float = number()(name, value)
+    if not (0 < plain <= 1 if isinstance(plain, float) else plain >= 1):
+        rule = "be a number of batches of at least 1, or a share of an epoch above 0.0 and at most 1.0"
+        raise refuse(name, rule, value)
+    return plain
+
+
+FINDER: dict[str, Rule] = {
+    "min_lr": learning_rate,
+    "max_lr": learning_rate,
+    "monitor": optional(key),
+    "monitor_mode": choice(("min", "max")),
+    "eval_batches": whole(at_least=1),
+    "apply": flag,
+    "output_dir": optional(folder),
+    "snapshot": choice(("device", "cpu")),
+}
+RANGE_TEST: dict[str, Rule] = {
+    **FINDER,
+    "num_steps": whole(at_least=1, at_most=MAX_SWEEP_STEPS),
+    "mode": choice(MODES),
+    "steps_per_lr": whole(at_least=1),
+    "lrs": optional(rising_lrs),
+    "rule": choice(RULES),
+    "at_epochs": list_of(whole(at_least=0), "a list of at least one epoch, counted from 0"),
+    "verify": flag,
+}
+SEARCH: dict[str, Rule] = {
+    **FINDER,
+    "budget": optional(whole(at_least=1, at_most=MAX_BUDGET)),
+    "steps_per_eval": whole(at_least=1, at_most=MAX_SPACING),
+    "limit_batches": limit_batches,
+}
+SCHEDULE: dict[str, Rule] = {
+    "max_lr": optional(bound),
+    "optimizer": optional(whole(at_least=0)),
+    "replace_scheduler": flag,
+}
+PREVIEW: dict[str, Rule] = {
+    "steps": whole(at_least=1, at_most=MAX_PREVIEW_STEPS),
+    "steps_per_epoch": optional(whole(at_least=1)),
+}
+INVERSE: dict[str, Rule] = {
+    "momentum": optional(inverse_range(below=1)),
+    "weight_decay": optional(inverse_range()),
+}
+CYCLES: dict[str, Rule] = {
+    **SCHEDULE,
+    **INVERSE,
+    "base_lr": optional(bound),
+    "step_size": length_or_0,
+    "step_size_down": optional(length),
+    "mode": choice(get_args(Mode)),
+    "gamma": optional(number(above=0, at_most=1)),
+    "decay": optional(number(above=0, at_most=1)),
+    "scale_fn": optional(importable),
+    "scale_mode": choice(get_args(ScaleMode)),
+    "wave": choice(get_args(Wave)),
+    "cycle_mult": number(above=0, at_most=MAX_CYCLE_MULT),
+    "num_cycles": optional(whole(at_least=1)),
+    "fit_cycles": flag,
+    "warmup": optional(length),
+    "snapshot_cycles": flag,
+    "log_position": flag,
+}
+ONE_CYCLE: dict[str, Rule] = {
+    **SCHEDULE,
+    **INVERSE,
+    "total_steps": length,
+    "pct_start": number(above=0, below=1),
+    "three_phase": flag,
+    "div_factor": number(at_least=1),
+    "final_div_factor": number(at_least=1),
+    "wave": choice(get_args(Wave)),
+}
+WARMUP_STABLE_DECAY: dict[str, Rule] = {
+    **SCHEDULE,
+    "warmup": optional(length),
+    "decay": length,
+    "total_steps": optional(length),
+}
+ADAPTATION: dict[str, Rule] = {
+    "rule": choice(get_args(RuleName)),
+    "beta": optional(number(above=0)),
+    "horizon": optional(length),
+    "per_group": flag,
+    "every": word_or("auto", whole(at_least=1, at_most=MAX_SPACING)),
+    "adapt": flag,
+    "guard": flag,
+    "save_anchor": flag,
+    "min_lr": optional(learning_rate),
+    "max_lr": optional(learning_rate),
+    "freeze_after": optional(length),
+    "decay": optional(word_or("auto", length)),
+}

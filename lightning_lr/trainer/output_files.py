@@ -1,0 +1,77 @@
+"""Files that a run writes: whether they can be written is tried at its start, and they appear whole."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.utilities import rank_zero_warn
+
+from lightning_lr.trainer.lightning_packages import MisconfigurationException
+
+# Bytes that are written to try a folder. A file of a few bytes may need no block, which a full disk has not.
+_TRIED_BYTES = 2**16
+
+
+def try_folder(folder: Path) -> str | None:
+    """Create a folder, write a file in it and delete that again.
+
+    Returns:
+        None if this succeeds, else the error.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with NamedTemporaryFile(dir=folder) as file:
+            file.write(bytes(_TRIED_BYTES))
+    except OSError as error:
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+def check_folder_writable(argument: str, folder: Path, trainer: Trainer) -> None:
+    """Raise a MisconfigurationException on all ranks if the first of them cannot write to a folder."""
+    error = trainer.strategy.broadcast(try_folder(folder) if trainer.is_global_zero else None)
+    if error is not None:
+        raise MisconfigurationException(f"{argument} must be a folder that can be written to, got {folder} ({error}).")
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """The path of another file in the same folder. It takes the place of ``path`` once it has been written."""
+    unfinished = path.with_name(f"unfinished_{os.getpid()}_{path.name}")  # the suffix may say the format
+    try:
+        yield unfinished
+        unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+@contextmanager
+def warn_if_not_written(what: str) -> Iterator[None]:
+    """Turn an error of the file system into a warning: a run is worth more than a file."""
+    try:
+        yield
+    except OSError as error:
+        rank_zero_warn(f"{what} could not be written ({type(error).__name__}: {error}). The run goes on without.")
+
+
+@contextmanager
+def report_file(path: Path) -> Iterator[Path]:
+    """A `whole_file` without which the run goes on."""
+    with warn_if_not_written(str(path)), whole_file(path) as unfinished:
+        yield unfinished
+
+
+def save_checkpoint(trainer: Trainer, path: Path) -> bool:
+    """Save a checkpoint, and warn if it cannot be written. Returns whether it was, as far as this rank knows."""
+    is_saved = False
+    with warn_if_not_written(str(path)):
+        trainer.save_checkpoint(path)
+        is_saved = True
+    if not is_saved:
+        trainer.strategy.barrier("Trainer.save_checkpoint")  # where the other ranks wait after they have saved
+    return is_saved
