@@ -158,9 +158,7 @@ class Run:
     def fit(self, ckpt_path: Path | None = None) -> BaseException | None:
         """Train. Returns what ended the training."""
         try:
-            self.trainer.fit(
-                self.module, batches(shuffle=False), batches(1, shuffle=False), ckpt_path=ckpt_path
-            )
+            self.trainer.fit(self.module, batches(shuffle=False), batches(1, shuffle=False), ckpt_path=ckpt_path)
         except BaseException as error:
             return error
         return None
