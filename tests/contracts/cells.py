@@ -62,8 +62,11 @@ def _run_on_ranks(cells: Sequence[Cell], timeout: float) -> dict[Cell, Outcome]:
             return outcomes | {left[0]: Outcome("fails", f"a process ended: {lost.strip().splitlines()[-1]}")}
         # a rank may be ahead of the other, which has ended
         for cell, (first, digests), (second, others) in zip(left, *(rank.value for rank in ranks), strict=False):
-            seen = first if first.kind != "works" else second
-            outcomes[cell] = Outcome("fails", RANKS_DIFFER) if seen.kind == "works" and digests != others else seen
+            outcomes[cell] = first if first.kind != "works" else second
+            if outcomes[cell].kind == "works" and digests != others:
+                plain_differs = digests[0] != others[0]
+                why = f"without a callback too, {RANKS_DIFFER}" if plain_differs else RANKS_DIFFER
+                outcomes[cell] = Outcome("not tried" if plain_differs else "fails", why)
         left = left[min(len(rank.value) for rank in ranks) :]
     return outcomes
 
@@ -87,7 +90,7 @@ def _run_cell(cell: Cell) -> tuple[Outcome, Sequence[str]]:
     """Run a cell in this process, or on this rank.
 
     Returns:
-        What became of it, and what must be the same on all ranks.
+        What became of it, and what must be the same on all ranks: of the run without a callback, and of that with it.
     """
     if LOOPS[cell.loop].needs:
         return Outcome("not tried", LOOPS[cell.loop].needs), ()
@@ -103,7 +106,7 @@ def _run_cell(cell: Cell) -> tuple[Outcome, Sequence[str]]:
         if trained.error is not None:
             return Outcome("refused" if _is_refusal(trained.error) else "fails", _sentence(trained.error)), ()
         why = next(broken_promises(ROWS[cell.row].promise, *others, plain, trained), "")
-    return Outcome("fails", why) if why else Outcome("works"), trained.same_on_ranks
+    return Outcome("fails", why) if why else Outcome("works"), [*plain.same_on_ranks, *trained.same_on_ranks]
 
 
 def _is_refusal(error: Exception) -> bool:
