@@ -190,7 +190,9 @@ class Run:
                 fit[name] = make()
         loggers = [CSVLogger(str(folder), "csv", version=0), TensorBoardLogger(str(folder), "tb", version=0)]
         options = {"max_epochs": 2, "logger": loggers, "log_every_n_steps": 2, **QUIET, **self.trainer()}
-        options["callbacks"] = [*callbacks, *options.get("callbacks", []), EqualLRs()]
+        options["callbacks"] = [*callbacks, *options.get("callbacks", [])]
+        if options["devices"] != 1:
+            options["callbacks"].append(EqualLRs())
         return Trainer(default_root_dir=folder, **options), fit
 
 
