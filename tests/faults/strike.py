@@ -79,11 +79,13 @@ def strike(point: Point) -> list[str]:
     """Strike a training, resume it and use its objects again. Returns what is not as it must be."""
     expected = reference(point.row)
     interrupt = signal.getsignal(signal.SIGINT)
+    terminate = signal.signal(signal.SIGTERM, lambda *_: None)  # while Lightning does not listen to it
     with TemporaryDirectory() as folder, quiet():
         try:
             return list(_complaints(point, expected, Path(folder)))
         finally:
             signal.signal(signal.SIGINT, interrupt)  # Lightning ignores it from a first Ctrl-C on
+            signal.signal(signal.SIGTERM, terminate)
 
 
 def _complaints(point: Point, expected: Reference, folder: Path) -> Iterator[str]:
