@@ -4,10 +4,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 FLOOR_LIGHTNING := 2.5.0.post0
 BOTH_PACKAGES := $(addprefix tests/,trainer/test_rehearsal.py trainer/test_lr_tracer.py trainer/test_progress_bar.py \
-	callbacks/test_contracts.py callbacks/test_beside_other_callbacks.py callbacks/test_lr_range_test.py \
+	contracts/test_interfaces.py callbacks/test_beside_other_callbacks.py callbacks/test_lr_range_test.py \
 	callbacks/test_lr_search.py callbacks/test_scheduled_lr.py)
 
-.PHONY: demo test docs pictures test-floor test-pytorch-lightning bench bench-full bench-check
+.PHONY: demo test docs pictures test-floor test-pytorch-lightning bench bench-full bench-check matrix faults
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/demo.py
@@ -51,6 +51,14 @@ bench-check: $(VENV)/.installed
 $(VENV)/.installed-benchmarks: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[benchmarks]"
 	touch $@
+
+# Every callback in every setting, all faults, and docs/support.md from them: some quarter of an hour on two processors.
+matrix: $(VENV)/.installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.contracts
+
+# The faults alone, and a table of them.
+faults: $(VENV)/.installed
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults
 
 # The pinned torch is installed first, so that the second command finds it installed.
 $(VENV)/.installed: pyproject.toml constraints.txt

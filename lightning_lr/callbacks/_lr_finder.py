@@ -204,8 +204,13 @@ class LRFinder(Callback, ABC):
             rank_zero_warn(f"{self._name} is not confident of its result: {'; '.join(suggestion.reasons)}.")
 
     def _apply_again(self, trainer: Trainer, pl_module: LightningModule, suggestion: Suggestion) -> None:
-        """After a resume: set the module's learning rate, which no checkpoint restores, and log what was found."""
-        if self.applies and trainer.global_step > 0:
+        """After a resume: set the module's learning rate, which no checkpoint restores, and log what was found.
+
+        A checkpoint of step 0 was saved while it was found, or by a failure soon after: everything is set again.
+        """
+        if trainer.global_step == 0:
+            self._apply_result(trainer, pl_module, suggestion)
+        elif self.applies:
             if self._module_lr is not None:
                 set_module_lr(pl_module, self._module_lr)
             self._log_found_lr(trainer, pl_module, suggestion)

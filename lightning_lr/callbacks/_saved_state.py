@@ -66,7 +66,9 @@ def check_vectors(callback: Callback, progress: Iterable[Mapping[str, Any]], opt
         parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
         movement = saved["adaptation"]["movement"] or {}
         for position, vector in (movement.get("means") or movement.get("gradients") or {}).items():
-            expected = parameters[position].numel() if position < len(parameters) else 0
+            if position >= len(parameters):  # of a group that is added while training, as finetuning does
+                continue
+            expected = parameters[position].numel() * (2 if parameters[position].is_complex() else 1)
             if vector.numel() != expected:
                 raise _unusable(
                     callback,

@@ -226,8 +226,8 @@ class LRRangeTest(LRFinder):
             self._output_dir,
             self._arguments,
         )
-        self._done_epochs.append(epoch)
         self._apply_result(trainer, pl_module, self.result)
+        self._done_epochs.append(epoch)
 
     def _plan_search(self, sweep: RangeTestResult, update: UpdateKind) -> Search:
         """A search that starts below the suggestion of a sweep."""

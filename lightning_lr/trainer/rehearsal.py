@@ -251,7 +251,8 @@ class Rehearsal:
             pass
         finally:
             for part in (loop, val_loop):
-                if part._data_fetcher is not None:
+                # without an iterator, a hook has failed before there was one
+                if part._data_fetcher is not None and part._data_fetcher.iterator is not None:
                     part._data_fetcher.teardown()  # ends the workers of the rehearsal's loaders
 
     def _take_snapshot(self, data: list[Any]) -> Snapshot:

@@ -1,4 +1,4 @@
-"""What every public callback supports: YAML, pickle, checkpoints, each logger or none, two processes."""
+"""What every public callback supports: YAML, pickle, checkpoints, each logger or none."""
 
 from __future__ import annotations
 
@@ -19,10 +19,8 @@ from tests.helpers.lightning_classes import (
     Callback,
     CSVLogger,
     LightningCLI,
-    LightningModule,
     Logger,
     TensorBoardLogger,
-    Trainer,
 )
 from tests.helpers.tiny_models import Classifier, loader, quiet_trainer
 
@@ -120,31 +118,3 @@ def test_every_logger(name: str, loggers: str, tmp_path: Path) -> None:
         if isinstance(logger, CSVLogger):
             header = (Path(logger.log_dir) / "metrics.csv").read_text().splitlines()[0]
             assert "lr/SGD" in header.split(",")
-
-
-class RecordRank(Callback):
-    """Writes the learning rates and the final weights of a rank to a file. DDP returns nothing from its processes."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.lrs: list[float] = []
-
-    def on_train_batch_start(self, trainer: Trainer, *_: Any) -> None:
-        self.lrs.append(trainer.optimizers[0].param_groups[0]["lr"])
-
-    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        weights = [parameter.sum().item() for parameter in pl_module.parameters()]
-        record = {"lrs": self.lrs, "weights": weights}
-        (self.path / f"rank{trainer.global_rank}.json").write_text(json.dumps(record))
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="a process that has used CUDA cannot fork")
-@pytest.mark.parametrize("name", ARGUMENTS)
-def test_two_processes_agree(name: str, tmp_path: Path) -> None:
-    trainer = quiet_trainer(
-        callbacks=[_build(name), RecordRank(tmp_path)], strategy="ddp_fork", accelerator="cpu", devices=2, max_epochs=1
-    )
-    trainer.fit(Classifier(), loader(40))
-    first, second = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in (0, 1))
-    assert first == second
-    assert len(first["lrs"]) == 20
