@@ -143,8 +143,16 @@ def test_missing_and_unknown_fields(callback: str) -> None:
     assert load(callback, state) == ""
     assert load(callback, {**state, "later": 1}) == ""
     for key in state:
-        assert load(callback, {name: value for name, value in state.items() if name != key}) == ""
-    assert load(callback, {}) == ""
+        said = load(callback, {name: value for name, value in state.items() if name != key})
+        assert ("progress is missing" in said) if key == "progress" else said == ""  # without it a run began anew
+    assert ("progress is missing" in load(callback, {})) == ("progress" in state)
+
+
+@pytest.mark.parametrize("key", ["lr", "weight_decay"])
+def test_a_parameter_group_without_a_ratio_is_refused(key: str) -> None:
+    state = a_state("CyclicalLR")
+    state["progress"]["groups"][key] = [[]]
+    assert f"progress.groups.{key} must have a number for each group, [1], got [[]]" in load("CyclicalLR", state)
 
 
 @pytest.mark.filterwarnings("ignore:.* is resumed with changed arguments")
