@@ -143,7 +143,7 @@ _SCALED_GROUP = fields(
     rule=fields(
         scale=number(above=0),
         turns=Default(_COUNT, ABSENT),
-        climbing=Default(flag, ABSENT),
+        climbing=Default(flag, False),
         count=Default(_COUNT, ABSENT),
         mean=Default(real, ABSENT),
         square=Default(real, ABSENT),
@@ -158,7 +158,7 @@ _SCALED_GROUP = fields(
     ceiling=Default(real, ABSENT),
     max_change=Default(real, ABSENT),
     is_started=Default(flag, ABSENT),
-    moved=Default(flag, ABSENT),
+    moved=Default(flag, True),
 )
 _OPTIMIZER = fields(
     adaptation=fields(
@@ -175,7 +175,7 @@ _OPTIMIZER = fields(
         level=Default(real, ABSENT),
         lowest=Default(real, ABSENT),
         deviation=Default(real, ABSENT),
-        learned=Default(flag, ABSENT),
+        learned=Default(flag, True),
         norm=Default(real, ABSENT),
         calm=Default(_COUNT, ABSENT),
         returns=Default(_COUNT, ABSENT),
