@@ -12,8 +12,10 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from numpy.typing import NDArray
 
+from lightning_lr.optimizers.update_kind import UpdateKind, update_kind
 from lightning_lr.range_test.curve import LRCurve
 from lightning_lr.range_test.early_stop import has_diverged
+from lightning_lr.range_test.rule_input import DIVISORS
 from lightning_lr.range_test.smoothing import fill_gaps
 from lightning_lr.range_test.sweep_range import EXTENSION, begins_too_high, still_falls_at_end
 from lightning_lr.search.planner import LOWEST_LR
@@ -171,3 +173,17 @@ def _filled(values: Sequence[float]) -> list[float]:
     """The values with interpolated ones in the place of single ones that are not finite. Those at the end stay."""
     filled: list[float] = fill_gaps(np.asarray(values, dtype=np.float64)).tolist()
     return filled
+
+
+def kind_of_updates(trainer: Trainer) -> UpdateKind:
+    """That of several optimizers is the one with the largest divisor, which gives the lowest learning rate."""
+    kinds: list[UpdateKind] = []
+    for optimizer in trainer.optimizers:
+        kind = update_kind(optimizer)
+        if kind is None:
+            name = type(optimizer).__name__
+            rank_zero_info(
+                f"LRRangeTest cannot try out {name} on a small parameter, so it reads the curve as for Adam."
+            )
+        kinds.append(kind or "normalized")
+    return max(kinds, key=lambda each: DIVISORS[each])
