@@ -183,7 +183,7 @@ def kind_of_updates(trainer: Trainer) -> UpdateKind:
         if kind is None:
             name = type(optimizer).__name__
             rank_zero_info(
-                f"LRRangeTest cannot try out {name} on a small parameter, so it reads the curve as for Adam."
+                f"LRRangeTest cannot try {name} on a small parameter, so it reads the curve as for Adam."
             )
         kinds.append(kind or "normalized")
     return max(kinds, key=lambda each: DIVISORS[each])
