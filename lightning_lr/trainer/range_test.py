@@ -182,8 +182,6 @@ def kind_of_updates(trainer: Trainer) -> UpdateKind:
         kind = update_kind(optimizer)
         if kind is None:
             name = type(optimizer).__name__
-            rank_zero_info(
-                f"LRRangeTest cannot try {name} on a small parameter, so it reads the curve as for Adam."
-            )
+            rank_zero_info(f"LRRangeTest cannot try {name} on a small parameter, so it reads the curve as for Adam.")
         kinds.append(kind or "normalized")
     return max(kinds, key=lambda each: DIVISORS[each])
