@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 from torch.optim import Optimizer
 
-from lightning_lr.arguments import Rule, refuse
+from lightning_lr.arguments import ArgumentRule, refuse
 from lightning_lr.trainer.lightning_packages import Callback
 
 # To be raised only when older versions of this package would misread a state: they refuse it then. States of before
@@ -28,7 +28,7 @@ class Default(NamedTuple):
         value: instead of it. `ABSENT` leaves the field out, for readers that have a default.
     """
 
-    rule: Rule
+    rule: ArgumentRule
     value: Any
 
 
@@ -40,7 +40,7 @@ def header(callback: Callback) -> dict[str, Any]:
     return {"version": STATE_VERSION, "callback": _public_name(callback)}
 
 
-def checked_state(callback: Callback, state: Any, known: Mapping[str, Rule | Default]) -> dict[str, Any]:
+def checked_state(callback: Callback, state: Any, known: Mapping[str, ArgumentRule | Default]) -> dict[str, Any]:
     """The known fields of a state from a checkpoint.
 
     Raises:
@@ -76,7 +76,7 @@ def check_vectors(callback: Callback, progress: Iterable[Mapping[str, Any]], opt
                 )
 
 
-def fields(**known: Rule | Default) -> Rule:
+def fields(**known: ArgumentRule | Default) -> ArgumentRule:
     """A dict with some fields."""
 
     def check(name: str, value: Any) -> dict[str, Any]:
@@ -87,7 +87,7 @@ def fields(**known: Rule | Default) -> Rule:
     return check
 
 
-def list_with(rule: Rule, length: int | None = None) -> Rule:
+def list_with(rule: ArgumentRule, length: int | None = None) -> ArgumentRule:
     """A list or tuple of any length, or of the one given."""
 
     def check(name: str, value: Any) -> list[Any]:
@@ -116,7 +116,7 @@ def vectors(name: str, value: Any) -> dict[int, Tensor]:
     return dict(value)
 
 
-def _known_fields(prefix: str, state: Mapping[str, Any], known: Mapping[str, Rule | Default]) -> dict[str, Any]:
+def _known_fields(prefix: str, state: Mapping[str, Any], known: Mapping[str, ArgumentRule | Default]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, field in known.items():
         if name in state:

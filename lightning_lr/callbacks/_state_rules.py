@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lightning_lr.arguments import (
-    Rule,
+    ArgumentRule,
     anything,
     flag,
     learning_rate,
@@ -57,12 +57,12 @@ _SCHEDULE_PROGRESS = fields(
         weight_decay=Default(optional(list_with(list_with(number(at_least=0)))), None),
     ),
 )
-SCHEDULE: dict[str, Rule | Default] = {
+SCHEDULE: dict[str, ArgumentRule | Default] = {
     "arguments": Default(mapping, dict),
     "bounds": Default(optional(_bounds), None),
     "progress": _schedule_progress,
 }
-CYCLES: dict[str, Rule | Default] = {
+CYCLES: dict[str, ArgumentRule | Default] = {
     **SCHEDULE,
     "losses": Default(list_with(list_with(real, 3)), list),
     "snapshots": Default(list_with(text), list),
@@ -81,7 +81,7 @@ def _curve(name: str, value: Any) -> dict[str, Any]:
     return mapping(name, value)
 
 
-FINDER: dict[str, Rule | Default] = {
+FINDER: dict[str, ArgumentRule | Default] = {
     "arguments": Default(mapping, dict),
     "search": Default(
         optional(
@@ -92,7 +92,7 @@ FINDER: dict[str, Rule | Default] = {
     "run_steps": Default(number_or_infinity(at_least=1), math.inf),
     "module_lr": Default(optional(real), None),
 }
-RANGE_TEST: dict[str, Rule | Default] = {
+RANGE_TEST: dict[str, ArgumentRule | Default] = {
     **FINDER,
     "done_epochs": Default(list_with(_COUNT), list),
     "result": Default(
@@ -184,7 +184,7 @@ _OPTIMIZER = fields(
     late=Default(list_with(_late), list),
     losses=Default(list_with(optional(real)), list),
 )
-ADAPTATION: dict[str, Rule | Default] = {
+ADAPTATION: dict[str, ArgumentRule | Default] = {
     "arguments": Default(mapping, dict),
     "progress": list_with(_OPTIMIZER),
 }
