@@ -8,7 +8,7 @@ from contextlib import redirect_stdout
 from functools import wraps
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import yaml
 from lightning.pytorch import Trainer
@@ -18,13 +18,15 @@ from lightning_lr.before_fit import lr_range_test, lr_search
 from lightning_lr.callbacks.lr_range_test import LRRangeTest
 from lightning_lr.callbacks.lr_search import LRSearch
 from lightning_lr.command_line.found_config import found_config
-from lightning_lr.command_line.short_errors import ShortErrors, own_error
+from lightning_lr.command_line.short_errors import ShortErrors, causes, is_of_parser, own_error
 from lightning_lr.range_test.suggestion import Suggestion
 from lightning_lr.trainer.output_files import report_file, try_folder
 
-NOT_CONFIDENT = 3  # exit status
+# Exit statuses.
+BAD_ARGUMENTS, NOT_CONFIDENT, NOT_WRITTEN = 2, 3, 4
 FOUND_CONFIG = "lr_found.yaml"
 _FINDERS: dict[str, type[LRRangeTest] | type[LRSearch]] = {"lr_range_test": LRRangeTest, "lr_search": LRSearch}
+_NO_OPTION = f"{FOUND_CONFIG} was not written: give the model an argument lr, so that a config can hold it."
 _NOT_OPTIONS = {"apply", "at_epochs"}  # of a callback within a run
 
 
@@ -82,16 +84,22 @@ class LRCommands(_LightningCLI):
             except ValueError as error:
                 self._exit(str(error))
             folder = options["output_dir"]
-            if folder is not None and (failure := try_folder(Path(folder))):
-                self._exit(f"output_dir must be a folder that can be written to, got {folder} ({failure}).")
+            if folder is not None:
+                if failure := try_folder(Path(folder)):
+                    self._exit(f"output_dir must be a folder that can be written to, got {folder} ({failure}).")
+                # That of an earlier test may be for another model. It must not stay if this test fails.
+                (Path(folder) / FOUND_CONFIG).unlink(missing_ok=True)
 
     def instantiate_classes(self) -> None:
         try:
             super().instantiate_classes()
-        except ValueError as error:
-            if (message := own_error(error)) is None:
-                raise
-            self._exit(message)
+        except Exception as error:
+            led_to_it = causes(error)
+            if message := next((text for each in led_to_it if (text := own_error(each)) is not None), None):
+                self._exit(message)
+            if is_of_parser(error) and not is_of_parser(led_to_it[-1]):
+                raise led_to_it[-1] from None  # that of a constructor, without what jsonargparse made of it
+            raise
 
     def lr_range_test(self, **kwargs: Any) -> None:
         """Run the subcommand."""
@@ -107,25 +115,34 @@ class LRCommands(_LightningCLI):
         out = sys.stdout
         data = {key: fit_arguments[key] for key in ("model", "datamodule") if key in fit_arguments}
         with TemporaryDirectory() as temporary, redirect_stdout(sys.stderr if is_json else out):
-            folder = Path(options.pop("output_dir") or temporary)
+            asked = options.pop("output_dir")
+            folder = Path(asked or temporary)
             written = folder / f"{name}.json"
             before = _version(written)  # a file may be there from an earlier test
-            result: Suggestion = getattr(self.trainer, name)(**data, output_dir=folder, **options)
+            try:
+                result: Suggestion = getattr(self.trainer, name)(**data, output_dir=folder, **options)
+            except Exception as error:
+                if (message := own_error(error)) is None:
+                    raise
+                self._exit(message)
             self.result = result
             if not self.trainer.is_global_zero:  # the first of several processes writes and prints
                 return
             is_written = _version(written) != before
-            is_kept = is_written and folder != Path(temporary)
+            is_kept = is_written and asked is not None
             found = found_config(self._resolved_config(), result)
             if is_kept and found:
                 with report_file(folder / FOUND_CONFIG) as path:
                     path.write_text(yaml.safe_dump(found, sort_keys=False))
             if is_json and not is_written:
-                self._exit(f"{written} could not be written.", status=1)
+                self._exit(f"{written} could not be written.", NOT_WRITTEN)
+            is_missing = asked is not None and not (folder / FOUND_CONFIG).exists()
             text = written.read_text() if is_json else _summary(result, name, folder if is_kept else None, bool(found))
         print(text, end="", file=out)
         if not result.confident:
             raise SystemExit(NOT_CONFIDENT)
+        if is_missing:
+            self._exit(f"{folder / FOUND_CONFIG} was not written: see above." if found else _NO_OPTION, NOT_WRITTEN)
 
     def _options(self) -> dict[str, Any]:
         """The arguments of the finder."""
@@ -137,7 +154,7 @@ class LRCommands(_LightningCLI):
         loaded: dict[str, Any] = yaml.safe_load(self._parser(self.subcommand).dump(config, skip_none=False))
         return loaded
 
-    def _exit(self, message: str, status: int = 2) -> None:
+    def _exit(self, message: str, status: int = BAD_ARGUMENTS) -> NoReturn:
         print(f"{self.parser.prog} {self.subcommand}: {message}", file=sys.stderr)
         raise SystemExit(status)
 
@@ -166,7 +183,8 @@ class LRCLI(LRCommands, LightningCLI):
         result: what was found; None after another subcommand.
 
     Raises:
-        SystemExit: with status 3 if the result is not confident, with status 2 for bad arguments.
+        SystemExit: with status 2 for bad arguments, with 3 if the result is not confident, with 4 if it is but
+            ``lr_found.yaml`` could not be written.
     """
 
     _trainer_class = Trainer
@@ -208,7 +226,6 @@ def _summary(result: Suggestion, name: str, folder: Path | None, has_config: boo
     ]
     if folder is not None:
         rows.append(("written", ", ".join(str(folder / f"{name}.{kind}") for kind in ("png", "csv", "json"))))
-        how = f"fit -c config.yaml -c {folder / FOUND_CONFIG}"
-        none = "give the model an argument lr, so that a config can hold it"
-        rows.append(("to train with it", how if has_config else none))
+        if has_config:
+            rows.append(("to train with it", f"fit -c config.yaml -c {folder / FOUND_CONFIG}"))
     return "".join(f"{head:<19}{text}\n" for head, text in rows)

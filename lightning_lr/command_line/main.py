@@ -20,7 +20,7 @@ usage: lightning-lr COMMAND [options]    (or python -m lightning_lr COMMAND [opt
   lightning-lr fit --model my_package.Model --data my_package.Data -c lr_found.yaml
 
 COMMAND --help explains the options. Exit status of the first two: 0 if the result is confident, 3 if it is not,
-2 for bad arguments, 1 for an exception of your code.
+4 if lr_found.yaml could not be written, 2 for bad arguments, 1 for an exception of your code.
 """
 _BAD_ARGUMENTS = 2
 _CLASS_OPTIONS = ("--model", "--data")

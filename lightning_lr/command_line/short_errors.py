@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 from jsonargparse import ArgumentParser
 
 import lightning_lr
+from lightning_lr.trainer.lightning_packages import either
 
 _CALLBACKS = [
     name for name in lightning_lr.__all__ if name.endswith("LR") or name in ("LRRangeTest", "LRSearch", "LRTrace")
@@ -21,6 +22,8 @@ _OTHER_TYPES = re.compile(
     rf"|Problem with given class_path '{_PACKAGE}\.(Callback|LightningModule|LightningDataModule)'"
 )
 _WITHOUT_CLASS = re.compile(rf"Problem with given class_path '{_PACKAGE}\.Lightning(Module|DataModule)':\s+Option")
+_MISCONFIGURATION = either("utilities.exceptions.MisconfigurationException")
+_REFUSING = ("lightning_lr.", "lightning.", "pytorch_lightning.", "lightning_fabric.")  # modules that raise it
 _BULLET = re.compile(r"^ *- ")
 _MOST_LINES = 3
 
@@ -72,20 +75,38 @@ def short_error(message: str) -> str:
 
 
 def own_error(error: BaseException) -> str | None:
-    """The message of an error that this package has raised in a constructor; None for any other.
+    """The message of an error by which this package, or Lightning, refuses a setting, in one line; None for any other.
 
-    jsonargparse raises an error with a list of types from it.
+    An error of the user's code, or of a library that it calls, needs its traceback.
     """
-    current: BaseException | None = error
-    while current is not None:
-        trace = current.__traceback__
-        while trace is not None and trace.tb_next is not None:
-            trace = trace.tb_next
-        module = "" if trace is None else trace.tb_frame.f_globals.get("__name__", "")
-        if isinstance(current, ValueError) and module.startswith("lightning_lr."):
-            return str(current)
-        current = current.__cause__ or current.__context__
-    return None
+    raised_in = _module_of(error)
+    refuses = (
+        (isinstance(error, ValueError) and raised_in.startswith("lightning_lr."))
+        or (isinstance(error, RuntimeError) and raised_in == "lightning_lr.before_fit")
+        or (isinstance(error, _MISCONFIGURATION) and raised_in.startswith(_REFUSING))
+    )
+    return " ".join(str(error).split()) if refuses else None
+
+
+def causes(error: BaseException) -> list[BaseException]:
+    """An error, and those that led to it, the first one last. jsonargparse makes a list of types from an error."""
+    found = [error]
+    while (cause := found[-1].__cause__ or found[-1].__context__) is not None:
+        found.append(cause)
+    return found
+
+
+def is_of_parser(error: BaseException) -> bool:
+    """Whether jsonargparse itself has raised an error."""
+    return _module_of(error).startswith("jsonargparse.")
+
+
+def _module_of(error: BaseException) -> str:
+    """The name of the module that has raised an error."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return "" if trace is None else str(trace.tb_frame.f_globals.get("__name__", ""))
 
 
 def _reasons(message: str) -> list[str]:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import LightningCLI
 from matplotlib.image import imread
 
@@ -111,15 +112,66 @@ def test_a_model_without_an_option_is_told_so(capsys: pytest.CaptureFixture[str]
     Path("no_option.py").write_text(
         "from plain_model import Net\nclass Fixed(Net):\n    def __init__(self):\n        super().__init__()\n"
     )
+    Path("lr_found.yaml").write_text("model: {lr: 1.0}")  # of an earlier test, of another model
     args = ["lr_range_test", "--model=no_option.Fixed", "--data=plain_model.Data", "--seed_everything=1"]
-    assert status([*args, "--trainer.accelerator=cpu", "--trainer.max_epochs=3", *FAST]) in (0, 3)
-    assert "give the model an argument lr" in capsys.readouterr().out
+    assert status([*args, "--trainer.accelerator=cpu", "--trainer.max_epochs=3", "--lr_range_test.num_steps=50"]) == 4
+    assert "give the model an argument lr" in capsys.readouterr().err
     assert not Path("lr_found.yaml").exists()
 
 
-def test_the_users_own_error_is_left_alone() -> None:
+def test_a_config_that_cannot_be_written_has_a_status_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write = Path.write_text
+
+    def write_to_a_full_disk(path: Path, text: str) -> int:
+        if path.name.endswith("lr_found.yaml"):
+            raise OSError("No space left on device")
+        return write(path, text)
+
+    monkeypatch.setattr(Path, "write_text", write_to_a_full_disk)
+    with pytest.warns(UserWarning, match=r"lr_found\.yaml could not be written"):
+        assert status(["lr_range_test", *CONFIG, *MODEL, "--lr_range_test.num_steps=50"]) == 4
+    assert "lr_found.yaml was not written" in capsys.readouterr().err
+
+
+class FailsToBuild(LightningModule):
+    """A model whose constructor fails."""
+
+    def __init__(self, hidden: int = 16) -> None:
+        raise AttributeError("the constructor's own error")
+
+
+def test_an_error_of_a_constructor_is_shown_as_itself() -> None:
+    with pytest.raises(AttributeError, match="the constructor's own error") as caught:
+        main(["lr_range_test", *CONFIG, f"--model={__name__}.FailsToBuild", "--data=plain_model.Data"])
+    assert caught.value.__suppress_context__  # not followed by a list of types of jsonargparse
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["--model.lr=0"], "No parameter group has a learning rate above 0"),
+        (["--lr_range_test.monitor=val_los"], "LRRangeTest(monitor='val_los'): the training step does not log it"),
+        (["--trainer.max_epochs=0"], "The Trainer ended before training began"),
+        (["--trainer.limit_train_batches=-1"], "You have passed invalid value -1.0"),  # Lightning's own
+        (["--trainer.fast_dev_run=true"], "LRRangeTest needs full training"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:`Trainer.fit` stopped")
+def test_what_cannot_be_tested_is_said_in_one_line(
+    args: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status(["lr_range_test", *CONFIG, *MODEL, *args]) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith(f"lightning-lr lr_range_test: {message}")
+
+
+def test_the_users_own_error_is_left_alone_and_no_older_config_stays() -> None:
+    Path("lr_found.yaml").write_text("model: {lr: 1.0}")
     with pytest.raises(RuntimeError, match="the user's own error"):  # Python exits with status 1
         main(["lr_range_test", *CONFIG, "--model=plain_model.Broken", "--data=plain_model.Data"])
+    assert not Path("lr_found.yaml").exists()
 
 
 @pytest.mark.parametrize(
