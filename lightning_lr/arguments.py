@@ -56,8 +56,9 @@ def checked(**rules: Rule) -> Callable[[Target], Target]:
                 given = signature.bind(*args, **kwargs)
             except TypeError:
                 return function(*args, **kwargs)  # Python's own error, which names the function
-            for name in given.arguments.keys() & rules.keys():
-                given.arguments[name] = rules[name](name, given.arguments[name])
+            for name in given.arguments:  # in the order of the signature, so that all ranks name the same argument
+                if name in rules:
+                    given.arguments[name] = rules[name](name, given.arguments[name])
             return function(*given.args, **given.kwargs)
 
         call.argument_rules = rules  # type: ignore[attr-defined]
@@ -183,13 +184,17 @@ def path(name: str, value: Any) -> str | Path:
     return value
 
 
-def folder(name: str, value: Any) -> Path:
-    """The path of a folder to write to."""
+def folder(name: str, value: Any) -> str | Path:
+    """The path of a folder to write to, as it is given: checkpoints compare it."""
     if not isinstance(value, (str, Path)) or value == "":
         raise refuse(name, "be the path of a folder", value)
-    if Path(value).is_file():
+    try:
+        is_file = Path(value).is_file()
+    except OSError:  # longer than a path may be
+        raise refuse(name, "be the path of a folder that can be written to", value) from None
+    if is_file:
         raise refuse(name, "be a folder, which is created if it is missing", value)
-    return Path(value)
+    return value
 
 
 def function(name: str, value: Any) -> Any:

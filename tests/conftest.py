@@ -1,7 +1,24 @@
-"""One thread a process. The models are so small that a second thread only costs, and with several a fork can hang."""
+"""What holds for all tests.
+
+One thread a process: the models are so small that a second thread only costs, and with several a fork can hang. Levels
+of loggers are those of before after each test, since examples and benchmarks set them.
+"""
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Iterator
+
+import pytest
 
 os.environ["OMP_NUM_THREADS"] = "1"  # torch reads it when imported, also in processes that tests start
+
+
+@pytest.fixture(autouse=True)
+def levels_of_loggers() -> Iterator[None]:
+    loggers = [logging.getLogger(name) for name in ("lightning", "lightning.pytorch", "pytorch_lightning")]
+    levels = [logger.level for logger in loggers]
+    yield
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)

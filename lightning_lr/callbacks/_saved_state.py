@@ -68,12 +68,11 @@ def check_vectors(callback: Callback, progress: Iterable[Mapping[str, Any]], opt
         for position, vector in (movement.get("means") or movement.get("gradients") or {}).items():
             if position >= len(parameters):  # of a group that is added while training, as finetuning does
                 continue
-            expected = parameters[position].numel() * (2 if parameters[position].is_complex() else 1)
-            if vector.numel() != expected:
+            found, expected = _number_of_reals(vector), _number_of_reals(parameters[position])
+            if found != expected:
                 raise _unusable(
                     callback,
-                    f"a vector of progress[{i}] has {vector.numel()} numbers for parameter {position}, which has"
-                    f" {expected}.",
+                    f"a vector of progress[{i}] has {found} numbers for parameter {position}, which has {expected}.",
                 )
 
 
@@ -111,7 +110,7 @@ def vectors(name: str, value: Any) -> dict[int, Tensor]:
     for position, vector in mapping(name, value).items():
         if type(position) is not int or position < 0:
             raise refuse(name, "have positions of parameters", position)
-        if not isinstance(vector, Tensor) or not vector.is_floating_point():
+        if not isinstance(vector, Tensor) or not (vector.is_floating_point() or vector.is_complex()):
             what = f"a tensor of {vector.dtype}" if isinstance(vector, Tensor) else type(vector).__name__
             raise ValueError(f"{name}[{position}] must be a tensor of floating-point numbers, got {what}.")
     return dict(value)
@@ -127,6 +126,11 @@ def _known_fields(prefix: str, state: Mapping[str, Any], known: Mapping[str, Rul
         elif field.value is not ABSENT:
             found[name] = field.value() if callable(field.value) else field.value
     return found
+
+
+def _number_of_reals(tensor: Tensor) -> int:
+    """Means of complex parameters are saved in real numbers, their gradients as they are."""
+    return tensor.numel() * (2 if tensor.is_complex() else 1)
 
 
 def _public_name(callback: Callback) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
@@ -25,7 +24,7 @@ from lightning_lr.schedules.tracker import ScheduleTracker
 from lightning_lr.schedules.waves import Wave
 from lightning_lr.trainer.cycle_losses import CycleLosses
 from lightning_lr.trainer.lightning_packages import MisconfigurationException
-from lightning_lr.trainer.output_files import check_folder_writable, save_checkpoint
+from lightning_lr.trainer.output_files import check_snapshots_writable, save_checkpoint, snapshot_folder
 
 
 class CyclicalLR(ScheduledLR):
@@ -152,7 +151,7 @@ class CyclicalLR(ScheduledLR):
         }
         self._decay = None if decay is None else float(decay)
         self._fit_cycles = fit_cycles
-        self._snapshot_cycles = snapshot_cycles
+        self._snapshot_cycles = self._saves_snapshots = snapshot_cycles
         self._finished_cycles = 0
         self._tracker: ScheduleTracker  # of the first optimizer, while training
         self._losses = CycleLosses()
@@ -187,8 +186,9 @@ class CyclicalLR(ScheduledLR):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_fit_start(trainer, pl_module)
-        if self._snapshot_cycles:
-            check_folder_writable("snapshot_cycles", _snapshot_folder(trainer), trainer)
+        self._saves_snapshots = self._snapshot_cycles and not vars(trainer)["fast_dev_run"]
+        if self._saves_snapshots:
+            check_snapshots_writable(trainer)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
@@ -204,7 +204,7 @@ class CyclicalLR(ScheduledLR):
     ) -> None:
         self.lr_tracer.batch_end(outputs)
         self._losses.batch_end(self._tracker, outputs)
-        if self._snapshot_cycles:
+        if self._saves_snapshots:
             self._save_snapshot(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -240,11 +240,7 @@ class CyclicalLR(ScheduledLR):
         if (finished := finished_cycles(self._tracker.position)) <= self._finished_cycles:
             return
         self._finished_cycles = finished
-        path = _snapshot_folder(trainer) / f"cycle={finished}-step={self._tracker.count}.ckpt"
+        path = snapshot_folder(trainer) / f"cycle={finished}-step={self._tracker.count}.ckpt"
         self.snapshots.append(str(path))  # the checkpoint names itself too
         if not save_checkpoint(trainer, path):
             self.snapshots.pop()
-
-
-def _snapshot_folder(trainer: Trainer) -> Path:
-    return Path(trainer.log_dir or trainer.default_root_dir) / "snapshots"

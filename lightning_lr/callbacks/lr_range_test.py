@@ -17,14 +17,13 @@ from lightning_lr.callbacks._lr_finder import LRFinder
 from lightning_lr.callbacks._saved_arguments import plain_arguments
 from lightning_lr.callbacks._saved_state import checked_state
 from lightning_lr.callbacks._state_rules import RANGE_TEST as RANGE_TEST_STATE
-from lightning_lr.optimizers.update_kind import UpdateKind, update_kind
+from lightning_lr.optimizers.update_kind import UpdateKind
 from lightning_lr.range_test.curve import LRCurve
-from lightning_lr.range_test.rule_input import DIVISORS
 from lightning_lr.range_test.rules import Rule
 from lightning_lr.range_test.suggestion import SUGGESTION_FIELDS, Suggestion, suggest
 from lightning_lr.range_test.sweep_lrs import num_lrs, sweep_lrs
 from lightning_lr.search.result import SearchResult, search_result
-from lightning_lr.trainer.range_test import RangeTest
+from lightning_lr.trainer.range_test import RangeTest, kind_of_updates
 from lightning_lr.trainer.range_test_report import report_range_test
 from lightning_lr.trainer.run_lengths import check_epochs_begin_together
 from lightning_lr.trainer.tensorboard_charts import RANGE_TEST_CHARTS, SEARCH_CHARTS
@@ -204,7 +203,7 @@ class LRRangeTest(LRFinder):
         epoch = trainer.current_epoch
         if epoch not in self._at_epochs or epoch in self._done_epochs or vars(trainer)["fast_dev_run"]:
             return
-        update = _update_kind(trainer)
+        update = kind_of_updates(trainer)
         if self._search is None or self._search.bracket.is_done:  # else the search was interrupted
             self._read_run_steps(trainer)
             curve = self._range_test.run(trainer)
@@ -241,8 +240,3 @@ class LRRangeTest(LRFinder):
         )
         steps_per_eval = max(self._range_test.steps_per_lr, _MIN_STEPS_PER_EVAL)
         return self._new_search(self._new_bracket(low, high, steps_per_eval))
-
-
-def _update_kind(trainer: Trainer) -> UpdateKind:
-    """That of several optimizers is the one with the largest divisor, which gives the lowest learning rate."""
-    return max(map(update_kind, trainer.optimizers), key=lambda kind: DIVISORS[kind])

@@ -60,6 +60,7 @@ ARGUMENTS = {
     "command_line.LRCLI": "*args, **kwargs",
     "command_line.LRCLI.add_core_arguments_to_parser": "parser",
     "command_line.LRCLI.before_instantiate_classes": "",
+    "command_line.LRCLI.init_parser": "**kwargs",
     "command_line.LRCLI.instantiate_classes": "",
     "command_line.LRCLI.lr_range_test": "**kwargs",
     "command_line.LRCLI.lr_search": "**kwargs",

@@ -174,6 +174,7 @@ UNCHECKED = {
     "schedules.WarmupStableDecay.resume_step": _PER_STEP,
     "command_line.LRCLI": "arguments of Lightning's LightningCLI",
     "command_line.LRCLI.add_core_arguments_to_parser": "called by Lightning's LightningCLI",
+    "command_line.LRCLI.init_parser": "called by Lightning's LightningCLI",
     "command_line.LRCLI.lr_range_test": "called by Lightning's LightningCLI",
     "command_line.LRCLI.lr_search": "called by Lightning's LightningCLI",
 }
