@@ -60,15 +60,6 @@ class HooksBuiltin(HooksForward):
         return torch.optim.SGD([*self.net.parameters(), *self.side.parameters()], lr=0.1)
 
 
-class HooksPowerSGD(HooksForward):
-    """Compresses gradients in a communication hook with a state, both of which are its own."""
-
-    def on_fit_start(self) -> None:
-        super().on_fit_start()
-        state = powerSGD_hook.PowerSGDState(None, start_powerSGD_iter=3, min_compression_rate=0.1)
-        self.trainer.model.register_comm_hook(state, powerSGD_hook.powerSGD_hook)  # type: ignore[operator, union-attr]
-
-
 class Manual(HooksForward):
     def __init__(self) -> None:
         super().__init__()
