@@ -60,15 +60,6 @@ class HooksBuiltin(HooksForward):
         return torch.optim.SGD([*self.net.parameters(), *self.side.parameters()], lr=0.1)
 
 
-class HooksPowerSGD(HooksForward):
-    """Compresses gradients in a communication hook with a state, both of which are its own."""
-
-    def on_fit_start(self) -> None:
-        super().on_fit_start()
-        state = powerSGD_hook.PowerSGDState(None, start_powerSGD_iter=3, min_compression_rate=0.1)
-        self.trainer.model.register_comm_hook(state, powerSGD_hook.powerSGD_hook)  # type: ignore[operator, union-attr]
-
-
 class Manual(HooksForward):
     def __init__(self) -> None:
         super().__init__()
@@ -157,7 +148,7 @@ def main(case: str, folder: Path, ranks: int) -> None:
         trainer.fit(**fit)
     elif case == "ddp":
         assert_no_trace(folder / "ddp", ddp(lambda: HooksForward("adam", "step")))
-        assert_no_trace(folder / "buckets", ddp(HooksPowerSGD, bucket_cap_mb=0.0001, gradient_as_bucket_view=True))
+        assert_no_trace(folder / "buckets", ddp(HooksForward, bucket_cap_mb=0.0001, gradient_as_bucket_view=True))
         assert_no_trace(folder / "unused", ddp(HooksBuiltin, accumulate=3, find_unused_parameters=True))
         assert_no_trace(folder / "static", ddp(HooksForward, static_graph=True))
         assert_no_trace(folder / "static, manual", ddp(Manual, static_graph=True, gradient_as_bucket_view=True))
