@@ -19,7 +19,8 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
-Rule = Callable[[str, Any], Any]
+# A name of its own: jsonargparse looks up the types of a decorated constructor in this module too.
+ArgumentRule = Callable[[str, Any], Any]
 Target = TypeVar("Target", bound=Callable[..., Any])
 
 # A higher learning rate times a factor of an optimizer overflows in float32, where 3.4e38 is the largest number.
@@ -32,7 +33,7 @@ _shortened.maxlist = _shortened.maxtuple = _shortened.maxdict = 20
 _shortened.maxstring = _shortened.maxother = 200
 
 
-def checked(**rules: Rule) -> Callable[[Target], Target]:
+def checked(**rules: ArgumentRule) -> Callable[[Target], Target]:
     """Decorates a function, or a class for its constructor: arguments that are given are replaced by what rules give.
 
     >>> @checked(lr=learning_rate)
@@ -56,8 +57,9 @@ def checked(**rules: Rule) -> Callable[[Target], Target]:
                 given = signature.bind(*args, **kwargs)
             except TypeError:
                 return function(*args, **kwargs)  # Python's own error, which names the function
-            for name in given.arguments.keys() & rules.keys():
-                given.arguments[name] = rules[name](name, given.arguments[name])
+            for name in given.arguments:  # in the order of the signature, so that all ranks name the same argument
+                if name in rules:
+                    given.arguments[name] = rules[name](name, given.arguments[name])
             return function(*given.args, **given.kwargs)
 
         call.argument_rules = rules  # type: ignore[attr-defined]
@@ -77,7 +79,7 @@ def refuse(name: str, rule: str, value: Any) -> ValueError:
 
 def number(
     *, above: float | None = None, at_least: float | None = None, at_most: float = math.inf, below: float = math.inf
-) -> Rule:
+) -> ArgumentRule:
     """A finite number within limits, as an int or a float.
 
     >>> number(above=0, at_most=1)("gamma", 1.5)
@@ -99,7 +101,7 @@ def number(
     return check
 
 
-def number_or_infinity(*, at_least: float) -> Rule:
+def number_or_infinity(*, at_least: float) -> ArgumentRule:
     """A number of at least so much, infinite if it is not known."""
 
     def check(name: str, value: Any) -> float:
@@ -115,7 +117,7 @@ def real(name: str, value: Any) -> float:
     return _plain_number(name, value)
 
 
-def whole(*, at_least: int, at_most: int = sys.maxsize) -> Rule:
+def whole(*, at_least: int, at_most: int = sys.maxsize) -> ArgumentRule:
     """A whole number within limits, as an int.
 
     >>> whole(at_least=1)("num_cycles", 3.0)
@@ -150,7 +152,7 @@ def flag(name: str, value: Any) -> bool:
     return bool(value)
 
 
-def choice(choices: Iterable[str]) -> Rule:
+def choice(choices: Iterable[str]) -> ArgumentRule:
     """One of some texts."""
     known = list(choices)
 
@@ -183,13 +185,17 @@ def path(name: str, value: Any) -> str | Path:
     return value
 
 
-def folder(name: str, value: Any) -> Path:
-    """The path of a folder to write to."""
+def folder(name: str, value: Any) -> str | Path:
+    """The path of a folder to write to, as it is given: checkpoints compare it."""
     if not isinstance(value, (str, Path)) or value == "":
         raise refuse(name, "be the path of a folder", value)
-    if Path(value).is_file():
+    try:
+        is_file = Path(value).is_file()
+    except OSError:  # longer than a path may be
+        raise refuse(name, "be the path of a folder that can be written to", value) from None
+    if is_file:
         raise refuse(name, "be a folder, which is created if it is missing", value)
-    return Path(value)
+    return value
 
 
 def function(name: str, value: Any) -> Any:
@@ -204,12 +210,12 @@ def anything(name: str, value: Any) -> Any:  # noqa: ARG001
     return value
 
 
-def optional(rule: Rule) -> Rule:
+def optional(rule: ArgumentRule) -> ArgumentRule:
     """None, or what a rule says."""
     return lambda name, value: None if value is None else rule(name, value)
 
 
-def word_or(word: str, rule: Rule) -> Rule:
+def word_or(word: str, rule: ArgumentRule) -> ArgumentRule:
     """One word, or what a rule says."""
 
     def check(name: str, value: Any) -> Any:
@@ -223,7 +229,7 @@ def word_or(word: str, rule: Rule) -> Rule:
     return check
 
 
-def list_of(rule: Rule, what: str, at_least: int = 1) -> Rule:
+def list_of(rule: ArgumentRule, what: str, at_least: int = 1) -> ArgumentRule:
     """A list, a tuple or an array, as a list of what a rule gives.
 
     Args:
@@ -258,7 +264,7 @@ def array(name: str, value: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
     return np.array(elements, dtype=np.float64)
 
 
-def instance_of(*types: type, what: str) -> Rule:
+def instance_of(*types: type, what: str) -> ArgumentRule:
     """An object of one of some classes."""
 
     def check(name: str, value: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import torch
 from lightning.pytorch import LightningModule, Trainer
 
-from lightning_lr.arguments import Rule, anything, checked, instance_of, refuse
+from lightning_lr.arguments import ArgumentRule, anything, checked, instance_of, refuse
 from lightning_lr.callbacks.lr_range_test import LRRangeTest, RangeTestResult
 from lightning_lr.callbacks.lr_search import LRSearch
 from lightning_lr.search.result import SearchResult
@@ -32,7 +32,7 @@ def _module(name: str, value: Any) -> Any:
     return value
 
 
-_TRAINING: dict[str, Rule] = {
+_TRAINING: dict[str, ArgumentRule] = {
     "trainer": instance_of(*either("Trainer"), what="a Trainer of lightning.pytorch or pytorch_lightning"),
     "model": _module,
     "train_dataloaders": anything,  # these three Trainer.fit checks

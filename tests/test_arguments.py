@@ -142,6 +142,25 @@ def test_values_that_contradict_each_other(case: str) -> None:
     assert "\n" not in str(error.value)
 
 
+def test_the_first_wrong_argument_is_named() -> None:
+    """In the order of the signature, not of a set, which differs from process to process."""
+    names = list(inspect.signature(LRRangeTest).parameters)
+    for i in range(len(names)):
+        with pytest.raises(ValueError, match=rf"^{names[i]} must "):
+            LRRangeTest(**dict.fromkeys(reversed(names[i:]), object()))  # type: ignore[arg-type]
+
+
+def test_a_path_that_is_too_long_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^output_dir must be the path of a folder that can be written to, got 'yy"):
+        LRSearch(output_dir="y" * 5000)
+
+
+@pytest.mark.parametrize("folder", ["out/", Path("out")])
+def test_a_folder_is_saved_as_it_was_given(folder: str | Path) -> None:
+    """A checkpoint of an earlier version holds its text: another text would count as a changed argument."""
+    assert LRSearch(output_dir=folder).state_dict()["arguments"]["output_dir"] == str(folder)
+
+
 def test_too_many_arguments_are_pythons_own_error() -> None:
     with pytest.raises(TypeError, match=r"LRRangeTest.__init__\(\) got an unexpected keyword argument 'steps'"):
         LRRangeTest(steps=10)  # type: ignore[call-arg]

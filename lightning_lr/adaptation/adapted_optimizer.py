@@ -206,7 +206,7 @@ class AdaptedOptimizer:
     def _load_state(self, state: dict[str, Any]) -> None:
         self.controller.load_state(state["adaptation"])
         self._detector.load_state(state["watch"])
-        self._has_guard_ended = state.get("guard_ended", False)  # older checkpoints lack it
+        self._has_guard_ended = state["guard_ended"]
         self._keep_or_move_anchor()
         self._queue.load_state(state["late"])
         self._losses = [None if loss is None else torch.tensor(loss) for loss in state["losses"]]

@@ -87,7 +87,7 @@ class LossLevel:
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Continue from what `state` gave."""
-        checkpoint_keys.load(self, {"learned": True, **state}, checkpoint_keys.LOSS_LEVEL)  # older ones lack it
+        checkpoint_keys.load(self, state, checkpoint_keys.LOSS_LEVEL)
         self._measure_first()
         self._compare()
 

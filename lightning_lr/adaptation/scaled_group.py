@@ -127,6 +127,6 @@ class ScaledGroup:
     def load_state(self, state: dict[str, Any]) -> None:
         """Continue from what `state` gave."""
         self.scale = state["rule"]["scale"]
-        checkpoint_keys.load(self.rule, {"climbing": False, **state["rule"]}, checkpoint_keys.RULE)  # as below
+        checkpoint_keys.load(self.rule, state["rule"], checkpoint_keys.RULE)
         self.alignment = Alignment(*state["alignment"])
-        checkpoint_keys.load(self, {"moved": True, **state}, checkpoint_keys.SCALED_GROUP)  # older ones lack it
+        checkpoint_keys.load(self, state, checkpoint_keys.SCALED_GROUP)

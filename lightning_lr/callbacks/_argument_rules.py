@@ -10,7 +10,7 @@ from typing import Any, get_args
 from lightning_lr.adaptation.rules import RuleName
 from lightning_lr.arguments import (
     MAX_SPACING,
-    Rule,
+    ArgumentRule,
     choice,
     flag,
     folder,
@@ -45,7 +45,7 @@ def limit_batches(name: str, value: Any) -> float:
     return plain
 
 
-FINDER: dict[str, Rule] = {
+FINDER: dict[str, ArgumentRule] = {
     "min_lr": learning_rate,
     "max_lr": learning_rate,
     "monitor": optional(key),
@@ -55,7 +55,7 @@ FINDER: dict[str, Rule] = {
     "output_dir": optional(folder),
     "snapshot": choice(("device", "cpu")),
 }
-RANGE_TEST: dict[str, Rule] = {
+RANGE_TEST: dict[str, ArgumentRule] = {
     **FINDER,
     "num_steps": whole(at_least=1, at_most=MAX_SWEEP_STEPS),
     "mode": choice(MODES),
@@ -65,26 +65,26 @@ RANGE_TEST: dict[str, Rule] = {
     "at_epochs": list_of(whole(at_least=0), "a list of at least one epoch, counted from 0"),
     "verify": flag,
 }
-SEARCH: dict[str, Rule] = {
+SEARCH: dict[str, ArgumentRule] = {
     **FINDER,
     "budget": optional(whole(at_least=1, at_most=MAX_BUDGET)),
     "steps_per_eval": whole(at_least=1, at_most=MAX_SPACING),
     "limit_batches": limit_batches,
 }
-SCHEDULE: dict[str, Rule] = {
+SCHEDULE: dict[str, ArgumentRule] = {
     "max_lr": optional(bound),
     "optimizer": optional(whole(at_least=0)),
     "replace_scheduler": flag,
 }
-PREVIEW: dict[str, Rule] = {
+PREVIEW: dict[str, ArgumentRule] = {
     "steps": whole(at_least=1, at_most=MAX_PREVIEW_STEPS),
     "steps_per_epoch": optional(whole(at_least=1)),
 }
-INVERSE: dict[str, Rule] = {
+INVERSE: dict[str, ArgumentRule] = {
     "momentum": optional(inverse_range(below=1)),
     "weight_decay": optional(inverse_range()),
 }
-CYCLES: dict[str, Rule] = {
+CYCLES: dict[str, ArgumentRule] = {
     **SCHEDULE,
     **INVERSE,
     "base_lr": optional(bound),
@@ -103,7 +103,7 @@ CYCLES: dict[str, Rule] = {
     "snapshot_cycles": flag,
     "log_position": flag,
 }
-ONE_CYCLE: dict[str, Rule] = {
+ONE_CYCLE: dict[str, ArgumentRule] = {
     **SCHEDULE,
     **INVERSE,
     "total_steps": length,
@@ -113,13 +113,13 @@ ONE_CYCLE: dict[str, Rule] = {
     "final_div_factor": number(at_least=1),
     "wave": choice(get_args(Wave)),
 }
-WARMUP_STABLE_DECAY: dict[str, Rule] = {
+WARMUP_STABLE_DECAY: dict[str, ArgumentRule] = {
     **SCHEDULE,
     "warmup": optional(length),
     "decay": length,
     "total_steps": optional(length),
 }
-ADAPTATION: dict[str, Rule] = {
+ADAPTATION: dict[str, ArgumentRule] = {
     "rule": choice(get_args(RuleName)),
     "beta": optional(number(above=0)),
     "horizon": optional(length),

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 from torch.optim import Optimizer
 
-from lightning_lr.arguments import Rule, refuse
+from lightning_lr.arguments import ArgumentRule, refuse
 from lightning_lr.trainer.lightning_packages import Callback
 
 # To be raised only when older versions of this package would misread a state: they refuse it then. States of before
@@ -28,7 +28,7 @@ class Default(NamedTuple):
         value: instead of it. `ABSENT` leaves the field out, for readers that have a default.
     """
 
-    rule: Rule
+    rule: ArgumentRule
     value: Any
 
 
@@ -40,7 +40,7 @@ def header(callback: Callback) -> dict[str, Any]:
     return {"version": STATE_VERSION, "callback": _public_name(callback)}
 
 
-def checked_state(callback: Callback, state: Any, known: Mapping[str, Rule | Default]) -> dict[str, Any]:
+def checked_state(callback: Callback, state: Any, known: Mapping[str, ArgumentRule | Default]) -> dict[str, Any]:
     """The known fields of a state from a checkpoint.
 
     Raises:
@@ -68,16 +68,15 @@ def check_vectors(callback: Callback, progress: Iterable[Mapping[str, Any]], opt
         for position, vector in (movement.get("means") or movement.get("gradients") or {}).items():
             if position >= len(parameters):  # of a group that is added while training, as finetuning does
                 continue
-            expected = parameters[position].numel() * (2 if parameters[position].is_complex() else 1)
-            if vector.numel() != expected:
+            found, expected = _number_of_reals(vector), _number_of_reals(parameters[position])
+            if found != expected:
                 raise _unusable(
                     callback,
-                    f"a vector of progress[{i}] has {vector.numel()} numbers for parameter {position}, which has"
-                    f" {expected}.",
+                    f"a vector of progress[{i}] has {found} numbers for parameter {position}, which has {expected}.",
                 )
 
 
-def fields(**known: Rule | Default) -> Rule:
+def fields(**known: ArgumentRule | Default) -> ArgumentRule:
     """A dict with some fields."""
 
     def check(name: str, value: Any) -> dict[str, Any]:
@@ -88,7 +87,7 @@ def fields(**known: Rule | Default) -> Rule:
     return check
 
 
-def list_with(rule: Rule, length: int | None = None) -> Rule:
+def list_with(rule: ArgumentRule, length: int | None = None) -> ArgumentRule:
     """A list or tuple of any length, or of the one given."""
 
     def check(name: str, value: Any) -> list[Any]:
@@ -111,13 +110,13 @@ def vectors(name: str, value: Any) -> dict[int, Tensor]:
     for position, vector in mapping(name, value).items():
         if type(position) is not int or position < 0:
             raise refuse(name, "have positions of parameters", position)
-        if not isinstance(vector, Tensor) or not vector.is_floating_point():
+        if not isinstance(vector, Tensor) or not (vector.is_floating_point() or vector.is_complex()):
             what = f"a tensor of {vector.dtype}" if isinstance(vector, Tensor) else type(vector).__name__
             raise ValueError(f"{name}[{position}] must be a tensor of floating-point numbers, got {what}.")
     return dict(value)
 
 
-def _known_fields(prefix: str, state: Mapping[str, Any], known: Mapping[str, Rule | Default]) -> dict[str, Any]:
+def _known_fields(prefix: str, state: Mapping[str, Any], known: Mapping[str, ArgumentRule | Default]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, field in known.items():
         if name in state:
@@ -127,6 +126,11 @@ def _known_fields(prefix: str, state: Mapping[str, Any], known: Mapping[str, Rul
         elif field.value is not ABSENT:
             found[name] = field.value() if callable(field.value) else field.value
     return found
+
+
+def _number_of_reals(tensor: Tensor) -> int:
+    """Means of complex parameters are saved in real numbers, their gradients as they are."""
+    return tensor.numel() * (2 if tensor.is_complex() else 1)
 
 
 def _public_name(callback: Callback) -> str:

@@ -20,6 +20,9 @@ from lightning_lr.trainer.run_clock import RunClock
 
 # Steps of the schedule of a run that ends by time. It may be asked for parts of a step.
 TIMED_STEPS = 10_000
+# The measured speed may leave up to this share of the schedule of such a run undone, since it is measured again only
+# every 5 % of the steps.
+_UNDONE = 0.02
 
 
 class FittedSchedule(NamedTuple):
@@ -81,8 +84,8 @@ class ScheduleRun:
             ]
         else:
             self.trackers = [ScheduleTracker.from_state(schedule, state) for state in saved["courses"]]
-        self.write()
         self._clock = clock
+        self.write()
         self._counters = [
             StepCounter(optimizer, self._after_step(i), tracker.count)
             for i, (optimizer, tracker) in enumerate(zip(optimizers, self.trackers, strict=True))
@@ -91,7 +94,13 @@ class ScheduleRun:
     @property
     def is_over(self) -> bool:
         """Whether the schedule has ended and keeps its last values."""
-        return all(tracker.position.phase == 1 for tracker in self.trackers)
+        return self.has_used_its_time or all(tracker.position.phase == 1 for tracker in self.trackers)
+
+    @property
+    def has_used_its_time(self) -> bool:
+        """Whether it is the schedule of a run that ends by time, and has come to the end of that run."""
+        end = TIMED_STEPS * (1 - _UNDONE)
+        return self._clock is not None and all(tracker.schedule_step >= end for tracker in self.trackers)
 
     def write(self) -> None:
         """Write the values of the next step of every optimizer."""
@@ -143,18 +152,19 @@ def timed_run_clock(owner: str, units: set[str], trainer: Trainer) -> Callable[[
 
     Args:
         owner: name of the callback.
-        units: of its lengths.
+        units: of its lengths, and of what else it counts.
         trainer: of a run without another limit.
 
     Raises:
-        MisconfigurationException: if other lengths are not shares of the run.
+        MisconfigurationException: if not all of them are shares of the run.
     """
     if "run" not in units or not RunClock.has_time_limit(trainer):
         return None
     if units != {"run"}:
         raise MisconfigurationException(
-            f"{owner} has lengths in steps or epochs beside others that need the length of the run, which only max_time"
-            f' ends: give all of them as shares of the run ("0.1run"), or set max_steps.'
+            f"{owner} counts steps or epochs (in a length, or for gamma or scale_fn), and needs the length of the run,"
+            f' which only max_time ends: give all lengths as shares of the run ("0.1run"), and decay instead of gamma,'
+            f" or set max_steps."
         )
     return partial(RunClock, trainer)
 

@@ -100,7 +100,7 @@ class ScheduledLR(Callback, ABC):
 
     @property
     def length_units(self) -> set[str]:
-        """Units of the lengths: "" for optimizer steps, "ep" for epochs, "run" for shares of the run."""
+        """Units of what it counts: "" for optimizer steps, "ep" for epochs, "run" for shares of the run."""
         return {duration.unit for duration in self._durations.values()}
 
     @checked(index=whole(at_least=0))
@@ -212,7 +212,7 @@ class ScheduledLR(Callback, ABC):
         lengths = self._lengths_in_steps(epoch_steps, run_steps)
         fitted = self._build_schedule(lengths, run_steps, fast_dev_run=bool(vars(trainer)["fast_dev_run"]))
         run = ScheduleRun(optimizers, fitted, writer, run_steps, epoch_steps, steps_before, clock, saved)
-        if run.goes_on_from_phase:
+        if run.goes_on_from_phase or run.has_used_its_time:
             checks.report_new_lengths(type(self).__name__, run)
         return run
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lightning_lr.arguments import (
-    Rule,
+    ArgumentRule,
     anything,
     flag,
     learning_rate,
@@ -41,6 +41,9 @@ def _schedule_progress(name: str, value: Any) -> dict[str, Any]:
     for key in ("begun", "lr", "weight_decay"):
         if groups[key] is not None and len(groups[key]) != number_of_optimizers:
             raise refuse(f"{name}.groups.{key}", f"have one entry for each of {number_of_optimizers}", groups[key])
+    for key in ("lr", "weight_decay"):  # of the groups that were there in the beginning, and of those added later
+        if any(len(ratios) < count for ratios, count in zip(groups[key] or [], groups["begun"], strict=False)):
+            raise refuse(f"{name}.groups.{key}", f"have a number for each group, {groups['begun']}", groups[key])
     return found
 
 
@@ -49,17 +52,17 @@ _SCHEDULE_PROGRESS = fields(
     courses=list_with(fields(count=_COUNT, cycle=_COUNT, phase=number(), moved=list_with(number(), 3))),
     schedule=Default(mapping, dict),
     groups=fields(
-        begun=list_with(_COUNT),
+        begun=list_with(whole(at_least=1)),
         lr=list_with(list_with(number(at_least=0))),
         weight_decay=Default(optional(list_with(list_with(number(at_least=0)))), None),
     ),
 )
-SCHEDULE: dict[str, Rule | Default] = {
+SCHEDULE: dict[str, ArgumentRule | Default] = {
     "arguments": Default(mapping, dict),
     "bounds": Default(optional(_bounds), None),
-    "progress": Default(_schedule_progress, dict),
+    "progress": _schedule_progress,
 }
-CYCLES: dict[str, Rule | Default] = {
+CYCLES: dict[str, ArgumentRule | Default] = {
     **SCHEDULE,
     "losses": Default(list_with(list_with(real, 3)), list),
     "snapshots": Default(list_with(text), list),
@@ -78,7 +81,7 @@ def _curve(name: str, value: Any) -> dict[str, Any]:
     return mapping(name, value)
 
 
-FINDER: dict[str, Rule | Default] = {
+FINDER: dict[str, ArgumentRule | Default] = {
     "arguments": Default(mapping, dict),
     "search": Default(
         optional(
@@ -89,7 +92,7 @@ FINDER: dict[str, Rule | Default] = {
     "run_steps": Default(number_or_infinity(at_least=1), math.inf),
     "module_lr": Default(optional(real), None),
 }
-RANGE_TEST: dict[str, Rule | Default] = {
+RANGE_TEST: dict[str, ArgumentRule | Default] = {
     **FINDER,
     "done_epochs": Default(list_with(_COUNT), list),
     "result": Default(
@@ -140,7 +143,7 @@ _SCALED_GROUP = fields(
     rule=fields(
         scale=number(above=0),
         turns=Default(_COUNT, ABSENT),
-        climbing=Default(flag, ABSENT),
+        climbing=Default(flag, False),
         count=Default(_COUNT, ABSENT),
         mean=Default(real, ABSENT),
         square=Default(real, ABSENT),
@@ -155,7 +158,7 @@ _SCALED_GROUP = fields(
     ceiling=Default(real, ABSENT),
     max_change=Default(real, ABSENT),
     is_started=Default(flag, ABSENT),
-    moved=Default(flag, ABSENT),
+    moved=Default(flag, True),
 )
 _OPTIMIZER = fields(
     adaptation=fields(
@@ -172,7 +175,7 @@ _OPTIMIZER = fields(
         level=Default(real, ABSENT),
         lowest=Default(real, ABSENT),
         deviation=Default(real, ABSENT),
-        learned=Default(flag, ABSENT),
+        learned=Default(flag, True),
         norm=Default(real, ABSENT),
         calm=Default(_COUNT, ABSENT),
         returns=Default(_COUNT, ABSENT),
@@ -181,7 +184,7 @@ _OPTIMIZER = fields(
     late=Default(list_with(_late), list),
     losses=Default(list_with(optional(real)), list),
 )
-ADAPTATION: dict[str, Rule | Default] = {
+ADAPTATION: dict[str, ArgumentRule | Default] = {
     "arguments": Default(mapping, dict),
-    "progress": Default(list_with(_OPTIMIZER), list),
+    "progress": list_with(_OPTIMIZER),
 }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
@@ -25,10 +24,7 @@ from lightning_lr.schedules.tracker import ScheduleTracker
 from lightning_lr.schedules.waves import Wave
 from lightning_lr.trainer.cycle_losses import CycleLosses
 from lightning_lr.trainer.lightning_packages import MisconfigurationException
-from lightning_lr.trainer.output_files import check_folder_writable, save_checkpoint
-
-# gamma if it is not given. In exp_range it then follows from decay.
-_DEFAULT_GAMMA: dict[Mode, float] = {"triangular": 1.0, "triangular2": 0.5, "exp_range": 1.0}
+from lightning_lr.trainer.output_files import check_snapshots_writable, save_checkpoint, snapshot_folder
 
 
 class CyclicalLR(ScheduledLR):
@@ -53,7 +49,8 @@ class CyclicalLR(ScheduledLR):
             them. A group that is added later, as by ``BackboneFinetuning``, keeps its ratio to the others.
         max_lr: upper bound, likewise.
         step_size: u, half a cycle. Smith advises 2 to 10 epochs, and at least 3 cycles in a run. With 0 each cycle
-            begins at its peak and takes ``step_size_down``: warm restarts (SGDR, which has ``wave="cosine"``).
+            begins at its peak and takes ``step_size_down``: warm restarts (SGDR, which has ``wave="cosine"``). If that
+            is a share of the run, a restart with less than a tenth of its cycle left is left out.
         step_size_down: d; equal to ``step_size`` if None.
         mode: the formula of S.
         gamma: for ``exp_range`` and ``triangular2``, above 0 and at most 1. ``triangular2`` uses 0.5 if None.
@@ -135,18 +132,17 @@ class CyclicalLR(ScheduledLR):
         if cycle_mult < 1 and num_cycles is None:
             raise ValueError(f"cycle_mult={cycle_mult} shrinks cycles without end: give num_cycles too.")
         bounds = None if base_lr is None and max_lr is None else Bounds.checked(base_lr, max_lr)
-        lengths = {"step_size": step_size, "step_size_down": step_size_down, "warmup": warmup}
-        if step_size == 0:
-            if step_size_down is None:
-                raise ValueError("step_size must be above 0 without step_size_down, got 0: give step_size_down too.")
-            lengths["step_size"] = None
+        lengths = {"step_size": step_size or None, "step_size_down": step_size_down, "warmup": warmup}
+        if step_size == 0 and step_size_down is None:
+            raise ValueError("step_size must be above 0 without step_size_down, got 0: give step_size_down too.")
         super().__init__(arguments, bounds, lengths, optimizer, momentum, weight_decay, replace_scheduler)
         scale_fn = import_function("scale_fn", scale_fn) if isinstance(scale_fn, str) else scale_fn
         if scale_fn is not None:
             check_scale(scale_fn, scale_mode)
+        default_gamma = 0.5 if mode == "triangular2" else 1.0  # in exp_range it then follows from decay
         self._shape: dict[str, Any] = {
             "mode": mode,
-            "gamma": float(_DEFAULT_GAMMA[mode] if gamma is None else gamma),
+            "gamma": float(default_gamma if gamma is None else gamma),
             "wave": wave,
             "cycle_mult": float(cycle_mult),
             "num_cycles": num_cycles,
@@ -155,7 +151,7 @@ class CyclicalLR(ScheduledLR):
         }
         self._decay = None if decay is None else float(decay)
         self._fit_cycles = fit_cycles
-        self._snapshot_cycles = snapshot_cycles
+        self._snapshot_cycles = self._saves_snapshots = snapshot_cycles
         self._finished_cycles = 0
         self._tracker: ScheduleTracker  # of the first optimizer, while training
         self._losses = CycleLosses()
@@ -183,12 +179,16 @@ class CyclicalLR(ScheduledLR):
 
     @property
     def length_units(self) -> set[str]:
-        return super().length_units | ({"run"} if self._fit_cycles or self._decay is not None else set())
+        units = super().length_units | ({"run"} if self._fit_cycles or self._decay is not None else set())
+        has_fn_of_t = self._shape["scale_fn"] is not None and self._shape["scale_mode"] == "iterations"
+        has_gamma_of_t = self._shape["mode"] == "exp_range" and self._decay is None
+        return units | ({""} if has_fn_of_t or has_gamma_of_t else set())
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_fit_start(trainer, pl_module)
-        if self._snapshot_cycles:
-            check_folder_writable("snapshot_cycles", _snapshot_folder(trainer), trainer)
+        self._saves_snapshots = self._snapshot_cycles and not vars(trainer)["fast_dev_run"]
+        if self._saves_snapshots:
+            check_snapshots_writable(trainer)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
@@ -204,7 +204,7 @@ class CyclicalLR(ScheduledLR):
     ) -> None:
         self.lr_tracer.batch_end(outputs)
         self._losses.batch_end(self._tracker, outputs)
-        if self._snapshot_cycles:
+        if self._saves_snapshots:
             self._save_snapshot(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -222,29 +222,25 @@ class CyclicalLR(ScheduledLR):
 
     def _build_schedule(self, lengths: dict[str, int], run_steps: float, fast_dev_run: bool) -> FittedSchedule:
         for name, value in (("decay", self._decay), ("fit_cycles", self._fit_cycles or None)):
-            if value is not None and not math.isfinite(run_steps):
+            if value is not None and math.isinf(run_steps):
                 raise MisconfigurationException(
                     f"{name}={value} needs the length of the run, which is not known: leave it out, or set max_steps."
                 )
-        up, warmup, shape = lengths.get("step_size", 0), lengths.get("warmup", 0), dict(self._shape)
-        if self._decay is not None:
-            shape["gamma"] = self._decay ** (1 / max(1, run_steps - warmup))
-        cycles = Cyclical(up, lengths.get("step_size_down", up), warmup=warmup, **shape)
+        up, warmup = lengths.get("step_size", 0), lengths.get("warmup", 0)
+        gamma = self._shape["gamma"] if self._decay is None else self._decay ** (1 / max(1, run_steps - warmup))
+        cycles = Cyclical(up, lengths.get("step_size_down", up), warmup=warmup, **{**self._shape, "gamma": gamma})
         if self._fit_cycles and not fast_dev_run:
             return FittedSchedule(cycles.stretched_to(int(run_steps)), end=run_steps)
+        if not up and self._durations["step_size_down"].unit == "run":
+            cycles = cycles.without_late_restart(run_steps, self._durations["step_size_down"].value)
         return FittedSchedule(cycles)
 
     def _save_snapshot(self, trainer: Trainer) -> None:
         """Save a checkpoint if the last step has finished a cycle."""
-        finished = finished_cycles(self._tracker.position)
-        if finished <= self._finished_cycles:
+        if (finished := finished_cycles(self._tracker.position)) <= self._finished_cycles:
             return
         self._finished_cycles = finished
-        path = _snapshot_folder(trainer) / f"cycle={finished}-step={self._tracker.count}.ckpt"
+        path = snapshot_folder(trainer) / f"cycle={finished}-step={self._tracker.count}.ckpt"
         self.snapshots.append(str(path))  # the checkpoint names itself too
         if not save_checkpoint(trainer, path):
             self.snapshots.pop()
-
-
-def _snapshot_folder(trainer: Trainer) -> Path:
-    return Path(trainer.log_dir or trainer.default_root_dir) / "snapshots"

@@ -110,12 +110,12 @@ class LRCurve:
     @checked(plain=instance_of(Mapping, what="what LRCurve.to_dict gave"))
     def from_dict(cls, plain: Mapping[str, Any]) -> LRCurve:
         """The curve that `to_dict` was called on."""
-        if not {"lrs", "losses"} <= plain.keys():
-            raise refuse("plain", "be what LRCurve.to_dict gave, with lrs and losses", dict(plain))
+        if not {"lrs", "losses", "monitor", "mode"} <= plain.keys():
+            raise refuse("plain", "be what LRCurve.to_dict gave, with lrs, losses, monitor and mode", dict(plain))
         losses = plain["losses"]
         if isinstance(losses, list):
             losses = [np.nan if loss is None else loss for loss in losses]
-        return cls(plain["lrs"], losses, plain.get("monitor", "loss"), plain.get("mode", "min"))
+        return cls(plain["lrs"], losses, plain["monitor"], plain["mode"])
 
     @checked(path=path)
     def to_json(self, path: str | Path) -> None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from lightning_lr.arguments import array, checked, list_of, real
 from lightning_lr.range_test.curve import num_initial
@@ -36,8 +36,12 @@ def has_diverged(lrs: ArrayLike, losses: Sequence[float]) -> bool:
         lrs: learning rates of the whole sweep, shape [n].
         losses: losses of the steps so far, at least one.
     """
+    return is_far_above_start(np.asarray(lrs, dtype=np.float64), losses)
+
+
+def is_far_above_start(rates: NDArray[np.float64], losses: Sequence[float]) -> bool:
+    """`has_diverged` without its checks, which cost more than it does at each step of a sweep."""
     losses = _without_non_finite(losses)
-    rates = np.asarray(lrs, dtype=np.float64)
     window, initial = max(MIN_WINDOW, int(WINDOW_SHARE * len(rates))), num_initial(rates)
     if len(losses) < initial + window:
         return False

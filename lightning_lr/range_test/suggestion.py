@@ -92,7 +92,7 @@ def suggest(curve: LRCurve, rule: Rule = "dual", update: UpdateKind = "normalize
     if curve.num_finite < MIN_FINITE:
         raise ValueError(
             f"The curve must start with at least {MIN_FINITE} finite values, got {curve.losses[:MIN_FINITE].tolist()}:"
-            f" lower min_lr, or look for what makes the loss overflow."
+            f" look for NaN in the data and the loss. If the loss is finite at lower learning rates, lower min_lr."
         )
     measured = rule_input(curve, update)
     found = RULES[rule](measured)

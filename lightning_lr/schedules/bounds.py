@@ -92,7 +92,9 @@ def _plain_bound(argument: str, bound: Bound) -> PlainBound:
     values: list[Any] = [bound]
     if isinstance(bound, Mapping):
         values = [*bound.values()]
-    elif isinstance(bound, (Sequence, np.ndarray)) and not isinstance(bound, (str, bytes)):
+    elif isinstance(bound, np.ndarray):
+        values = [*bound] if bound.ndim == 1 else []
+    elif isinstance(bound, Sequence) and not isinstance(bound, (str, bytes)):
         values = [*bound]
     if not values or not all(isinstance(lr, Real) and not isinstance(lr, bool) for lr in values):
         raise refuse(argument, "be a number, or one for each group in a list or a dict", bound)

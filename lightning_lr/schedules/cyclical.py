@@ -20,6 +20,8 @@ ScaleMode = Literal["cycle", "iterations"]
 _CACHED_CYCLES = 64
 # A cycle longer by a larger factor ends after any run.
 MAX_CYCLE_MULT = 1000
+# A restart that has less than this share of its cycle left ends the run at 0.9 of the peak or higher.
+_LEAST_ROOM = 0.1
 # No run reaches a cycle that is longer than the first by a larger factor, whose length may overflow.
 _MAX_GROWTH = 1e12
 
@@ -196,6 +198,22 @@ class Cyclical:
                 number += 1
         factor = length / self._steps_of(number)
         return replace(self, up=self.up * factor, down=self.down * factor, num_cycles=number)
+
+    def without_late_restart(self, steps: float, share: float) -> Cyclical:
+        """Warm restarts without one that has less than a tenth of its cycle left: the run would end near the peak.
+
+        >>> Cyclical(0, 250).without_late_restart(1001, share=0.25).num_cycles
+        4
+
+        Args:
+            steps: of the run.
+            share: of the run that the first cycle takes. It is not rounded to steps as ``down`` is.
+        """
+        if steps <= self.warmup:
+            return self
+        cycle, (start, _, end) = replace(self, down=max(1.0, share * steps))._cycle_at(steps)
+        is_late = cycle > 1 and steps - start < _LEAST_ROOM * (end - start)
+        return replace(self, num_cycles=cycle - 1) if is_late else self
 
     @property
     def total_steps(self) -> float:

@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence, Set
 from typing import Any, NamedTuple
 
-from lightning_lr.arguments import Rule, list_of, number, refuse
+from lightning_lr.arguments import ArgumentRule, list_of, number, refuse
 
 
-def inverse_range(below: float = math.inf) -> Rule:
+def inverse_range(below: float = math.inf) -> ArgumentRule:
     """The rule for two numbers of at least 0, the lower one first, see `lightning_lr.arguments`."""
     upper = "" if math.isinf(below) else f", both below {below:g}"
     what = f"two numbers of at least 0, the lower one first{upper}"

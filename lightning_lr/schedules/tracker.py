@@ -92,10 +92,15 @@ class ScheduleTracker:
             self._compute_block(count)
         self.position = self._block[count - self._block_start]
 
+    @property
+    def schedule_step(self) -> float:
+        """The step of the schedule at ``position``."""
+        return self._mapping.schedule_step(self.count)
+
     def end_in(self, steps_left: float, end: float) -> None:
         """Go on from here so that the schedule is at its step ``end`` after ``steps_left`` further optimizer steps."""
-        step = self._mapping.schedule_step(self.count)
-        self._mapping = StepMapping(step, self.count, max(0.0, end - step) / steps_left)
+        step = min(self.schedule_step, end)
+        self._mapping = StepMapping(step, self.count, (end - step) / steps_left)
         self._compute_block(self.count)
         self.position = self._block[0]
 

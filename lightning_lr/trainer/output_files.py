@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import Any
+from unittest.mock import patch
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.utilities import rank_zero_warn
@@ -36,7 +38,9 @@ def check_folder_writable(argument: str, folder: Path, trainer: Trainer) -> None
     """Raise a MisconfigurationException on all ranks if the first of them cannot write to a folder."""
     error = trainer.strategy.broadcast(try_folder(folder) if trainer.is_global_zero else None)
     if error is not None:
-        raise MisconfigurationException(f"{argument} must be a folder that can be written to, got {folder} ({error}).")
+        raise MisconfigurationException(
+            f"{argument} must be a folder that can be written to, got {folder} ({error}): give another one."
+        )
 
 
 @contextmanager
@@ -67,11 +71,29 @@ def report_file(path: Path) -> Iterator[Path]:
 
 
 def save_checkpoint(trainer: Trainer, path: Path) -> bool:
-    """Save a checkpoint, and warn if it cannot be written. Returns whether it was, as far as this rank knows."""
-    is_saved = False
-    with warn_if_not_written(str(path)):
+    """Save a checkpoint, and warn if it cannot be written. Returns whether it was, as far as this rank knows.
+
+    The strategy writes what the hooks of callbacks and of the module have made. An error of a hook is raised.
+    """
+    write, is_saved = trainer.strategy.save_checkpoint, False
+
+    def write_or_warn(*args: Any, **kwargs: Any) -> None:
+        nonlocal is_saved
+        with warn_if_not_written(str(path)):
+            write(*args, **kwargs)
+            is_saved = True
+
+    with patch.object(trainer.strategy, "save_checkpoint", write_or_warn):
         trainer.save_checkpoint(path)
-        is_saved = True
-    if not is_saved:
-        trainer.strategy.barrier("Trainer.save_checkpoint")  # where the other ranks wait after they have saved
     return is_saved
+
+
+def check_snapshots_writable(trainer: Trainer) -> None:
+    """Raise a MisconfigurationException on all ranks if the first of them cannot write to the `snapshot_folder`."""
+    source = "The folder of the logger" if trainer.loggers else "default_root_dir of the Trainer"
+    check_folder_writable(f"{source}, for snapshot_cycles=True,", snapshot_folder(trainer), trainer)
+
+
+def snapshot_folder(trainer: Trainer) -> Path:
+    """Where `CyclicalLR` saves checkpoints."""
+    return Path(trainer.log_dir or trainer.default_root_dir) / "snapshots"

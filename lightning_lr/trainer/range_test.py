@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from lightning_lr.optimizers.update_kind import UpdateKind, update_kind
 from lightning_lr.range_test.curve import LRCurve
-from lightning_lr.range_test.early_stop import has_diverged
+from lightning_lr.range_test.early_stop import is_far_above_start
 from lightning_lr.range_test.rule_input import DIVISORS
 from lightning_lr.range_test.smoothing import fill_gaps
 from lightning_lr.range_test.sweep_range import EXTENSION, begins_too_high, still_falls_at_end
@@ -86,7 +86,7 @@ class RangeTest:
 
         def should_stop(values: Sequence[float]) -> bool:
             costs = self._costs(values)
-            if has_diverged(lrs, costs):
+            if is_far_above_start(lrs, costs):
                 return True
             return len(values) >= len(lrs) and not still_falls_at_end(all_lrs[: len(values)], _filled(costs))
 
@@ -138,7 +138,7 @@ class RangeTest:
 
     def _curve(self, lrs: NDArray[np.float64], result: SweepResult) -> LRCurve:
         values = result.values
-        if math.isfinite(values[-1]) and not has_diverged(lrs, self._costs(values)):
+        if math.isfinite(values[-1]) and not is_far_above_start(lrs, self._costs(values)):
             lrs = lrs[: len(values)]  # fewer if a stream has ended
         if len(values) > len(lrs):
             lrs = np.concatenate([lrs, _rising(lrs)])[: len(values)]
@@ -182,8 +182,6 @@ def kind_of_updates(trainer: Trainer) -> UpdateKind:
         kind = update_kind(optimizer)
         if kind is None:
             name = type(optimizer).__name__
-            rank_zero_info(
-                f"LRRangeTest cannot try {name} on a small parameter, so it reads the curve as for Adam."
-            )
+            rank_zero_info(f"LRRangeTest cannot try {name} on a small parameter, so it reads the curve as for Adam.")
         kinds.append(kind or "normalized")
     return max(kinds, key=lambda each: DIVISORS[each])

@@ -21,7 +21,7 @@ from lightning_lr.trainer.lazy_parameters import check_no_lazy_parameters
 from lightning_lr.trainer.lightning_packages import Callback, either, from_package_of
 from lightning_lr.trainer.loaders import ReplayableStream, is_one_shot, read_batches
 from lightning_lr.trainer.snapshot import Snapshot
-from lightning_lr.trainer.strategies import NOT_SNAPSHOTTED, communication_states, reshard, rewrap_model
+from lightning_lr.trainer.strategies import NOT_SNAPSHOTTED, builtin_hook, communication_states, renew_reducer, reshard
 
 # The share of the free host memory that batches may use. The rest is for training.
 _BATCHES_SHARE = 0.25
@@ -70,9 +70,10 @@ class Rehearsal:
         self._stage = trainer.state.stage
         # In every hook callbacks come before the module, so the module's own on_train_start has not run yet.
         self._precedes_module_start = trainer.lightning_module._current_fx_name == "on_train_start"
-        # A DDP wrapper that has trained does not change any more, but for an error in the backward pass of one process.
+        # A DDP reducer that has trained does not change any more, but for an error in the backward pass of one process.
         # One that has not gives way to a new one after each training.
-        self._rewraps = self._precedes_module_start or trainer.world_size == 1
+        self._renews_reducer = self._precedes_module_start or trainer.world_size == 1
+        self._builtin_hook = builtin_hook(trainer)
         self._fit_loop = trainer.fit_loop
         self._attributes = dict(vars(trainer))
         self._scheduler_configs = trainer.strategy.lr_scheduler_configs
@@ -111,9 +112,8 @@ class Rehearsal:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._restore()
-        if kind is None and self._rewraps:
-            rewrap_model(self._trainer)
-            self._snapshot.restore()
+        if kind is None and self._renews_reducer:
+            renew_reducer(self._trainer, self._builtin_hook)
         for stream in self._streams.values():
             stream.hand_to_training()
 
@@ -290,8 +290,8 @@ class Rehearsal:
             trainer.strategy.lr_scheduler_configs = [
                 dataclasses.replace(config, interval="never") for config in self._scheduler_configs
             ]
-        if self._rewraps:
-            rewrap_model(trainer)
+        if self._renews_reducer:
+            renew_reducer(trainer, self._builtin_hook)
         for optimizer in trainer.optimizers:
             for hooks in (optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks):
                 for handle, hook in list(hooks.items()):

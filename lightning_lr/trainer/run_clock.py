@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from lightning.pytorch import Trainer
@@ -41,20 +42,26 @@ class RunClock:
         return count >= self._next_count
 
     def steps_left(self, count: int) -> float | None:
-        """Optimizer steps until the end of the run, at least 1; None after the first step of a fit.
+        """Optimizer steps until the end of the run, at least 1. It is the same on all ranks, which communicate here.
 
-        It is the same on all ranks, which communicate here.
+        None if it is not known yet: after the first step of a fit, and while a coarse clock shows no time passed.
         """
         seconds_left = self._seconds_left()
         earlier = [mark for mark in self._marks if mark[0] >= count / 2] or self._marks[-1:]
         self._marks = [*earlier, (count, seconds_left)]
-        self._next_count = max(count + 1, int(count * _GROWTH))
+        self._next_count = count + 1
         if not earlier:
             return None
         first_count, first_seconds_left = earlier[0]
         passed = first_seconds_left - seconds_left
-        steps = seconds_left * (count - first_count) / passed if passed > 0 else 1.0
-        return max(1.0, float(self._trainer.strategy.broadcast(steps)))
+        steps = math.inf if passed <= 0 else seconds_left * (count - first_count) / passed
+        if seconds_left <= 0:
+            steps = 1.0
+        steps = float(self._trainer.strategy.broadcast(steps))
+        if math.isinf(steps):
+            return None
+        self._next_count = max(count + 1, int(count * _GROWTH))
+        return max(1.0, steps)
 
     def _seconds_left(self) -> float:
         return min(float(timer.time_remaining()) for timer in self._timers)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from lightning.pytorch import Trainer
 from torch.nn.parallel import DistributedDataParallel
 
@@ -45,30 +46,63 @@ def reshard(trainer: Trainer) -> None:
                 module.reshard()  # type: ignore[operator]
 
 
-def rewrap_model(trainer: Trainer) -> None:
-    """Give the strategy a new DDP wrapper around the module, with the options of the old one.
+def renew_reducer(trainer: Trainer, builtin: object) -> None:
+    """Give the DDP wrapper a new reducer, as if the wrapper had not trained.
 
-    A wrapper counts the gradients of its first step: with ``static_graph`` it takes these counts for the whole run, and
-    with ``find_unused_parameters`` those of another wrapper's steps for its own. So two wrappers must not live side by
-    side. It then also changes the order of its gradient buckets, and so the order in which they are summed.
+    A reducer sums the gradients over the processes. It counts them in its first step: with ``static_graph`` it takes
+    these counts for the whole run, and with ``find_unused_parameters`` those of another reducer's steps for its own. It
+    then also changes the order of its gradient buckets, and so the order in which they are summed.
 
-    The processes communicate here, and buffers get the values of the first rank.
+    The wrapper stays the same object, so hooks and references to it stay valid. The processes do not communicate here.
+
+    Args:
+        trainer: a Trainer in ``fit``.
+        builtin: the ``builtin_hook`` to register, None for none.
     """
     strategy: Any = trainer.strategy
-    if not isinstance(strategy, _DDP):
+    wrapper = _ddp_wrapper(trainer)
+    if wrapper is None:
         return
-    old = strategy.model
-    hooks = getattr(old, "_comm_hooks", [])
-    if isinstance(old, DistributedDataParallel):  # not that of a user's own strategy
-        old._remove_autograd_hooks()  # type: ignore[no-untyped-call]  # they would stay until it is collected
-    strategy.model = trainer.lightning_module
+    wrapper._remove_autograd_hooks()  # they would stay until the reducer is collected
+    wrapper.reducer = wrapper.logger = None  # frees the buckets before there are new ones
+    parameters, expect_sparse_gradient = wrapper._build_params_for_reducer()
+    names = wrapper._build_debug_param_to_name_mapping(parameters)
+    wrapper._ddp_init_helper(parameters, expect_sparse_gradient, names, wrapper.static_graph)
+    if wrapper.static_graph:
+        wrapper.reducer._set_static_graph()
+        wrapper.logger._set_static_graph()
+    if wrapper.mixed_precision is not None:
+        wrapper.reducer._set_mixed_precision_param_dtype(wrapper.mixed_precision.param_dtype)
+    wrapper._static_graph_delay_allreduce_enqueued = False
+    wrapper._has_rebuilt_buckets = False
+    wrapper.require_forward_param_sync = True
     strategy._pl_static_graph_delay_done = False  # set in the first step of manual optimization
-    strategy.configure_ddp()
-    if not getattr(strategy.model, "_comm_hooks", []):
-        for hook, state in hooks:  # that a user has registered
-            strategy.model.register_comm_hook(state, hook)
+    hooks = list(wrapper._comm_hooks)
+    wrapper._comm_hooks.clear()
+    for hook, state in hooks:
+        wrapper.register_comm_hook(state, hook)
+    if builtin is not None:
+        wrapper._register_builtin_comm_hook(builtin)
+
+
+def builtin_hook(trainer: Trainer) -> object:
+    """The communication hook of C++ that is registered at the DDP wrapper, a ``BuiltinCommHookType``, or None."""
+    wrapper = _ddp_wrapper(trainer)
+    if wrapper is None:
+        return None
+    hook_types: Any = torch.distributed.BuiltinCommHookType  # type: ignore[attr-defined]
+    hooks = {str(hook): hook for hook in hook_types.__members__.values()}
+    return hooks.get(wrapper._get_ddp_logging_data().get("comm_hook"))  # torch records it for its logs only
 
 
 def communication_states(trainer: Trainer) -> list[object]:
-    """What communication hooks and model averaging of DDP change while training."""
-    return [getattr(trainer.strategy, name, None) for name in ("_ddp_comm_state", "_model_averager")]
+    """What communication hooks, model averaging and other hooks of the DDP wrapper change while training."""
+    wrapper = _ddp_wrapper(trainer)
+    hooks = [] if wrapper is None else [value for name, value in vars(wrapper).items() if name.endswith("_hooks")]
+    return [*(getattr(trainer.strategy, name, None) for name in ("_ddp_comm_state", "_model_averager")), *hooks]
+
+
+def _ddp_wrapper(trainer: Trainer) -> Any:
+    """The DDP wrapper of the module, None without one. A user's own strategy may have another."""
+    wrapper = trainer.strategy.model
+    return wrapper if isinstance(trainer.strategy, _DDP) and isinstance(wrapper, DistributedDataParallel) else None

@@ -11,7 +11,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from lightning_lr import CyclicalLR, LRRangeTest, LRSearch
-from tests.helpers.lightning_classes import Callback, MisconfigurationException, Trainer
+from tests.helpers.lightning_classes import Callback, CSVLogger, MisconfigurationException, Trainer
 from tests.helpers.recorded_steps import RecordingClassifier, fit
 from tests.helpers.tiny_models import Classifier, loader, quiet_trainer
 
@@ -33,9 +33,29 @@ def test_a_folder_that_cannot_be_written_to_is_found_at_the_start(kind: str, tmp
     }
     model = Classifier()
     trainer = quiet_trainer(callbacks=[callbacks[kind]], default_root_dir=folder)
-    with pytest.raises(MisconfigurationException, match=r"must be a folder that can be written to, got .*NotADir"):
+    named = "default_root_dir of the Trainer, for snapshot_cycles=True," if kind == "snapshots" else "output_dir"
+    message = rf"^{named} must be a folder that can be written to, got .*NotADir.*: give another one\.$"
+    with pytest.raises(MisconfigurationException, match=message):
         trainer.fit(model, loader())
     assert model.losses == []
+
+
+@pytest.mark.filterwarnings("ignore:Experiment logs directory .* exists and is not empty")
+def test_the_folder_of_a_logger_is_named_as_such(tmp_path: Path) -> None:
+    logger = CSVLogger(tmp_path, version=0)
+    Path(logger.log_dir).mkdir(parents=True)
+    Path(logger.log_dir, "snapshots").touch()
+    with pytest.raises(
+        MisconfigurationException, match=r"^The folder of the logger, for snapshot_cycles=True, must be"
+    ):
+        fit(Classifier(), CyclicalLR(0.01, 0.1, snapshot_cycles=True), logger=logger)
+
+
+@pytest.mark.filterwarnings("ignore:.*does not have many workers")
+def test_fast_dev_run_writes_no_snapshots(tmp_path: Path) -> None:
+    cycle = CyclicalLR(0.01, 0.1, 1, snapshot_cycles=True)
+    trainer = fit(RecordingClassifier(), cycle, fast_dev_run=4, default_root_dir=tmp_path)
+    assert (trainer.global_step, cycle.snapshots, list(tmp_path.iterdir())) == (4, [], [])
 
 
 def test_a_full_disk_leaves_no_half_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,6 +89,18 @@ def test_a_snapshot_that_cannot_be_saved_costs_the_snapshot_only(tmp_path: Path)
         trainer = fit(RecordingClassifier(), LosesFolder(tmp_path / "snapshots"), cycle, default_root_dir=tmp_path)
     assert trainer.global_step == 40
     assert [Path(path).name for path in cycle.snapshots] == [f"cycle={i}-step={10 * i}.ckpt" for i in (1, 2, 3)]
+
+
+class Unreadable(RecordingClassifier):
+    """A file that belongs into its checkpoints is missing."""
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        raise FileNotFoundError("vocabulary.txt")
+
+
+def test_an_error_of_a_hook_is_no_full_disk(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="vocabulary"):
+        fit(Unreadable(), CyclicalLR(0.01, 0.1, 5, snapshot_cycles=True), default_root_dir=tmp_path)
 
 
 def test_output_of_an_earlier_run_is_replaced(tmp_path: Path) -> None:

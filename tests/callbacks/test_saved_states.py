@@ -16,10 +16,11 @@ import pytest
 import torch
 
 from lightning_lr import CyclicalLR, HypergradientLR, LRRangeTest, LRSearch, OneCycleLR, WarmupStableDecayLR
+from lightning_lr.adaptation.rules import RuleName
 from lightning_lr.callbacks._saved_state import STATE_VERSION
 from tests.helpers.lr_finder_runs import found
-from tests.helpers.saved_states import DATA, PHASES, AllLRs, run
-from tests.helpers.tiny_models import quiet_trainer
+from tests.helpers.saved_states import DATA, PHASES, AllLRs, Phase, run
+from tests.helpers.tiny_models import Classifier, quiet_trainer
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:LR(RangeTest|Search) is not confident"),
@@ -142,8 +143,16 @@ def test_missing_and_unknown_fields(callback: str) -> None:
     assert load(callback, state) == ""
     assert load(callback, {**state, "later": 1}) == ""
     for key in state:
-        assert load(callback, {name: value for name, value in state.items() if name != key}) == ""
-    assert load(callback, {}) == ""
+        said = load(callback, {name: value for name, value in state.items() if name != key})
+        assert ("progress is missing" in said) if key == "progress" else said == ""  # without it a run began anew
+    assert ("progress is missing" in load(callback, {})) == ("progress" in state)
+
+
+@pytest.mark.parametrize("key", ["lr", "weight_decay"])
+def test_a_parameter_group_without_a_ratio_is_refused(key: str) -> None:
+    state = a_state("CyclicalLR")
+    state["progress"]["groups"][key] = [[]]
+    assert f"progress.groups.{key} must have a number for each group, [1], got [[]]" in load("CyclicalLR", state)
 
 
 @pytest.mark.filterwarnings("ignore:.* is resumed with changed arguments")
@@ -208,6 +217,30 @@ def test_a_vector_that_does_not_fit_ends_the_fit_at_its_start(vector: Any, messa
     with pytest.raises(ValueError, match=message) as error:
         run(PHASES[name], tmp_path, ckpt_path=path)
     assert "\n" not in str(error.value)
+
+
+class ComplexClassifier(Classifier):
+    """Has a complex parameter, which the loss pulls to 0."""
+
+    def __init__(self, momentum: float) -> None:
+        super().__init__(momentum=momentum)
+        self.backbone[3] = torch.nn.Identity()
+        self.pulled = torch.nn.Parameter(torch.full((4,), 0.5 + 0.5j))
+
+    def training_step(self, batch: tuple[torch.Tensor, torch.Tensor], batch_idx: int) -> torch.Tensor:
+        return super().training_step(batch, batch_idx) + self.pulled.abs().square().sum()
+
+
+@pytest.mark.parametrize(
+    ("rule", "momentum"), [("long_horizon", 0.9), ("multiplicative", 0.0)], ids=["means", "gradients"]
+)
+def test_complex_parameters_go_on(rule: RuleName, momentum: float, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    first = ComplexClassifier(momentum)
+    phase = Phase(lambda: [HypergradientLR(rule)], 20, lambda: copy.deepcopy(first))
+    _, whole = run(phase, tmp_path, stops=True)
+    _, resumed = run(phase, tmp_path, ckpt_path=tmp_path / "on_exception.ckpt")
+    assert resumed.lrs == {step: rates for step, rates in whole.lrs.items() if step > 20}
 
 
 @pytest.mark.parametrize("share", [0.0, 0.01, 0.5, 0.9, 0.999])

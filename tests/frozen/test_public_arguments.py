@@ -126,6 +126,7 @@ ARGUMENTS = {
     "schedules.Cyclical.start_peak_end": "cycle",
     "schedules.Cyclical.stretched_to": "steps",
     "schedules.Cyclical.total_steps": "(property)",
+    "schedules.Cyclical.without_late_restart": "steps share",
     "schedules.OneCycle": "total_steps, pct_start=0.3, three_phase=False, final_div_factor=10000.0, wave='cosine'",
     "schedules.OneCycle.at": "step",
     "schedules.OneCycle.resume_step": "cycle, phase, step",

@@ -52,6 +52,7 @@ VALUES: dict[str, Any] = {
     "[1, 2]": [1, 2],
     "(0.1, 0.2)": (0.1, 0.2),
     "array": np.array([0.1, 0.2]),
+    "array of 0 dimensions": np.array(0.5),
     "12 rising": [0.01 * i for i in range(1, 13)],
     "[2, 1]": [2, 1],
     "[-1]": [-1],
@@ -111,7 +112,7 @@ KINDS: dict[str, set[str]] = {
     "scale or lambda": {"math.sqrt", "lambda"},
     "loader": _NUMBER_LISTS
     | {"[]", "()", "[2, 1]", "[-1]", "[nan]", "[None]", "[True]", "['abc']", "[[1, 2]]", "{1, 2}"},
-    "steps": _POSITIVE | _ZERO | {"1e300", "array", "tensor"},
+    "steps": _POSITIVE | _ZERO | {"1e300", "array", "array of 0 dimensions", "tensor"},
     "object": set(),  # of a class of this package, or Lightning's
     "anything": set(VALUES),
 }

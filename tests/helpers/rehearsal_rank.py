@@ -31,12 +31,26 @@ class KeepsLosses(StatefulClassifier):
         return loss
 
 
-class SideBranch(StatefulClassifier):
-    """Trains one layer from the fourth batch on only."""
+class HooksForward(StatefulClassifier):
+    """Changes the batches in a hook of the DDP wrapper."""
+
+    def on_fit_start(self) -> None:
+        wrapper = self.trainer.model
+        assert isinstance(wrapper, DistributedDataParallel)
+        wrapper.register_forward_pre_hook(lambda _, args: ([3 * args[0][0], args[0][1]], *args[1:]))
+
+
+class HooksBuiltin(HooksForward):
+    """Trains one layer from the fourth batch on only, and compresses gradients in a builtin communication hook."""
 
     def __init__(self) -> None:
         super().__init__()
         self.side = torch.nn.Linear(4, 3)
+
+    def on_fit_start(self) -> None:
+        super().on_fit_start()
+        compress = torch.distributed.BuiltinCommHookType.FP16_COMPRESS  # type: ignore[attr-defined]
+        self.trainer.model._register_builtin_comm_hook(compress)  # type: ignore[operator, union-attr]
 
     def loss(self, batch: Any) -> tuple[Tensor, Tensor, Tensor]:
         loss, logits, y = super().loss(batch)
@@ -46,15 +60,7 @@ class SideBranch(StatefulClassifier):
         return torch.optim.SGD([*self.net.parameters(), *self.side.parameters()], lr=0.1)
 
 
-class RegistersHook(StatefulClassifier):
-    """Compresses gradients in a communication hook that it registers itself."""
-
-    def on_fit_start(self) -> None:
-        assert isinstance(self.trainer.model, DistributedDataParallel)
-        self.trainer.model.register_comm_hook(None, default_hooks.fp16_compress_hook)
-
-
-class Manual(StatefulClassifier):
+class Manual(HooksForward):
     def __init__(self) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -141,10 +147,10 @@ def main(case: str, folder: Path, ranks: int) -> None:
         trainer, fit = ddp(Failing).build(folder, LRSearch(1e-3, 0.1))
         trainer.fit(**fit)
     elif case == "ddp":
-        assert_no_trace(folder / "ddp", ddp(lambda: StatefulClassifier("adam", "step")))
-        assert_no_trace(folder / "buckets", ddp(RegistersHook, bucket_cap_mb=0.0001, gradient_as_bucket_view=True))
-        assert_no_trace(folder / "unused", ddp(SideBranch, accumulate=3, find_unused_parameters=True))
-        assert_no_trace(folder / "static", ddp(static_graph=True))
+        assert_no_trace(folder / "ddp", ddp(lambda: HooksForward("adam", "step")))
+        assert_no_trace(folder / "buckets", ddp(HooksForward, bucket_cap_mb=0.0001, gradient_as_bucket_view=True))
+        assert_no_trace(folder / "unused", ddp(HooksBuiltin, accumulate=3, find_unused_parameters=True))
+        assert_no_trace(folder / "static", ddp(HooksForward, static_graph=True))
         assert_no_trace(folder / "static, manual", ddp(Manual, static_graph=True, gradient_as_bucket_view=True))
         assert_no_trace(folder / "communication hook", ddp(ZeroRedundancy, strategy=HookedDDP))
     elif case == "mean":

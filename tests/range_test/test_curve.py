@@ -123,6 +123,15 @@ def test_bad_curves(lrs: Array, losses: Array, message: str) -> None:
         LRCurve(lrs, losses)
 
 
+@pytest.mark.parametrize("key", ["lrs", "losses", "monitor", "mode"])
+def test_a_dict_without_a_key_is_refused(key: str) -> None:
+    """Without its mode, a curve of an accuracy would be read upside down."""
+    plain = LRCurve(LRS, LRS, "accuracy", "max").to_dict()
+    del plain[key]
+    with pytest.raises(ValueError, match=r"plain must be what LRCurve.to_dict gave, with lrs, losses, monitor and"):
+        LRCurve.from_dict(plain)
+
+
 def test_bad_mode() -> None:
     with pytest.raises(ValueError, match="mode must be"):
         LRCurve(LRS, LRS, mode="up")  # type: ignore[arg-type]

@@ -26,6 +26,20 @@ def test_values() -> None:
     assert preview.weight_decay == pytest.approx(np.array([0.1, 0.1, 0.1, 0.05, 0, 0.05, 0.1]))
 
 
+@pytest.mark.parametrize(("share", "steps"), [(0.25, 1001), (0.1, 1005), (0.33, 1000), (0.01, 1042), (0.25, 1000)])
+def test_a_run_does_not_end_with_a_restart(share: float, steps: int) -> None:
+    """Rounded shares leave some steps after the last whole cycle."""
+    preview = CyclicalLR(0.0, 1.0, 0, f"{share}run").preview(steps)
+    length = round(share * steps)
+    whole = int(1 / share)
+    assert preview.lr[: whole * length] == pytest.approx(np.tile(1 - np.arange(length) / length, whole))
+    assert preview.lr[whole * length :].tolist() == [0.0] * (steps - whole * length)
+
+
+def test_a_restart_with_room_stays() -> None:
+    assert CyclicalLR(0.0, 1.0, 0, "0.4run").preview(100).lr[80:] == pytest.approx(1 - np.arange(20) / 40)
+
+
 def test_figure_has_a_line_for_each_group_and_an_axis_for_each_value() -> None:
     figure = OneCycleLR([0.1, 0.2, 0.3], momentum=(0.8, 0.9)).preview(20).figure()
     top, below = figure.axes
