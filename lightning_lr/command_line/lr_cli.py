@@ -236,7 +236,8 @@ def _summary(result: Suggestion, name: str, folder: Path | None, fit: str) -> st
         *(("", reason) for reason in result.reasons),
     ]
     if folder is not None:
-        rows.append(("written", ", ".join(str(folder / f"{name}.{kind}") for kind in ("png", "csv", "json"))))
+        files = [*(f"{name}.{kind}" for kind in ("png", "csv", "json")), *([FOUND_CONFIG] if fit else [])]
+        rows.append(("written", ", ".join(str(folder / file) for file in files)))
         if fit:
             rows.append(("to train with it", fit))
     return "".join(f"{head:<19}{text}\n" for head, text in rows)
