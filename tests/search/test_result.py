@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lightning_lr.search.bracket import Bracket
-from lightning_lr.search.result import SearchResult, LENGTH_EXPONENT, LONGEST_MEASURED, SearchResult, search_result
+from lightning_lr.search.result import LENGTH_EXPONENT, LONGEST_MEASURED, SearchResult, search_result
 from tests.helpers.searches import Curve, ask, run_whole, settings, valley, valley_settings, values_of
 
 
