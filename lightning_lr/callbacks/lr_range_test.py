@@ -19,7 +19,7 @@ from lightning_lr.callbacks._saved_state import checked_state
 from lightning_lr.callbacks._state_rules import RANGE_TEST as RANGE_TEST_STATE
 from lightning_lr.optimizers.update_kind import UpdateKind
 from lightning_lr.range_test.curve import LRCurve
-from lightning_lr.range_test.rules import Rule
+from lightning_lr.range_test.rules import Rule as RuleName  # jsonargparse would take it for that of `arguments`
 from lightning_lr.range_test.suggestion import SUGGESTION_FIELDS, Suggestion, suggest
 from lightning_lr.range_test.sweep_lrs import num_lrs, sweep_lrs
 from lightning_lr.search.result import SearchResult, search_result
@@ -120,7 +120,7 @@ class LRRangeTest(LRFinder):
         monitor: str | None = None,
         monitor_mode: Literal["min", "max"] = "min",
         eval_batches: int = 10,
-        rule: Rule = "dual",
+        rule: RuleName = "dual",
         apply: bool = True,
         at_epochs: Sequence[int] = (0,),
         verify: bool = True,
@@ -143,7 +143,7 @@ class LRRangeTest(LRFinder):
             snapshot_device=snapshot,
             extends=lrs is None and mode == "exponential" and steps_per_lr == 1,
         )
-        self._rule: Rule = rule
+        self._rule: RuleName = rule
         self._verifies = verify
         self._done_epochs: list[int] = []
         self.result: RangeTestResult | None = None

@@ -7,11 +7,15 @@ import sys
 from argparse import ArgumentParser
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
+from lightning.pytorch.cli import LightningArgumentParser
 
 from lightning_lr.command_line.lr_cli import LRCLI, LRCommands
 from lightning_lr.trainer.lightning_packages import either
+
+_CLASS_OPTIONS = ("--model", "--data")
 
 
 def run(args: Sequence[str]) -> None:
@@ -20,13 +24,33 @@ def run(args: Sequence[str]) -> None:
         sys.path.insert(0, "")  # an installed command does not look for modules in the current folder
     argv, sys.argv = sys.argv, sys.argv[:1]  # else LightningCLI warns that it was given both
     try:
-        _cli_of(_model_of(args))(
+        kind = _cli_of(_model_of(args))
+        type(kind.__name__, (_ClassesFirst, kind), {})(
             args=list(args),
             parser_kwargs={"prog": "lightning-lr", "default_env": True},
             save_config_kwargs={"overwrite": True},
         )
     finally:
         sys.argv = argv
+
+
+class _ClassesFirst(LRCommands):
+    """Reads ``--model`` and ``--data`` before the configs, whose sections may hold arguments of these classes only."""
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        super().parse_arguments(parser, _classes_first(args))
+
+
+def _classes_first(args: Sequence[str]) -> list[str]:
+    """Repeat ``--model`` and ``--data`` before the configs.
+
+    >>> _classes_first(["fit", "-c", "config.yaml", "--model", "my.Model"])
+    ['fit', '--model=my.Model', '-c', 'config.yaml', '--model', 'my.Model']
+    """
+    pairs = [*zip(args, [*args[1:], ""], strict=True)]
+    given = [f"{arg}={value}" for arg, value in pairs if arg in _CLASS_OPTIONS]
+    given += [arg for arg in args if arg.partition("=")[0] in _CLASS_OPTIONS and "=" in arg]
+    return [args[0], *given, *args[1:]] if given else list(args)
 
 
 def _cli_of(model: str) -> type[LRCommands]:

@@ -1,7 +1,10 @@
-"""A config for ``fit`` that holds the learning rate that was found."""
+"""A config for ``fit`` that holds the learning rate that was found, and the command that trains with it."""
 
 from __future__ import annotations
 
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from lightning_lr.callbacks._advice import lr_option
@@ -65,3 +68,28 @@ def _with_bounds(callback: dict[str, Any], suggestion: Suggestion) -> dict[str, 
     if not fields or any(arguments.get(name) is not None for name in fields):
         return callback
     return {**callback, "init_args": {**arguments, **{n: getattr(suggestion, f) for n, f in fields.items()}}}
+
+
+def fit_command(program: str, subcommand: str, args: Sequence[str], found: Path) -> str:
+    """The command that trains with what was found: the one that found it, without the options of the test.
+
+    >>> fit_command("lightning-lr", "lr_search", ["lr_search", "-c", "a.yaml", "--json"], Path("lr_found.yaml"))
+    'lightning-lr fit -c a.yaml -c lr_found.yaml'
+
+    Args:
+        program: what starts the command line.
+        subcommand: that found it.
+        args: of the command line.
+        found: the file of the config, which comes last since later options win.
+    """
+    of_finders = ("--lr_range_test", "--lr_search")
+    kept: list[str] = []
+    previous = ""
+    for arg in args:
+        is_value = previous.startswith(of_finders) and "=" not in previous and not arg.startswith("-")
+        if not is_value and not arg.startswith(of_finders) and arg != "--json":
+            kept.append(arg)
+        previous = arg
+    if subcommand in kept:
+        kept[kept.index(subcommand)] = "fit"
+    return f"{program} {shlex.join([*kept, '-c', str(found)])}"

@@ -17,7 +17,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning_lr.before_fit import lr_range_test, lr_search
 from lightning_lr.callbacks.lr_range_test import LRRangeTest
 from lightning_lr.callbacks.lr_search import LRSearch
-from lightning_lr.command_line.found_config import found_config
+from lightning_lr.command_line.found_config import fit_command, found_config
 from lightning_lr.command_line.short_errors import ShortErrors, causes, is_of_parser, own_error
 from lightning_lr.range_test.suggestion import Suggestion
 from lightning_lr.trainer.output_files import report_file, try_folder
@@ -48,6 +48,8 @@ class LRCommands(_LightningCLI):
     result: Suggestion | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        args_given = kwargs.get("args")
+        self._args = sys.argv[1:] if args_given is None else args_given
         kwargs["trainer_class"] = _with_subcommands(kwargs.get("trainer_class", self._trainer_class))
         super().__init__(*args, **kwargs)
 
@@ -137,7 +139,8 @@ class LRCommands(_LightningCLI):
             if is_json and not is_written:
                 self._exit(f"{written} could not be written.", NOT_WRITTEN)
             is_missing = asked is not None and not (folder / FOUND_CONFIG).exists()
-            text = written.read_text() if is_json else _summary(result, name, folder if is_kept else None, bool(found))
+            command = "" if is_missing else self._fit_command(folder / FOUND_CONFIG)
+            text = written.read_text() if is_json else _summary(result, name, folder if is_kept else None, command)
         print(text, end="", file=out)
         if not result.confident:
             raise SystemExit(NOT_CONFIDENT)
@@ -153,6 +156,14 @@ class LRCommands(_LightningCLI):
         config = self.config.get(str(self.subcommand), self.config)
         loaded: dict[str, Any] = yaml.safe_load(self._parser(self.subcommand).dump(config, skip_none=False))
         return loaded
+
+    def _fit_command(self, found: Path) -> str:
+        if not isinstance(self._args, list):  # a script has given a config in their place
+            return f"fit with the same config and then -c {found}"
+        is_script = self.parser.prog.endswith(".py")
+        return fit_command(
+            f"python {sys.argv[0]}" if is_script else self.parser.prog, str(self.subcommand), self._args, found
+        )
 
     def _exit(self, message: str, status: int = BAD_ARGUMENTS) -> NoReturn:
         print(f"{self.parser.prog} {self.subcommand}: {message}", file=sys.stderr)
@@ -216,7 +227,7 @@ def _version(path: Path) -> int | None:
     return path.stat().st_mtime_ns if path.exists() else None
 
 
-def _summary(result: Suggestion, name: str, folder: Path | None, has_config: bool) -> str:
+def _summary(result: Suggestion, name: str, folder: Path | None, fit: str) -> str:
     rows = [
         ("learning rate", f"{result.lr:.3g}"),
         ("with a decay to 0", f"{result.max_lr:.3g}"),
@@ -225,7 +236,8 @@ def _summary(result: Suggestion, name: str, folder: Path | None, has_config: boo
         *(("", reason) for reason in result.reasons),
     ]
     if folder is not None:
-        rows.append(("written", ", ".join(str(folder / f"{name}.{kind}") for kind in ("png", "csv", "json"))))
-        if has_config:
-            rows.append(("to train with it", f"fit -c config.yaml -c {folder / FOUND_CONFIG}"))
+        files = [*(f"{name}.{kind}" for kind in ("png", "csv", "json")), *([FOUND_CONFIG] if fit else [])]
+        rows.append(("written", ", ".join(str(folder / file) for file in files)))
+        if fit:
+            rows.append(("to train with it", fit))
     return "".join(f"{head:<19}{text}\n" for head, text in rows)

@@ -23,7 +23,6 @@ COMMAND --help explains the options. Exit status of the first two: 0 if the resu
 4 if lr_found.yaml could not be written, 2 for bad arguments, 1 for an exception of your code.
 """
 _BAD_ARGUMENTS = 2
-_CLASS_OPTIONS = ("--model", "--data")
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -50,16 +49,4 @@ def main(args: Sequence[str] | None = None) -> None:
     else:
         from lightning_lr.command_line.any_model import run
 
-        run(_classes_first(given))
-
-
-def _classes_first(args: Sequence[str]) -> list[str]:
-    """Repeat ``--model`` and ``--data`` before the configs, whose sections may hold arguments of these classes only.
-
-    >>> _classes_first(["fit", "-c", "config.yaml", "--model", "my.Model"])
-    ['fit', '--model=my.Model', '-c', 'config.yaml', '--model', 'my.Model']
-    """
-    pairs = [*zip(args, [*args[1:], ""], strict=True)]
-    given = [f"{arg}={value}" for arg, value in pairs if arg in _CLASS_OPTIONS]
-    given += [arg for arg in args if arg.partition("=")[0] in _CLASS_OPTIONS and "=" in arg]
-    return [args[0], *given, *args[1:]] if given else list(args)
+        run(given)

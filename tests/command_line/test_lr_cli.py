@@ -12,13 +12,12 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import LightningCLI
 from matplotlib.image import imread
 
 from lightning_lr import CyclicalLR, LRCurve, OneCycleLR, Suggestion, WarmupStableDecayLR
 from lightning_lr.command_line import LRCLI
-from lightning_lr.command_line.found_config import BOUNDS
+from lightning_lr.command_line.found_config import BOUNDS, fit_command
 from lightning_lr.command_line.main import OVERVIEW, main
 from tests.command_line.test_plain_cli import CLASSES, PROJECT, shell
 
@@ -50,7 +49,7 @@ def test_range_test(capsys: pytest.CaptureFixture[str]) -> None:
     rows = dict(line.split("  ", 1) for line in capsys.readouterr().out.splitlines())
     assert rows["learning rate"].strip() == f"{written['lr']:.3g}"
     assert rows["confident"].strip() == "yes"
-    assert rows["to train with it"].strip() == "fit -c config.yaml -c lr_found.yaml"
+    assert rows["to train with it"].strip() == f"lightning-lr fit {' '.join([*CONFIG, *MODEL])} -c lr_found.yaml"
     assert LRCurve.from_csv("lr_range_test.csv").lrs.tolist() == written["curve"]["lrs"]
     assert imread("lr_range_test.png").std() > 0
     assert yaml.safe_load(Path("lr_found.yaml").read_text()) == {"model": {"lr": written["lr"]}}
@@ -65,6 +64,11 @@ def test_search_prints_the_result_alone(capsys: pytest.CaptureFixture[str]) -> N
     assert shown.out == Path("found/lr_search.json").read_text()
     assert "LR search: loss of" in shown.err
     assert json.loads(shown.out)["arguments"]["max_lr"] == 1.0
+
+
+def test_a_rule_by_its_name() -> None:
+    assert status(["lr_range_test", *CONFIG, *MODEL, *FAST, "--lr_range_test.rule=smith"]) == 0
+    assert json.loads(Path("lr_range_test.json").read_text())["rule"] == "smith"
 
 
 @pytest.mark.filterwarnings("ignore:LRRangeTest is not confident")
@@ -93,6 +97,23 @@ def test_schedules_get_bounds_and_are_trained_with_them() -> None:
     arguments = cycles.state_dict()["arguments"]
     assert (arguments["base_lr"], arguments["max_lr"]) == (written["base_lr"], written["max_lr"])
     assert cli.model.lr == written["lr"]
+
+
+@pytest.mark.parametrize(
+    ("args", "command"),
+    [
+        (
+            ["lr_search", "--model", "my.Net", "--lr_search.budget", "900", "--json", "--model.width=3"],
+            "lightning-lr fit --model my.Net --model.width=3 -c lr_found.yaml",
+        ),
+        (
+            ["-c", "my config.yaml", "lr_search", "--lr_search.max_lr=1", "--lr_search", "s.yaml"],
+            "lightning-lr -c 'my config.yaml' fit -c lr_found.yaml",
+        ),
+    ],
+)
+def test_the_next_command_has_the_arguments_of_this_one(args: list[str], command: str) -> None:
+    assert fit_command("lightning-lr", "lr_search", args, Path("lr_found.yaml")) == command
 
 
 @pytest.mark.parametrize("schedule", [CyclicalLR(step_size=5), OneCycleLR(), WarmupStableDecayLR()])
@@ -135,99 +156,11 @@ def test_a_config_that_cannot_be_written_has_a_status_of_its_own(
     assert "lr_found.yaml was not written" in capsys.readouterr().err
 
 
-class FailsToBuild(LightningModule):
-    """A model whose constructor fails."""
-
-    def __init__(self, hidden: int = 16) -> None:
-        raise AttributeError("the constructor's own error")
-
-
-def test_an_error_of_a_constructor_is_shown_as_itself() -> None:
-    with pytest.raises(AttributeError, match="the constructor's own error") as caught:
-        main(["lr_range_test", *CONFIG, f"--model={__name__}.FailsToBuild", "--data=plain_model.Data"])
-    assert caught.value.__suppress_context__  # not followed by a list of types of jsonargparse
-
-
-@pytest.mark.parametrize(
-    ("args", "message"),
-    [
-        (["--model.lr=0"], "No parameter group has a learning rate above 0"),
-        (["--lr_range_test.monitor=val_los"], "LRRangeTest(monitor='val_los'): the training step does not log it"),
-        (["--trainer.max_epochs=0"], "The Trainer ended before training began"),
-        (["--trainer.limit_train_batches=-1"], "You have passed invalid value -1.0"),  # Lightning's own
-        (["--trainer.fast_dev_run=true"], "LRRangeTest needs full training"),
-    ],
-)
-@pytest.mark.filterwarnings("ignore:`Trainer.fit` stopped")
-def test_what_cannot_be_tested_is_said_in_one_line(
-    args: list[str], message: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert status(["lr_range_test", *CONFIG, *MODEL, *args]) == 2
-    last = capsys.readouterr().err.splitlines()[-1]
-    assert last.startswith(f"lightning-lr lr_range_test: {message}")
-
-
 def test_the_users_own_error_is_left_alone_and_no_older_config_stays() -> None:
     Path("lr_found.yaml").write_text("model: {lr: 1.0}")
     with pytest.raises(RuntimeError, match="the user's own error"):  # Python exits with status 1
         main(["lr_range_test", *CONFIG, "--model=plain_model.Broken", "--data=plain_model.Data"])
     assert not Path("lr_found.yaml").exists()
-
-
-@pytest.mark.parametrize(
-    ("args", "message"),
-    [
-        (["--nope=1"], "unrecognized arguments: --nope=1"),
-        (["--model.nope=1"], "model: plain_model.Net: it has no argument nope."),
-        (["--model=nowhere.Net"], "model: nowhere.Net: No module named 'nowhere'"),
-        (["--trainer.max_epochs=x"], "trainer.max_epochs: must be int or null, got x."),
-        (["-c", "missing.yaml"], "config: File does not exist"),
-        (["--lr_search.budget=x"], "lr_search.budget: must be int or null, got x."),
-        (["--lr_range_test.rule=zigzag"], "lr_range_test.rule: must be one of dual, smith, minimum, valley, slide"),
-        (["--lr_range_test.num_steps=3"], "num_steps must give at least 10 learning rates"),
-        (
-            ["--lr_range_test.output_dir=/dev/null/x"],
-            "output_dir must be a folder that can be written to, got /dev/null/x",
-        ),
-        (["--ckpt_path=last.ckpt"], "ckpt_path"),
-        (["--trainer.callbacks+=lrrangetest"], "no class lrrangetest is known: did you mean lightning_lr.LRRangeTest?"),
-        (["--trainer.callbacks+=Other"], "no class Other is known: give its full path"),
-        (
-            ["--trainer.callbacks+=LRTrace", "--trainer.callbacks.nope=1"],
-            "lightning_lr.LRTrace: it has no argument nope",
-        ),
-        (["--trainer.callbacks+=LRSearch", "--trainer.callbacks.snapshot=disk"], "snapshot must be one of device, cpu"),
-        (["--trainer.callbacks+=LRSearch", "--trainer.callbacks.budget=x"], "budget must be int or null, got x."),
-        (
-            ["--trainer.callbacks+=CyclicalLR", "--trainer.callbacks.step_size=3x"],
-            "step_size must be a number of steps",
-        ),
-        (["--trainer.callbacks+=LRRangeTest", "--trainer.callbacks.num_steps=3"], "num_steps must give at least 10"),
-    ],
-)
-def test_bad_arguments(args: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert status(["lr_range_test", *CONFIG, *MODEL, *args]) == 2
-    lines = [line for line in capsys.readouterr().err.splitlines() if not line.startswith("Seed set")]
-    assert message in "\n".join(lines)
-    assert len(lines) <= 3
-    assert lines[0].startswith("lightning-lr lr_range_test: ")
-
-
-@pytest.mark.parametrize(
-    ("args", "message"),
-    [
-        (["lr_range_test"], "required: --model."),
-        (["lr_range_test", *CONFIG], "model: its class is not known: name it by --model my_package.MyModule."),
-        (
-            ["lr_range_test", *CONFIG, MODEL[0]],
-            "data: its class is not known: name it by --data my_package.MyDataModule.",
-        ),
-        (["fitt"], "invalid choice: 'fitt'"),
-    ],
-)
-def test_incomplete_commands(args: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert status(args) == 2
-    assert message in capsys.readouterr().err
 
 
 def test_a_script_can_link_arguments_and_use_all_subcommands_with_one_config(

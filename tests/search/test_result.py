@@ -122,3 +122,10 @@ def test_more_is_better_with_max() -> None:
     assert (up.lr, up.max_lr, up.reasons) == (down.lr, down.max_lr, down.reasons)
     flat = _found(lambda lr, i: -(1 + (-1) ** i * lr), 1000, mode="max")
     assert "no learning rate improved on the start by more than the noise" in flat.reasons
+
+
+def test_its_text_leaves_out_the_losses_of_the_trials() -> None:
+    found = SearchResult(0.1, 0.05, 0.2, 0.2, True, (), candidates=(), steps=600)
+    assert repr(found) == (
+        "SearchResult(lr=0.1, base_lr=0.05, max_lr=0.2, one_cycle_max_lr=0.2, confident=True, reasons=(), steps=600)"
+    )
