@@ -1,7 +1,8 @@
 """What holds for all tests.
 
 One thread a process: the models are so small that a second thread only costs, and with several a fork can hang. Levels
-of loggers are those of before after each test, since examples and benchmarks set them.
+of loggers are those of before after each test, since examples and benchmarks set them. Properties are tried with 40
+examples, new ones in each run.
 """
 
 from __future__ import annotations
@@ -11,8 +12,12 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 os.environ["OMP_NUM_THREADS"] = "1"  # torch reads it when imported, also in processes that tests start
+
+settings.register_profile("suite", max_examples=40, deadline=None)
+settings.load_profile("suite")
 
 
 @pytest.fixture(autouse=True)

@@ -39,7 +39,7 @@ def test_an_error_of_a_constructor_is_shown_as_itself() -> None:
         (["--model.lr=0"], "No parameter group has a learning rate above 0"),
         (["--lr_range_test.monitor=val_los"], "LRRangeTest(monitor='val_los'): the training step does not log it"),
         (["--trainer.max_epochs=0"], "The Trainer ended before training began"),
-        (["--trainer.limit_train_batches=-1"], "You have passed invalid value -1 "),  # Lightning's own
+        (["--trainer.limit_train_batches=-1"], "You have passed invalid value -1"),  # Lightning's own
         (["--trainer.fast_dev_run=true"], "LRRangeTest needs full training"),
     ],
 )

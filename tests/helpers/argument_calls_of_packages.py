@@ -148,6 +148,7 @@ UNCHECKED = {
     "Suggestion": _RECORD,
     "adaptation.Alignment": _RECORD,
     "schedules.Position": _RECORD,
+    "schedules.Cyclical.without_late_restart": "called by CyclicalLR, with the lengths of a run",
     "schedules.Preview": _RECORD,
     "search.Candidate": _RECORD,
     "schedules.Schedule.at": "a protocol",

@@ -141,7 +141,7 @@ def test_arrays_and_tensors_are_the_values_of_single_steps(name: str) -> None:
 
 
 @given(low=st.floats(1e-5, 1), factor=st.floats(1, 100))
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=250, deadline=None)
 def test_the_bounds_are_reached_exactly(low: float, factor: float) -> None:
     """``low + (high - low)`` differs from ``high`` by a rounding error for one pair in sixty."""
     high = low * factor
@@ -157,7 +157,7 @@ def test_the_bounds_are_reached_exactly(low: float, factor: float) -> None:
     number=st.integers(1, 6),
     warmup=st.integers(0, 9),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_cycles_follow_each_other_without_a_gap(up: float, down: float, mult: float, number: int, warmup: int) -> None:
     assume(min(up, down) * min(1.0, mult ** (number - 1)) >= 1)
     schedule = Cyclical(up, down, cycle_mult=mult, num_cycles=number, warmup=warmup)
@@ -181,7 +181,7 @@ def test_cycles_follow_each_other_without_a_gap(up: float, down: float, mult: fl
     mult=st.sampled_from([1.0, 1.5, 2.0]),
     warmup=st.integers(0, 20),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_stretched_cycles_end_with_the_run(step_size: float, steps: int, mult: float, warmup: int) -> None:
     cycles = Cyclical(step_size, step_size, cycle_mult=mult, warmup=warmup)
     assume(step_size * 2 <= steps - warmup)  # otherwise there is one cycle, shorter than asked for
@@ -219,7 +219,7 @@ def _torchs(make: Any, steps: int, **group: Any) -> tuple[list[float], list[floa
     base_lr=st.floats(1e-5, 1e-2),
     factor=st.floats(1.0, 100.0),
 )
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=250, deadline=None)
 def test_equals_torchs_cyclic_lr(up: int, down: int, mode: Mode, gamma: float, base_lr: float, factor: float) -> None:
     """Within 1e-12 of max_lr: torch computes the phase with rounding errors where ours is exact."""
     max_lr, steps = base_lr * factor, 3 * (up + down)
@@ -268,7 +268,7 @@ def test_equals_torchs_warm_restarts_after_a_warm_up_to_the_peak(
     div=st.floats(1.0, 100.0),
     final=st.floats(1.0, 1e5),
 )
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=250, deadline=None)
 def test_equals_torchs_one_cycle_lr(
     total: int, pct_start: float, three_phase: bool, wave: Wave, max_lr: float, div: float, final: float
 ) -> None:
