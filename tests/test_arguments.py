@@ -112,6 +112,8 @@ TOGETHER: dict[str, tuple[Callable[[], Any], str]] = {
     "one bound": (lambda: CyclicalLR(0.1), "base_lr and max_lr must both be given"),
     "bounds": (lambda: CyclicalLR(0.2, 0.1), "base_lr must not be above max_lr"),
     "bounds of groups": (lambda: CyclicalLR([0.1, 0.3], [0.2, 0.2]), "base_lr must not be above max_lr"),
+    "no peak": (lambda: OneCycleLR(max_lr=0), "max_lr must be above 0 for every group, got 0"),
+    "mode of a metric": (lambda: LRRangeTest(mode="max"), "got 'max': give it as monitor_mode"),  # type: ignore[arg-type]
     "groups": (lambda: CyclicalLR({"a": 0.1}, {"b": 0.2}), "for the same groups"),
     "no gamma": (lambda: CyclicalLR(mode="exp_range"), "needs one of gamma and decay"),
     "shrinking": (lambda: CyclicalLR(cycle_mult=0.5), "give num_cycles too"),

@@ -33,7 +33,15 @@ from lightning_lr.schedules.inverse_range import inverse_range
 from lightning_lr.schedules.waves import Wave
 from lightning_lr.search.bracket import MAX_BUDGET
 
+_sweep_modes = choice(MODES)
 MAX_PREVIEW_STEPS = 10**8  # whose values are kept in memory
+
+
+def sweep_mode(name: str, value: Any) -> Any:
+    """How the learning rate rises. Elsewhere in Lightning ``mode`` says whether less or more of a metric is better."""
+    if value in ("min", "max"):
+        raise ValueError(f"{name} must be one of {', '.join(MODES)}, got {value!r}: give it as monitor_mode.")
+    return _sweep_modes(name, value)
 
 
 def limit_batches(name: str, value: Any) -> float:
@@ -58,7 +66,7 @@ FINDER: dict[str, ArgumentRule] = {
 RANGE_TEST: dict[str, ArgumentRule] = {
     **FINDER,
     "num_steps": whole(at_least=1, at_most=MAX_SWEEP_STEPS),
-    "mode": choice(MODES),
+    "mode": sweep_mode,
     "steps_per_lr": whole(at_least=1),
     "lrs": optional(rising_lrs),
     "rule": choice(RULES),

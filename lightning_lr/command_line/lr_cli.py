@@ -142,10 +142,11 @@ class LRCommands(_LightningCLI):
             command = "" if is_missing else self._fit_command(folder / FOUND_CONFIG)
             text = written.read_text() if is_json else _summary(result, name, folder if is_kept else None, command)
         print(text, end="", file=out)
-        if not result.confident:
-            raise SystemExit(NOT_CONFIDENT)
+        status = NOT_WRITTEN if result.confident else NOT_CONFIDENT
         if is_missing:
-            self._exit(f"{folder / FOUND_CONFIG} was not written: see above." if found else _NO_OPTION, NOT_WRITTEN)
+            self._exit(f"{folder / FOUND_CONFIG} was not written: see above." if found else _NO_OPTION, status)
+        if not result.confident:
+            raise SystemExit(status)
 
     def _options(self) -> dict[str, Any]:
         """The arguments of the finder."""

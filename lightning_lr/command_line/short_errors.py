@@ -5,9 +5,11 @@ from __future__ import annotations
 import re
 import sys
 from difflib import get_close_matches
+from types import ModuleType
 from typing import TYPE_CHECKING, NoReturn
 
 from jsonargparse import ArgumentParser
+from torch import optim
 
 import lightning_lr
 from lightning_lr.trainer.lightning_packages import either
@@ -59,9 +61,13 @@ def short_error(message: str) -> str:
     owner = f"{keys[0]}: " if keys else ""
     for reason in _reasons(message):
         if found := re.match(r"Expected a dot import path string: (\S+)", reason):
-            return owner + _unknown_class(found[1])
+            return owner + _unknown_class(found[1], keys)
+        if found := re.match(r"Import path does not correspond to a subclass of (\w+)", reason):
+            rule = f"a {found[1]} of the package of the Trainer (lightning or pytorch_lightning)"
+            return f"{owner}must be {rule}, got {_value(message)}."
         if found := re.match(r"Problem with given class_path '([^']+)':\s*(.*)", reason, re.DOTALL):
-            return f"{owner}{found[1]}: {_rule(found[2])}"
+            is_ours = found[1].startswith("lightning_lr.") and "has no attribute" in found[2]
+            return owner + (_unknown_class(found[1], keys) if is_ours else f"{found[1]}: {_rule(found[2])}")
         if not (found := re.match(r"Expected an? <class '(\w+)'>", reason)):
             return owner + _rule(reason)
         return owner + _rule(message.partition(":")[2])
@@ -148,8 +154,11 @@ def _value(message: str) -> str:
     return nested[1] if nested else value
 
 
-def _unknown_class(name: str) -> str:
-    close = get_close_matches(name.rpartition(".")[2].lower(), [each.lower() for each in _CALLBACKS], n=1)
-    ours = next((each for each in _CALLBACKS if [each.lower()] == close), None)
-    hint = f"did you mean lightning_lr.{ours}?" if ours else "give its full path, such as lightning_lr.LRRangeTest."
-    return f"no class {name} is known: {hint}"
+def _unknown_class(name: str, keys: list[str]) -> str:
+    """The class may be missing or misspelt. The keys say of which kind it is."""
+    module: ModuleType = {"optimizer": optim, "lr_scheduler": optim.lr_scheduler}.get("".join(keys[:1]), lightning_lr)
+    classes = _CALLBACKS if module is lightning_lr else [each for each in vars(module) if each[0].isupper()]
+    close = get_close_matches(name.rpartition(".")[2].lower(), [each.lower() for each in classes], n=1)
+    meant = next((each for each in classes if [each.lower()] == close), None)
+    path = f"{module.__name__}.{meant or classes[0]}"
+    return f"no class {name} is known: {f'did you mean {path}?' if meant else f'give its full path, such as {path}.'}"

@@ -48,8 +48,10 @@ class Bounds:
                 f"base_lr and max_lr must be given for the same groups, got {bounds.base_lr} and {bounds.max_lr}."
             )
         for low, high in bounds.pairs():
-            if not low <= high or high == 0:
-                raise ValueError(f"base_lr must not be above max_lr, and max_lr must be above 0, got {low} and {high}.")
+            if high == 0:
+                raise refuse("max_lr", "be above 0 for every group", max_lr)
+            if low > high:
+                raise ValueError(f"base_lr must not be above max_lr, got {low} and {high}.")
         return bounds
 
     @property

@@ -7,8 +7,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import Any
-from unittest.mock import patch
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.utilities import rank_zero_warn
@@ -73,18 +71,14 @@ def report_file(path: Path) -> Iterator[Path]:
 def save_checkpoint(trainer: Trainer, path: Path) -> bool:
     """Save a checkpoint, and warn if it cannot be written. Returns whether it was, as far as this rank knows.
 
-    The strategy writes what the hooks of callbacks and of the module have made. An error of a hook is raised.
+    These are the two parts of ``Trainer.save_checkpoint``, since an error of a hook must be raised.
     """
-    write, is_saved = trainer.strategy.save_checkpoint, False
-
-    def write_or_warn(*args: Any, **kwargs: Any) -> None:
-        nonlocal is_saved
-        with warn_if_not_written(str(path)):
-            write(*args, **kwargs)
-            is_saved = True
-
-    with patch.object(trainer.strategy, "save_checkpoint", write_or_warn):
-        trainer.save_checkpoint(path)
+    checkpoint = trainer._checkpoint_connector.dump_checkpoint()
+    is_saved = False
+    with warn_if_not_written(str(path)):
+        trainer.strategy.save_checkpoint(checkpoint, path)
+        is_saved = True
+    trainer.strategy.barrier()
     return is_saved
 
 

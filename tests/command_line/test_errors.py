@@ -70,6 +70,9 @@ def test_what_cannot_be_tested_is_said_in_one_line(
         (["--ckpt_path=last.ckpt"], "ckpt_path"),
         (["--trainer.callbacks+=lrrangetest"], "no class lrrangetest is known: did you mean lightning_lr.LRRangeTest?"),
         (["--trainer.callbacks+=Other"], "no class Other is known: give its full path"),
+        (["--trainer.callbacks+=lightning_lr.CyclicLR"], "CyclicLR is known: did you mean lightning_lr.CyclicalLR?"),
+        (["--optimizer=Adan"], "no class Adan is known: did you mean torch.optim.Adam?"),
+        (["--model=pathlib.Path"], "must be a LightningModule of the package of the Trainer"),
         (
             ["--trainer.callbacks+=LRTrace", "--trainer.callbacks.nope=1"],
             "lightning_lr.LRTrace: it has no argument nope",

@@ -138,6 +138,10 @@ def test_a_model_without_an_option_is_told_so(capsys: pytest.CaptureFixture[str]
     assert status([*args, "--trainer.accelerator=cpu", "--trainer.max_epochs=3", "--lr_range_test.num_steps=50"]) == 4
     assert "give the model an argument lr" in capsys.readouterr().err
     assert not Path("lr_found.yaml").exists()
+    unsure = ["--lr_range_test.num_steps=10", "--lr_range_test.verify=false", "--lr_range_test.max_lr=1e-6"]
+    with pytest.warns(UserWarning, match="not confident"):
+        assert status([*args, "--trainer.accelerator=cpu", *unsure]) == 3
+    assert "give the model an argument lr" in capsys.readouterr().err
 
 
 def test_a_config_that_cannot_be_written_has_a_status_of_its_own(
