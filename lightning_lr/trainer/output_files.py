@@ -73,7 +73,7 @@ def save_checkpoint(trainer: Trainer, path: Path) -> bool:
 
     These are the two parts of ``Trainer.save_checkpoint``, since an error of a hook must be raised.
     """
-    checkpoint = trainer._checkpoint_connector.dump_checkpoint()
+    checkpoint = trainer._checkpoint_connector.dump_checkpoint(weights_only=False)
     is_saved = False
     with warn_if_not_written(str(path)):
         trainer.strategy.save_checkpoint(checkpoint, path)
