@@ -39,7 +39,7 @@ MAX_PREVIEW_STEPS = 10**8  # whose values are kept in memory
 
 def sweep_mode(name: str, value: Any) -> Any:
     """How the learning rate rises. Elsewhere in Lightning ``mode`` says whether less or more of a metric is better."""
-    if value in ("min", "max"):
+    if isinstance(value, str) and value in ("min", "max"):
         raise ValueError(f"{name} must be one of {', '.join(MODES)}, got {value!r}: give it as monitor_mode.")
     return _sweep_modes(name, value)
 

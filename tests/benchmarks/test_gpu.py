@@ -43,7 +43,7 @@ runpy.run_module("benchmarks.gpu", run_name="__main__", alter_sys=True)
 
 
 def test_all_parts_run_without_packages_that_a_gpu_machine_may_lack(tmp_path: Path) -> None:
-    # without compilation and ResNet, which take a minute on a CPU
+    # Without compilation and ResNet, which take a minute on a CPU.
     parts = ["overhead, tiny GPT, eager", "range test", "wide"]
     arguments = ["--device", "cpu", "--tiny", "--out", str(tmp_path), "--only", *parts]
     subprocess.run([sys.executable, "-c", WITHOUT_PACKAGES, *arguments], check=True, timeout=600)

@@ -140,7 +140,7 @@ def test_a_model_without_an_option_is_told_so(capsys: pytest.CaptureFixture[str]
     assert not Path("lr_found.yaml").exists()
     unsure = ["--lr_range_test.num_steps=10", "--lr_range_test.verify=false", "--lr_range_test.max_lr=1e-6"]
     with pytest.warns(UserWarning, match="not confident"):
-        assert status([*args, "--trainer.accelerator=cpu", *unsure]) == 3
+        assert status([*args, "--trainer.accelerator=cpu", "--trainer.max_epochs=3", *unsure]) == 3
     assert "give the model an argument lr" in capsys.readouterr().err
 
 
