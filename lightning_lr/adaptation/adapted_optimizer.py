@@ -17,6 +17,8 @@ from lightning_lr.adaptation.scaled_group import ScaledGroup
 from lightning_lr.optimizers.param_groups import group_names
 from lightning_lr.optimizers.step_counter import StepCounter
 
+_ROUNDING = 1e-6  # above that of float32, in which a learning rate may be
+
 
 class _Cosines(NamedTuple):
     """The cosines of one scaled group in an epoch."""
@@ -144,7 +146,7 @@ class AdaptedOptimizer:
         if controller.freeze_after == controller.adapts_until < controller.steps:
             text += f" freeze_after has kept the scale since step {controller.freeze_after:g}."
         for name, group, lr in known:
-            if lr >= group.max_lr * (1 - constants.SCHEDULE_TOLERANCE):
+            if lr >= group.max_lr * (1 - _ROUNDING):
                 text += f" max_lr has kept {name} from a higher one."
         return text
 
@@ -152,7 +154,7 @@ class AdaptedOptimizer:
         """What the cosines since the last call say of the learning rates, in a sentence for each scaled group."""
         for name, (number, total, total_of_squares) in self._cosines.items():
             mean, rms = total / number, math.sqrt(total_of_squares / number)
-            is_balanced = abs(mean) <= constants.BALANCED_SHARE * rms
+            is_balanced = abs(mean) <= constants.CLEAR_MEAN * rms
             word = "about right" if is_balanced else "too low" if mean > 0 else "too high"
             alignment = f"alignment: mean {mean:+.3f}, root mean square {rms:.3f}"
             yield f"the learning rate of {name} was {word} in this epoch ({alignment})."
@@ -258,7 +260,7 @@ class AdaptedOptimizer:
         if self._detector.returns == 0:
             self.warn(
                 f"HypergradientLR: training with {self.name} has diverged. It continues from the mean of the last good"
-                f" weights, with {constants.SCALE_AFTER_DIVERGENCE} of the learning rate."
+                f" weights, with {constants.LR_AFTER_DIVERGENCE} of the learning rate."
             )
         self._detector = self._detector.after_return()
         self._drop_measurements()

@@ -18,7 +18,6 @@ RULE = {
 }
 SCALED_GROUP = {
     "scheduled_lr": "own",
-    "recent_max_lr": "highest",
     "max_survived_lr": "proven",
     "lr_ceiling": "ceiling",
     "max_change": "max_change",

@@ -20,7 +20,8 @@ GAIN = 0.05
 noisy settings."""
 
 GAIN_HALVING = 10
-"""Sign changes of the mean derivative after which the gain is halved (Kesten 1958). A constant gain ends 0.02 worse."""
+"""Sign changes of the mean derivative after which the gain is halved (Kesten 1958), and the learning rate counts as
+settled. A constant gain ends 0.02 worse."""
 
 MAX_DERIVATIVE = 2
 """Root mean squares to which one derivative is limited: a few wild batches do not decide."""
@@ -35,15 +36,13 @@ rate some 10 to 30 steps late. With 0.1, a VAE and a dropout network overshoot b
 MEAN_WEIGHT = 0.1
 """Weight of a new derivative in the mean whose sign is watched: the last 20 decide."""
 
-SQUARE_WEIGHT = 0.03
-"""Weight of a new square in the mean square of the derivative: the last 65, so that its noise is well known."""
+SQUARE_WEIGHT = 0.05
+"""Weight of a new value in the mean squares of the derivative and of the gradient's norm, and in the noise of the loss:
+the last 40, so that what is usual is well known."""
 
-NORM_WEIGHT = 0.05
-"""Weight of a new squared norm in the mean square norm of the gradient."""
-
-CLIMB_END = 0.2
-"""The climb ends when the mean derivative is below minus this many root mean squares. The mean of pure noise is below
-that in a fifth of the steps, so noise alone ends a climb soon, and clear progress never does."""
+CLEAR_MEAN = 0.2
+"""Root mean squares of the derivative from which on its mean is clearly not 0: below, the climb ends. The mean of pure
+noise is below in a fifth of the steps, so noise alone ends a climb soon, and clear progress never does."""
 
 DECAY_SHARE = 0.2
 """Share of the run in which the learning rate falls, where no schedule is set. On the settings the mean log gap is 0.02
@@ -55,27 +54,18 @@ FIRST_LOSSES = 5
 """Losses whose mean is the loss before training."""
 
 LEVEL_WEIGHT = 0.2
-"""Weight of a new loss in its level, an exponential mean."""
+"""Weight of a new loss in its level: the last 10 decide. With 0.1, clear progress is seen 10 steps later, and the
+learning rate overshoots meanwhile."""
 
-DEVIATION_WEIGHT = 0.05
-"""Weight of a new absolute deviation in the noise of the loss."""
-
-NORMAL_DEVIATION = 1.25
-"""Standard deviation over the mean absolute deviation, √(π/2) for normal values."""
-
-LEARNED_DEVIATIONS = 2
-"""Deviations of a loss by which the level must lie below the first losses for training to have learned, and above them
-for the loss to have risen. The level of flat noise has a third of the deviation of a loss, so this is 6 of its own."""
+LEARNED_DEVIATIONS = 2.5
+"""Mean absolute deviations of a loss by which the level must lie below the first losses for training to have learned,
+and above them for the loss to have risen. They are 2 standard deviations of a normal loss, and 6 of its level."""
 
 # --- the anchor, which is the mean of the iterates
 
-MAX_DISTANCE_RATIO = 10
-"""An iterate this many times as far from the anchor as those before is not averaged in: it has blown up. Plain SGD can
-do that within the 5 steps between two measurements."""
-
 MAX_DISTANCE_GROWTH = 2
-"""Factor by which the accepted distance may grow from one measurement to the next. What blows up faster is left out of
-the anchor; what stays far away is averaged in after some measurements."""
+"""Factor by which the accepted distance from the anchor may grow from one measurement to the next. What blows up faster
+is left out of the anchor; what stays far away is averaged in after some measurements."""
 
 # --- the rules of Baydin et al.
 
@@ -86,9 +76,6 @@ ADDITIVE_MIN_FACTOR = 0.5
 """The least factor by which one update changes the scale. The paper's rule may take the learning rate to 0 or below."""
 
 # --- how often the alignment is measured with ``every="auto"``
-
-SETTLED_SIGN_CHANGES = 8
-"""Sign changes of the mean derivative after which the learning rate counts as settled."""
 
 SETTLED_SPACING = 5
 """Steps from one measurement to the next once the learning rate has settled, for a fifth of the cost."""
@@ -102,47 +89,26 @@ all may be 0. The settings begin from learning rates up to 1, the tests from up 
 MAX_FAILED_FIRST_STEPS = 10
 """First steps that may end in parameters that are not finite before there is an error: a few bad batches are none."""
 
-RECENT_MAX_LR_DECAY = 0.98
-"""Factor, for each step, by which the recent maximum of the scheduled learning rate is forgotten: half after 34 steps.
-A divergence shows some steps after its cause."""
-
-SCHEDULE_TOLERANCE = 1e-6
-"""Relative change of a scheduled learning rate from which on the schedule has moved. Above the rounding of float32, in
-which the learning rate may have been multiplied by its scale."""
-
 MAX_SCALE_OF_PLAYERS = 3
 """The scale stays within this factor of 1, up and down, where optimizers step on losses of their own: what one of them
 gains the other may lose, so losses are no guide."""
 
 # --- the guard: see `divergence.DivergenceDetector` for the conditions
 
-FAR_LOSS = 10
-"""Gains so far, or deviations, by which the level of the loss must lie above its start to be far above."""
-
-FAR_GRADIENT = 10
-"""Times its root mean square that the norm of a gradient must have to be far above. A loss that rises because its terms
-or its data change seldom has both."""
+FAR = 10
+"""Times its usual size that a value must have to be far off: the norm of a gradient; the rise of the loss, against its
+gain or its noise; the distance from the anchor. Plain SGD can get there within the 5 steps between two measurements.
+"""
 
 CALM_STEPS = 100
 """Steps after which earlier returns to the anchor are forgotten."""
 
-SCALE_AFTER_DIVERGENCE = 0.3
-"""Factor of the scale with which training goes on."""
-
-CEILING_AFTER_DIVERGENCE = 0.5
-"""The learning rate stays below this share of the one that diverged."""
-
-SIGN_CHANGES_AFTER_DIVERGENCE = 3
-"""Sign changes that a divergence counts as, so that the gain is smaller afterwards."""
+LR_AFTER_DIVERGENCE = 0.3
+"""Factor of the learning rate with which training goes on, and of the highest one before, which it stays below."""
 
 MAX_RETURNS = 3
 """Returns to the anchor in a row before the guard ends. The scale is then at most 0.3³ of the first one that
 diverged, so the learning rate is not the cause."""
-
-# --- the verdict of ``adapt=False``
-
-BALANCED_SHARE = 0.3
-"""The learning rate is about right if the mean cosine of an epoch is within this share of its root mean square."""
 
 # --- memory
 

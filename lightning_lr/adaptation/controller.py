@@ -153,7 +153,7 @@ class LRController:
         for i, (group, used) in enumerate(zip(self.groups, measurement.used, strict=False)):
             dot, square, moved, device_lr = sums[4 * i : 4 * i + 4]
             lr = float(used.lr or device_lr)
-            group.follow_schedule(lr / used.scale if used.scale > 0 else 0.0, measurement.steps)
+            group.follow_schedule(lr / used.scale if used.scale > 0 else 0.0)
             alignment = Alignment(dot, math.sqrt(square), math.sqrt(moved))
             if lr > 0 and alignment.gradient_norm > 0 and alignment.displacement_norm == 0:
                 alignment = _STRAIGHT  # steps so short that rounding leaves the parameters as they are
@@ -232,7 +232,7 @@ class LRController:
         """Steps from one measurement to the next."""
         if self._every != "auto":
             return self._every
-        has_settled = min([group.rule.sign_changes for group in self.groups]) >= constants.SETTLED_SIGN_CHANGES
+        has_settled = min([group.rule.sign_changes for group in self.groups]) >= constants.GAIN_HALVING
         return constants.SETTLED_SPACING if has_settled or not self.adapts else 1
 
     @torch.no_grad()

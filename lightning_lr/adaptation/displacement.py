@@ -60,7 +60,7 @@ class AnchorDisplacement:
         anchor ← anchor + (θ - anchor) · min(1, steps / horizon)        anchor = θ at the start
 
     Keeps one copy of the parameters, in float32 or wider. Iterates that have blown up are not averaged in: those that
-    are not finite, and those more than MAX_DISTANCE_RATIO times as far away as the ones before. Slower growth is
+    are not finite, and those more than FAR times as far away as the ones before. Slower growth is
     averaged in.
 
     Args:
@@ -85,7 +85,7 @@ class AnchorDisplacement:
             return
         distance = update.squared_distance.sqrt()
         known = self._distances.get(params, distance)
-        limit = constants.MAX_DISTANCE_RATIO * known
+        limit = constants.FAR * known
         is_near = torch.isfinite(distance) & ((distance <= limit) | (known == 0))
         # a distance that grows fast outruns the known one; one that stays large is reached in the end
         followed = distance.minimum(constants.MAX_DISTANCE_GROWTH * known)

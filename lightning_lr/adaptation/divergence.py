@@ -15,7 +15,7 @@ class DivergenceDetector:
     """Follows the losses and the gradients of training.
 
     Training has diverged when a loss is not finite, or when the loss is far above its first values
-    (`LossLevel.is_far_above`) and at the same time ``‖g‖ > FAR_GRADIENT G``, with G the root mean square of the norms
+    (`LossLevel.is_far_above`) and at the same time ``‖g‖ > FAR · G``, with G the root mean square of the norms
     before it was. One of them alone is no divergence: a term of the loss may grow, or the data may change.
 
     The values in capitals are those of `lightning_lr.adaptation.constants`.
@@ -54,10 +54,10 @@ class DivergenceDetector:
         if not math.isfinite(gradient_norm):
             return False  # it is skipped by a GradScaler, or the parameters will show it
         usual = math.sqrt(self.mean_square_norm)
-        if usual and self.losses.is_far_above and gradient_norm > constants.FAR_GRADIENT * usual:
+        if usual and self.losses.is_far_above and gradient_norm > constants.FAR * usual:
             return True
-        norm = min(gradient_norm, constants.FAR_GRADIENT * usual) if usual else gradient_norm
-        self.mean_square_norm += (constants.NORM_WEIGHT if usual else 1.0) * (norm**2 - self.mean_square_norm)
+        norm = min(gradient_norm, constants.FAR * usual) if usual else gradient_norm
+        self.mean_square_norm += (constants.SQUARE_WEIGHT if usual else 1.0) * (norm**2 - self.mean_square_norm)
         return False
 
     def after_return(self) -> DivergenceDetector:

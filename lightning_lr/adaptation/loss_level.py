@@ -14,15 +14,15 @@ from lightning_lr.adaptation.rules import LossState
 class LossLevel:
     """Follows the loss, step by step.
 
-    With the mean and the standard deviation of the first FIRST_LOSSES losses, or as many as there are, and the first
-    loss as the first level::
+    With the mean and the mean absolute deviation of the first FIRST_LOSSES losses, or as many as there are, and the
+    first loss as the first level::
 
-        deviation ← deviation + DEVIATION_WEIGHT (|loss - level| - deviation), if loss <= first: explosions are no noise
+        deviation ← deviation + SQUARE_WEIGHT (|loss - level| - deviation), if loss <= first: explosions are no noise
         level ← level + LEVEL_WEIGHT (loss - level)
-        noise = max(NORMAL_DEVIATION · deviation, standard deviation of the first)
+        noise = max(deviation, mean absolute deviation of the first)
         has learned: at some step, level < first - LEARNED_DEVIATIONS · noise, with FIRST_LOSSES losses or more
         has risen: level > first + LEARNED_DEVIATIONS · noise
-        is far above: level > first + FAR_LOSS · max(first - lowest level, noise)
+        is far above: level > first + FAR · max(first - lowest level, noise)
 
     No ratios of losses are used, since losses can be negative. The values in capitals are those of
     `lightning_lr.adaptation.constants`.
@@ -65,7 +65,7 @@ class LossLevel:
             self.first_losses = [*self.first_losses, loss]
             self._measure_first()
         if loss <= self._first:
-            self.deviation += constants.DEVIATION_WEIGHT * (abs(loss - self.level) - self.deviation)
+            self.deviation += constants.SQUARE_WEIGHT * (abs(loss - self.level) - self.deviation)
         self.level += constants.LEVEL_WEIGHT * (loss - self.level)
         self.lowest_level = min(self.lowest_level, self.level)
         self._compare()
@@ -93,12 +93,13 @@ class LossLevel:
 
     def _measure_first(self) -> None:
         self._first = statistics.fmean(self.first_losses) if self.first_losses else 0.0
-        self._first_noise = statistics.pstdev(self.first_losses) if self.first_losses else 0.0
+        distances = [abs(loss - self._first) for loss in self.first_losses]
+        self._first_deviation = statistics.fmean(distances) if distances else 0.0
 
     def _compare(self) -> None:
         """With the first losses."""
-        noise = max(constants.NORMAL_DEVIATION * self.deviation, self._first_noise)
+        noise = max(self.deviation, self._first_deviation)
         self._clear_distance = constants.LEARNED_DEVIATIONS * noise
         self.has_risen = self.level > self._first + self._clear_distance
-        far = constants.FAR_LOSS * max(self._first - self.lowest_level, noise)
+        far = constants.FAR * max(self._first - self.lowest_level, noise)
         self.is_far_above = len(self.first_losses) >= constants.FIRST_LOSSES and self.level - self._first > far

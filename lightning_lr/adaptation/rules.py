@@ -101,18 +101,18 @@ class LongHorizon:
     If all steps had been longer by a factor 1 + ε, θ would be ε(θ - θ̄) further on, with θ̄ a mean of the iterates. So
     ``⟨g, θ̄ - θ⟩`` is minus that derivative. The learning rate of a step is s times the scheduled one. At first s = 1,
     and m, v, k and K are 0. The first step is shortened to FIRST_STEP_LENGTH ‖θ‖, and s by the same factor. Before
-    every n-th step, with n = 1 until K = SETTLED_SIGN_CHANGES and then SETTLED_SPACING::
+    every n-th step, with n = 1 until K = GAIN_HALVING and then SETTLED_SPACING::
 
         d = θ̄ - θ
         θ̄ ← θ̄ + (θ - θ̄) n / horizon                             at the first step: θ̄ = θ, and nothing else
-        G² ← G² + NORM_WEIGHT (min(‖g‖, FAR_GRADIENT G)² - G²)   at the second step: G = ‖g‖
+        G² ← G² + SQUARE_WEIGHT (min(‖g‖, FAR G)² - G²)          at the second step: G = ‖g‖
         c = ⟨g, d⟩ / (max(‖g‖, G) ‖d‖)
         m ← m + MEAN_WEIGHT (c - m)
         v ← v + SQUARE_WEIGHT (c² - v),  k ← k + 1
         r = √(v / (1 - (1 - SQUARE_WEIGHT)^k))
         has effect = the loss has learned or has risen: see `LossLevel`
         rise = MAX_RISE_LEARNING if it has effect, else MAX_RISE
-        if it still climbs, which it does until m < -CLIMB_END r:
+        if it still climbs, which it does until m < -CLEAR_MEAN r:
             x = rise clip(2 m / r, ±1)
         else:
             K ← K + 1 if m has changed its sign
@@ -150,7 +150,7 @@ class LongHorizon:
         rms = math.sqrt(self.mean_square / (1 - (1 - constants.SQUARE_WEIGHT) ** self.count))
         if rms == 0:
             return 1.0
-        self.is_climbing = self.is_climbing and self.mean >= -constants.CLIMB_END * rms
+        self.is_climbing = self.is_climbing and self.mean >= -constants.CLEAR_MEAN * rms
         has_effect = loss.has_learned or loss.has_risen
         rise = constants.MAX_RISE_LEARNING if has_effect else constants.MAX_RISE
         if self.is_climbing:
@@ -166,8 +166,8 @@ class LongHorizon:
     def _derivative(self, alignment: Alignment) -> float:
         """c; -1 if it is not finite."""
         norm = alignment.gradient_norm
-        limit = constants.FAR_GRADIENT * math.sqrt(self.mean_square_norm) or norm
-        weight = constants.NORM_WEIGHT if self.mean_square_norm else 1.0
+        limit = constants.FAR * math.sqrt(self.mean_square_norm) or norm
+        weight = constants.SQUARE_WEIGHT if self.mean_square_norm else 1.0
         self.mean_square_norm += weight * (min(norm, limit) ** 2 - self.mean_square_norm)
         usual = math.sqrt(self.mean_square_norm)
         return alignment.cosine * min(1.0, norm / usual) if usual > 0 else alignment.cosine  # squares may underflow

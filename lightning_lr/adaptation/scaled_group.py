@@ -26,8 +26,7 @@ class ScaledGroup:
         scale: factor of the scheduled learning rate, above 0.
         params: the parameters, flattened.
         known_params: the parameters in ``params``.
-        scheduled_lr: learning rate set by the schedule, before scaling, when it last moved; the highest of the groups.
-        recent_max_lr: maximum of the scheduled learning rates, which is forgotten slowly.
+        scheduled_lr: learning rate set by the schedule, before scaling; the highest of the groups, 0 if not known.
         max_survived_lr: highest learning rate used so far without a divergence; 0 if not known.
         lr_ceiling: the learning rate that is never exceeded after a divergence.
         min_lr: the learning rate below which the rule does not go.
@@ -44,7 +43,6 @@ class ScaledGroup:
     params: list[FlatParams] = field(default_factory=list)
     known_params: set[Tensor] = field(default_factory=set)
     scheduled_lr: float = 0.0
-    recent_max_lr: float = 0.0
     max_survived_lr: float = 0.0
     lr_ceiling: float = math.inf
     min_lr: float = 0.0
@@ -59,12 +57,9 @@ class ScaledGroup:
         """Whether any of its parameters has a gradient."""
         return any(parameter.grad is not None for flat in self.params for parameter in flat.parameters)
 
-    def follow_schedule(self, scheduled_lr: float, steps: int) -> None:
-        """Take the scheduled learning rate of the latest of some steps; 0 if it is not known."""
-        is_same = math.isclose(scheduled_lr, self.scheduled_lr, rel_tol=constants.SCHEDULE_TOLERANCE)
-        if scheduled_lr > 0 and not is_same:
-            self.scheduled_lr = scheduled_lr
-        self.recent_max_lr = max(self.scheduled_lr, self.recent_max_lr * constants.RECENT_MAX_LR_DECAY**steps)
+    def follow_schedule(self, scheduled_lr: float) -> None:
+        """Take the scheduled learning rate of the latest step; 0 if it is not known."""
+        self.scheduled_lr = scheduled_lr or self.scheduled_lr
 
     def adapt(self, lr: float, steps: int, loss: LossState) -> None:
         """Change the scale by the rule, for the latest alignment."""
@@ -90,26 +85,26 @@ class ScaledGroup:
 
     def rescale_lrs(self, factor: float) -> None:
         """Multiply all known learning rates: a group with a higher one has joined, which is no move of a schedule."""
-        self.scheduled_lr, self.recent_max_lr = self.scheduled_lr * factor, self.recent_max_lr * factor
+        self.scheduled_lr *= factor
         self.max_survived_lr *= factor
         self.lr_ceiling *= factor
 
     def after_divergence(self, scheduled_lr: float, rule: Rule, *, lr_is_cause: bool) -> None:
         """Continue with a smaller scale and a new rule.
 
-        The ceiling is set from the recent maximum of the scheduled learning rate, since a divergence shows late. A
-        second divergence does not raise it.
+        The ceiling is set from the highest learning rate that was used, since a divergence shows late. A second
+        divergence does not raise it.
 
         Args:
             scheduled_lr: of the coming step.
             rule: a new one.
             lr_is_cause: whether the learning rate was too high, so that a ceiling is set.
         """
-        max_lr = max(scheduled_lr, self.recent_max_lr)
-        if lr_is_cause and max_lr > 0:
-            self.lr_ceiling = min(self.lr_ceiling, constants.CEILING_AFTER_DIVERGENCE * self.scale * max_lr)
-        self.scale *= constants.SCALE_AFTER_DIVERGENCE
-        rule.sign_changes = self.rule.sign_changes + constants.SIGN_CHANGES_AFTER_DIVERGENCE
+        highest_lr = max(self.max_survived_lr, self.scale * scheduled_lr)
+        if lr_is_cause and highest_lr > 0:
+            self.lr_ceiling = min(self.lr_ceiling, constants.LR_AFTER_DIVERGENCE * highest_lr)
+        self.scale *= constants.LR_AFTER_DIVERGENCE
+        rule.sign_changes = self.rule.sign_changes
         rule.is_climbing = False
         self.rule = rule
         self.max_survived_lr = self.scale * scheduled_lr

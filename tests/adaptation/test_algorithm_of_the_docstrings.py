@@ -13,9 +13,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_lr import HypergradientLR
 from lightning_lr.adaptation.constants import (
-    CLIMB_END,
-    DEVIATION_WEIGHT,
-    FAR_GRADIENT,
+    CLEAR_MEAN,
+    FAR,
     FIRST_LOSSES,
     FIRST_STEP_LENGTH,
     GAIN,
@@ -26,9 +25,6 @@ from lightning_lr.adaptation.constants import (
     MAX_RISE,
     MAX_RISE_LEARNING,
     MEAN_WEIGHT,
-    NORM_WEIGHT,
-    NORMAL_DEVIATION,
-    SETTLED_SIGN_CHANGES,
     SETTLED_SPACING,
     SQUARE_WEIGHT,
 )
@@ -66,13 +62,14 @@ class Loss:
 
     def add(self, loss: float) -> None:
         self.all.append(loss)
-        first, spread = float(np.mean(self.all[:FIRST_LOSSES])), float(np.std(self.all[:FIRST_LOSSES]))
+        first = float(np.mean(self.all[:FIRST_LOSSES]))
+        spread = float(np.mean(np.abs(np.array(self.all[:FIRST_LOSSES]) - first)))
         if len(self.all) == 1:
             self.level = loss
         if loss <= first:
-            self.deviation += DEVIATION_WEIGHT * (abs(loss - self.level) - self.deviation)
+            self.deviation += SQUARE_WEIGHT * (abs(loss - self.level) - self.deviation)
         self.level += LEVEL_WEIGHT * (loss - self.level)
-        clear = LEARNED_DEVIATIONS * max(NORMAL_DEVIATION * self.deviation, spread)
+        clear = LEARNED_DEVIATIONS * max(self.deviation, spread)
         self.learned |= self.level < first - clear and len(self.all) >= FIRST_LOSSES
         self.risen = self.level > first + clear
 
@@ -102,7 +99,7 @@ def reference(theta: Array, x: Array, y: Array, lr: float, horizon: int) -> tupl
                 continue
             norm = float(np.linalg.norm(now.g))
             square = usual**2
-            square += NORM_WEIGHT * (min(norm, FAR_GRADIENT * usual) ** 2 - square)
+            square += SQUARE_WEIGHT * (min(norm, FAR * usual) ** 2 - square)
             usual = float(np.sqrt(square)) if usual else norm
             c = now.g @ now.d / (max(norm, usual) * np.linalg.norm(now.d))
             before, m = m, m + MEAN_WEIGHT * (c - m)
@@ -110,7 +107,7 @@ def reference(theta: Array, x: Array, y: Array, lr: float, horizon: int) -> tupl
             r = np.sqrt(v / (1 - (1 - SQUARE_WEIGHT) ** k))
             has_effect = loss.learned or loss.risen
             rise = MAX_RISE_LEARNING if has_effect else MAX_RISE
-            climbs = climbs and m >= -CLIMB_END * r
+            climbs = climbs and m >= -CLEAR_MEAN * r
             if climbs:
                 change = rise * np.clip(2 * m / r, -1, 1)
             else:
@@ -122,7 +119,7 @@ def reference(theta: Array, x: Array, y: Array, lr: float, horizon: int) -> tupl
         g = 2 * x[t].T @ residual / len(residual)
         losses.append(float(np.float32(np.mean(residual**2))))
         n += 1
-        if t == 0 or n >= (1 if sign_changes < SETTLED_SIGN_CHANGES else SETTLED_SPACING):
+        if t == 0 or n >= (1 if sign_changes < GAIN_HALVING else SETTLED_SPACING):
             waiting.append(Measured(t, n, g, anchor - theta, losses))
             anchor = anchor + (theta - anchor) * n / horizon
             spacings.append(n)
@@ -144,7 +141,7 @@ def test_the_docstrings_give_the_whole_algorithm(lr: float) -> None:
     y = x @ random.standard_normal(5) + 0.5 * random.standard_normal((500, 8))
     expected, spacings, sign_changes = reference(theta, x, y, lr, horizon=50)
     assert set(spacings) == {1, SETTLED_SPACING}
-    assert sign_changes > SETTLED_SIGN_CHANGES
+    assert sign_changes > GAIN_HALVING
     data = DataLoader(TensorDataset(torch.tensor(x).flatten(0, 1), torch.tensor(y).flatten()), batch_size=8)
     fit(model := Regression(theta, lr), HypergradientLR(horizon=50, decay=None), data=data, max_epochs=1)
     assert model.rates == pytest.approx(expected, rel=1e-6)

@@ -108,7 +108,7 @@ def test_a_return_to_the_anchor_with_a_new_group() -> None:
 
 
 def test_a_learning_rate_that_diverged_is_not_tried_again() -> None:
-    """The learning rate stays below half of it, after a resume too."""
+    """The learning rate stays below 0.3 of it, after a resume too."""
 
     def build() -> LRController:
         return LRController(torch.optim.SGD([nn.Parameter(torch.ones(2))], 1e-6), LongHorizon, 20)
@@ -125,12 +125,12 @@ def test_a_learning_rate_that_diverged_is_not_tried_again() -> None:
     assert diverged > 3
     controller.return_to_anchor()
     assert controller.groups[0].scale == 0.3 * diverged
-    assert descend(controller, 60) == pytest.approx(0.5 * diverged)
+    assert descend(controller, 60) == pytest.approx(0.3 * diverged)
     controller.return_to_anchor(lr_is_cause=False)  # a bad batch: the scale comes back
-    assert descend(controller, 60) == pytest.approx(0.5 * diverged)
+    assert descend(controller, 60) == pytest.approx(0.3 * diverged)
     resumed = build()
     resumed.load_groups(controller.state(with_vectors=False))
-    assert descend(resumed, 20) == pytest.approx(0.5 * diverged)
+    assert descend(resumed, 20) == pytest.approx(0.3 * diverged)
 
 
 def _descend(controller: LRController, steps: int) -> None:
@@ -169,14 +169,14 @@ def test_a_learning_rate_that_diverged_is_not_used_again_by_a_schedule() -> None
     turns = controller.groups[0].rule.sign_changes
     controller.return_to_anchor()
     # a new rule: the mean and the noise of the derivatives were those of the divergence; it does not climb again
-    assert controller.groups[0].rule == LongHorizon(sign_changes=turns + 3, is_climbing=False)
+    assert controller.groups[0].rule == LongHorizon(sign_changes=turns, is_climbing=False)
     assert controller.groups[0].scale == 0.3 * diverged / 1e-6
     group["lr"] = 1e-8
     _descend(controller, 250)
-    assert group["lr"] == pytest.approx(0.5 * diverged, rel=0.2)
+    assert group["lr"] == pytest.approx(0.3 * diverged, rel=0.2)
     group["lr"] = 1e-6  # a warm restart
     controller.before_step()
-    assert group["lr"] == pytest.approx(0.5 * diverged, rel=0.2)
+    assert group["lr"] == pytest.approx(0.3 * diverged, rel=0.2)
 
 
 def test_a_schedule_exceeds_the_maximum_so_far_only_as_fast_as_the_rule_may() -> None:

@@ -94,15 +94,15 @@ def test_the_highest_rate_of_the_new_run_holds_after_a_resume(with_key: bool) ->
     diverged.return_to_anchor()
     resumed = _build(max_lr=3e-4)
     resumed.load_groups(diverged.state(with_vectors=False))
-    assert max(_steps(resumed, 200)) == pytest.approx(2e-4)
+    assert max(_steps(resumed, 200)) == pytest.approx(1.2e-4)
 
 
 def test_a_second_divergence_does_not_raise_the_ceiling() -> None:
-    """On a schedule that falls the scale rises, and the recent maximum of the schedule is of an earlier time."""
+    """On a schedule that falls the scale rises, and the highest learning rate is of an earlier time."""
     group = ScaledGroup(LongHorizon())
 
     def step(scheduled_lr: float, cosine: float) -> None:
-        group.follow_schedule(scheduled_lr, 1)
+        group.follow_schedule(scheduled_lr)
         group.alignment = Alignment(cosine, 1.0, 1.0)
         lr = group.limited_scale(scheduled_lr, 1.11) * scheduled_lr
         group.max_survived_lr = max(group.max_survived_lr, lr)
@@ -130,7 +130,7 @@ def test_the_rule_stops_at_the_lowest_rate() -> None:
 def test_a_schedule_may_go_below_the_lowest_rate_and_the_scale_does_not_rise_against_it() -> None:
     group, scales = ScaledGroup(Multiplicative(0.5), min_lr=0.01), []
     for scheduled, cosine in [(0.1, -1.0)] * 5 + [(0.001, -1.0)] * 2 + [(0.001, 1.0)] + [(0.1, -1.0)] * 2:
-        group.follow_schedule(scheduled, 1)
+        group.follow_schedule(scheduled)
         group.alignment = Alignment(cosine, 1.0, 1.0)
         group.adapt(group.scale * scheduled, 1, LossState())
         scales.append(group.scale)

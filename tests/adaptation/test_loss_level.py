@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -44,23 +43,23 @@ def test_level_and_noise_by_hand() -> None:
     assert level.first_losses == losses[:5]
 
 
-def test_has_learned_two_deviations_below_the_first_losses() -> None:
-    """Which are 4 ± √0.8 here, so that the level must fall below 4 - 2 √0.8 = 2.21."""
+def test_has_learned_by_two_and_a_half_deviations_below_the_first_losses() -> None:
+    """Which are 4 ± 0.8 here, so that the level must fall below 4 - 2.5 · 0.8 = 2."""
     first = [3.0, 5.0, 4.0, 5.0, 3.0]
     level = _after(first)
-    for _ in range(12):
-        level.add(2.0)
-        assert level.has_learned == (level.level < 4 - 2 * math.sqrt(0.8))
+    for _ in range(20):
+        level.add(1.5)
+        assert level.has_learned == (level.level < 4 - 2.5 * 0.8)
     assert level.has_learned
-    assert _after([*first, *[2.0] * 12, *[4.0] * 50]).has_learned  # once is enough
-    assert not _after([*first, *[2.3] * 50]).has_learned
+    assert _after([*first, *[1.5] * 20, *[4.0] * 50]).has_learned  # once is enough
+    assert not _after([*first, *[2.1] * 50]).has_learned
 
 
 def test_nothing_is_learned_within_the_first_losses() -> None:
     assert [state.has_learned for state in _states([4.0, 1.0, 0.1, 0.0, 0.0])] == [False] * 5
 
 
-def test_has_risen_two_deviations_above_the_first_losses_until_it_is_back() -> None:
+def test_has_risen_by_two_and_a_half_deviations_above_the_first_losses_until_it_is_back() -> None:
     risen = [state.has_risen for state in _states([*[4.0] * 5, *[5.0] * 10, *[4.0] * 60])]
     assert not any(risen[:5])
     assert all(risen[5:15])

@@ -60,7 +60,7 @@ def test_long_horizon_ends_its_climb_where_the_mean_is_negative_beyond_noise() -
 
 def _at_its_best(sign_changes: int = 0) -> LongHorizon:
     """A rule that has climbed, with derivatives of root mean square 0.1 and mean 0."""
-    corrected = 0.01 * (1 - 0.97**100)
+    corrected = 0.01 * (1 - 0.95**100)
     return LongHorizon(sign_changes, False, count=100, mean_square=corrected, mean_square_norm=1.0)
 
 
@@ -69,8 +69,8 @@ def test_long_horizon_steps_by_the_derivative_in_root_mean_squares() -> None:
     for sign_changes, halves in ((0, 1.0), (10, 0.5), (30, 0.25)):
         for derivative in (0.05, -0.05, 0.1, -0.1):
             rule = _at_its_best(sign_changes)
-            square = 0.01 * (1 - 0.97**100) + 0.03 * (derivative**2 - 0.01 * (1 - 0.97**100))
-            rms = math.sqrt(square / (1 - 0.97**101))
+            square = 0.01 * (1 - 0.95**100) + 0.05 * (derivative**2 - 0.01 * (1 - 0.95**100))
+            rms = math.sqrt(square / (1 - 0.95**101))
             expected = math.exp(min(0.03, 0.05 * halves * derivative / rms))
             assert rule.update(_aligned(derivative), 0.1, 1) == pytest.approx(expected)
             assert rule.sign_changes == sign_changes  # a mean of 0 has no sign

@@ -49,7 +49,7 @@ def test_the_first_sign_tells_what_is_to_blame(every: int, last: float) -> None:
 
 
 @pytest.mark.parametrize("adapts_first", [True, False])
-def test_half_of_the_rate_that_was_used_is_the_most_from_then_on(adapts_first: bool) -> None:
+def test_a_share_of_the_rate_that_was_used_is_the_most_from_then_on(adapts_first: bool) -> None:
     """Whatever the groups hold then: a schedule that comes first has set the coming step already."""
     torch.manual_seed(0)
     model = FaultyLoss(lambda step: 1e4 if 90 <= step < 93 else 1.0, keeps_norm=True, lr=1e-3)
@@ -60,7 +60,7 @@ def test_half_of_the_rate_that_was_used_is_the_most_from_then_on(adapts_first: b
     rates = first_group_lrs(model)
     back = next(t for t in range(90, 100) if rates[t] < 0.4 * rates[t - 1])
     assert rates[back - 1] > 3e-4
-    assert first_group_state(adapts)["ceiling"] == pytest.approx(0.5 * rates[back - 1], rel=0.2)
+    assert first_group_state(adapts)["ceiling"] == pytest.approx(0.3 * max(rates[:back]), rel=1e-3)
 
 
 class Manual(FaultyLoss):

@@ -102,7 +102,7 @@ SEARCH_SAVES = """
 ADAPTATION_SAVES = """
     progress[]: guard_ended, late, losses
     progress[].adaptation: own, since, steps, unknown, used
-    progress[].adaptation.units[]: alignment, ceiling, highest, is_started, max_change, moved, own, proven
+    progress[].adaptation.units[]: alignment, ceiling, is_started, max_change, moved, own, proven
     progress[].adaptation.units[].rule: climbing, scale, turns
     progress[].watch: calm, deviation, first, learned, level, lowest, norm, returns
 """
