@@ -13,6 +13,8 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
+from tests.helpers.preloaded_python import preloaded_path
+
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 CONFIGS = sorted(set(EXAMPLES.glob("*.yaml")) - {EXAMPLES / "range_test_then_cycles.yaml"})
 NOTEBOOK = EXAMPLES / "tour.ipynb"
@@ -20,13 +22,14 @@ NOTEBOOK = EXAMPLES / "tour.ipynb"
 
 def run(folder: Path, script: str, *args: str) -> str:
     """Run an example in an empty folder."""
+    path = f"{preloaded_path()}:{os.environ['PATH']}"
     done = subprocess.run(
-        [sys.executable, str(EXAMPLES / script), *args],
+        ["python", str(EXAMPLES / script), *args],
         cwd=folder,
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "COLUMNS": "200"},
+        env={**os.environ, "PATH": path, "COLUMNS": "200"},
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout + done.stderr

@@ -192,7 +192,7 @@ def test_a_script_can_link_arguments_and_use_all_subcommands_with_one_config(
 
 def test_optimizer_of_the_command_line_environment_and_printed_config(tmp_path: Path) -> None:
     """The printed config holds all three, and gives the same result as the options."""
-    sweep = f"{sys.executable} -m lightning_lr lr_range_test {' '.join(MODEL + FAST)}"
+    sweep = f"python -m lightning_lr lr_range_test {' '.join(MODEL + FAST)}"
     options = f"-c {PROJECT}/config.yaml --optimizer=SGD --optimizer.momentum=0.5 --lr_scheduler=StepLR"
     script = (
         f"{sweep} {options} --lr_scheduler.step_size=3 --print_config > printed.yaml && {sweep} -c printed.yaml --json"
