@@ -30,7 +30,7 @@ _LONGEST_MESSAGE = 100_000  # bytes of a command and its environment
 
 @cache
 def preloaded_path() -> str:
-    """A folder with ``python`` and ``lightning-lr``, for the first place of ``PATH``. The server ends with this process."""
+    """A folder for ``PATH``, with ``python`` and ``lightning-lr``. Its server ends with this process."""
     folder = Path(tempfile.mkdtemp())
     atexit.register(shutil.rmtree, folder)
     installed = Path(sys.executable).parent

@@ -74,7 +74,7 @@ def _value(obj: object, path: str) -> object:
         if flat.is_floating_point():
             flat = torch.where(flat.isnan(), torch.nan, flat)  # the sign of a NaN depends on the hardware
         bits = flat.view(torch.uint8).numpy().tobytes()
-        return path, str(flat), obj.dtype, tuple(obj.shape), obj.requires_grad, bits
+        return path, str(flat[:6].tolist()), obj.dtype, tuple(obj.shape), obj.requires_grad, bits
     if isinstance(obj, np.ndarray):
         return path, obj.dtype, obj.shape, obj.tobytes()
     if isinstance(obj, torch.Generator):

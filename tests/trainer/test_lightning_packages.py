@@ -24,7 +24,7 @@ ORDERS = [
     ["lightning.pytorch", "pytorch_lightning", "lightning_lr"],
 ]
 
-# Forks for each order, imports modules in it, and runs a range test and cycles through the command line of each package.
+# For each order a fork imports modules in it, and runs a range test and cycles by the command line of each package.
 # What takes longest to import is imported before, since it is not of Lightning.
 SCRIPT = """
 import importlib, json, logging, os, sys, warnings
