@@ -45,9 +45,7 @@ SAVED = [(4, "batch end"), (6, "batch end"), (6, "epoch end"), (9, "batch end")]
 
 
 # With one of them also if the only rehearsal is in a later epoch.
-@pytest.mark.parametrize(
-    ("data", "at_epochs"), [*((data, (0, 1, 2)) for data in DATA), ("0 workers", (2,))], ids=str
-)
+@pytest.mark.parametrize(("data", "at_epochs"), [*((data, (0, 1, 2)) for data in DATA), ("0 workers", (2,))], ids=str)
 @pytest.mark.parametrize(("step", "hook"), SAVED)
 def test_leaves_no_trace(
     step: int, hook: str, data: str, at_epochs: tuple[int, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
