@@ -8,6 +8,7 @@ import runpy
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
@@ -67,7 +68,8 @@ def test_notebook() -> None:
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert [(cell.outputs, cell.execution_count) for cell in code] == [([], None)] * len(code)
     client = NotebookClient(notebook, kernel_name="python3", resources={"metadata": {"path": str(EXAMPLES)}})
-    client.create_kernel_manager().kernel_spec.argv[0] = f"{preloaded_path()}/python"
+    kernel: Any = client.create_kernel_manager()
+    kernel.kernel_spec.argv[0] = f"{preloaded_path()}/python"
     client.execute()
     outputs = [output for cell in code for output in cell.outputs]
     assert sum("image/png" in output.get("data", {}) for output in outputs) == 4

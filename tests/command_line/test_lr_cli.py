@@ -218,7 +218,8 @@ def test_overview_and_version(capsys: pytest.CaptureFixture[str]) -> None:
 def test_without_the_extra_it_says_what_to_install_and_the_package_imports_without_it_and_without_a_warning() -> None:
     code = (
         "import lightning.pytorch, sys, warnings; warnings.simplefilter('error');"  # Lightning's own are not meant
-        "import lightning_lr; warnings.resetwarnings(); assert not {'jsonargparse', 'lightning_lr.command_line'} & set(sys.modules);"
+        "import lightning_lr; warnings.resetwarnings();"
+        "assert not {'jsonargparse', 'lightning_lr.command_line'} & set(sys.modules);"
         "sys.modules['jsonargparse'] = None; from lightning_lr.command_line.main import main; main(['fit'])"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}

@@ -59,8 +59,8 @@ def _serve(path: str) -> None:
         listener.listen()
         print("ready", flush=True)
         while True:
-            waiting = {connection: child for child, connection in running.values()}
-            event = select.select([listener, sys.stdin, *running, *waiting], [], [])[0][0]
+            waiting: dict[Any, int] = {connection: child for child, connection in running.values()}
+            event: Any = select.select([listener, sys.stdin, *running, *waiting], [], [])[0][0]
             if event is sys.stdin:
                 os._exit(0)
             elif event is listener:
