@@ -30,7 +30,12 @@ _LONGEST_MESSAGE = 100_000  # bytes of a command and its environment
 
 @cache
 def preloaded_path() -> str:
-    """A folder for ``PATH``, with ``python`` and ``lightning-lr``. Its server ends with this process."""
+    """A folder for ``PATH``, with ``python`` and ``lightning-lr``. Its server ends with this process.
+
+    The server needs Linux. Elsewhere it is the folder of this Python, whose commands start more slowly.
+    """
+    if sys.platform != "linux":
+        return str(Path(sys.executable).parent)
     folder = Path(tempfile.mkdtemp())
     atexit.register(shutil.rmtree, folder)
     installed = Path(sys.executable).parent
