@@ -99,6 +99,16 @@ class AdaptationArguments:
         return FinalDecay(min(_steps("decay", share, lengths), int(run)), int(run))
 
 
+def finds_scaled_lrs(trainer: Trainer) -> bool:
+    """Whether other callbacks set the learning rates of groups to already scaled ones.
+
+    Finetuning computes them from those of other groups. A schedule of ours does not, and writes last.
+    """
+    callbacks = vars(trainer)["callbacks"]
+    finetunes = any(isinstance(callback, either("callbacks.BaseFinetuning")) for callback in callbacks)
+    return finetunes and not any(isinstance(callback, ScheduledLR) for callback in callbacks)
+
+
 def check_optimizers(optimizers: Sequence[Optimizer]) -> None:
     """Raise an error if there is no learning rate to adapt."""
     lr_ratios(optimizers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, is_dataclass
 from functools import partial
@@ -147,18 +148,21 @@ class ScheduleRun:
         return after_timed_step
 
 
-def timed_run_clock(owner: str, units: set[str], trainer: Trainer) -> Callable[[int], RunClock] | None:
+def timed_run_clock(
+    owner: str, units: set[str], run_steps: float, trainer: Trainer
+) -> Callable[[int], RunClock] | None:
     """Makes the clock of an optimizer, if a schedule needs the length of a run that ends by time alone.
 
     Args:
         owner: name of the callback.
         units: of its lengths, and of what else it counts.
-        trainer: of a run without another limit.
+        run_steps: optimizer steps of the run, infinite if nothing but time ends it.
+        trainer: the Trainer.
 
     Raises:
         MisconfigurationException: if not all of them are shares of the run.
     """
-    if "run" not in units or not RunClock.has_time_limit(trainer):
+    if math.isfinite(run_steps) or "run" not in units or not RunClock.has_time_limit(trainer):
         return None
     if units != {"run"}:
         raise MisconfigurationException(

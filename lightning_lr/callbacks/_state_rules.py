@@ -25,7 +25,7 @@ from lightning_lr.schedules.bounds import Bounds
 from lightning_lr.search.bracket import Bracket
 
 _COUNT = whole(at_least=0)
-_EPOCH_BATCHES = Default(number_or_infinity(at_least=1), math.inf)  # with which lengths are counted
+_EPOCH_BATCHES = Default(optional(number_or_infinity(at_least=1)), None)  # with which lengths are counted
 
 
 def _bounds(name: str, value: Any) -> dict[str, Any]:

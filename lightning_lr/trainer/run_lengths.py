@@ -56,19 +56,21 @@ def check_epochs_begin_together(owner: str, trainer: Trainer) -> None:
         )
 
 
-def run_lengths(trainer: Trainer, saved_batches: float = math.inf) -> RunLengths:
+def run_lengths(trainer: Trainer, saved_batches: float | None = None) -> RunLengths:
     """The lengths of a run, the same on all ranks: where their data differ in length, those of the shortest.
 
     Args:
         trainer: a Trainer in ``fit``.
-        saved_batches: `RunLengths.epoch_batches` of a run that is resumed, infinite if not known. They count where
+        saved_batches: `RunLengths.epoch_batches` of a run that is resumed, None if not known. They count where
             loaders are reloaded while training, since the epoch of the resume may then have another length.
     """
     fewest, most = batches_per_epoch(trainer)
-    if math.isfinite(saved_batches) and vars(trainer)["reload_dataloaders_every_n_epochs"]:
+    if saved_batches is not None and vars(trainer)["reload_dataloaders_every_n_epochs"]:
         fewest = most = saved_batches
+    elif math.isinf(most):
+        fewest = math.inf
     accumulate = _batches_per_step(trainer)
-    is_known = math.isfinite(most) and math.isfinite(accumulate)
+    is_known = math.isfinite(fewest) and math.isfinite(accumulate)
     if is_known and fewest != most:
         rank_zero_warn(
             f"The processes have {fewest:g} to {most:g} training batches. Lengths in epochs and shares of the run are"
