@@ -35,6 +35,7 @@ from sybil.evaluators.python import PythonEvaluator
 from sybil.parsers.markdown.lexers import DirectiveInHTMLCommentLexer, RawFencedCodeBlockLexer
 
 from lightning_lr.command_line import LRCLI
+from tests.helpers.preloaded_python import preloaded_path
 
 ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "examples"
@@ -130,7 +131,7 @@ def run_shell(source: str, folder: Path) -> None:
     script = "\n".join(line for line in lines if not INSTALL.match(line) and not line.startswith("make "))
     environment = {
         **os.environ,
-        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PATH": f"{preloaded_path()}:{Path(sys.executable).parent}:{os.environ['PATH']}",
         "PYTHONPATH": f"{ROOT}:{EXAMPLES}",
     }
     done = subprocess.run(

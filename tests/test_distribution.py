@@ -22,12 +22,14 @@ PACKAGES = ("lightning_lr", "lightning_lr_plugin", "lightning_lr_tensorboard")
 REPOSITORY = {"GITHUB_SERVER_URL": "https://example.org", "GITHUB_REPOSITORY": "someone/lightning_lr"}
 
 INSTALLED = """
-import json, lightning_lr, lightning_lr_plugin, lightning_lr_tensorboard.plugin
+import json, sys
 from importlib.metadata import distribution
+from importlib.util import find_spec
 points = distribution("lightning_lr").entry_points
 print(json.dumps({
-    "files": [lightning_lr.__file__, lightning_lr_plugin.__file__, lightning_lr_tensorboard.plugin.__file__],
-    "loaded": sorted([point.group, point.load().__name__] for point in points),
+    "files": [find_spec(name).origin for name in sys.argv[1:]],
+    "scripts": [[point.name, point.value] for point in points if point.group == "console_scripts"],
+    "loaded": sorted([point.group, point.load().__name__] for point in points if point.group != "console_scripts"),
 }))
 """
 
@@ -131,10 +133,10 @@ def test_installed_in_an_environment_of_its_own(wheel: Path, tmp_path: Path) -> 
     assert run(scripts / "lightning-lr", "--version", folder=tmp_path).startswith(
         f"lightning_lr {metadata_of(wheel)['Version']}, lightning "
     )
-    found = json.loads(run(python, "-c", INSTALLED, folder=tmp_path))
+    found = json.loads(run(python, "-c", INSTALLED, *PACKAGES, folder=tmp_path))
     assert all(Path(file).is_relative_to(environment) for file in found["files"])
+    assert found["scripts"] == [["lightning-lr", "lightning_lr.command_line.main:main"]]  # which has just run
     assert found["loaded"] == [
-        ["console_scripts", "main"],
         ["lightning.pytorch.callbacks_factory", "callbacks"],
         ["pytorch_lightning.callbacks_factory", "callbacks"],
         ["tensorboard_plugins", "LearningRatePlugin"],

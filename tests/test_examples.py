@@ -8,10 +8,13 @@ import runpy
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import nbformat
 import pytest
 from nbclient import NotebookClient
+
+from tests.helpers.preloaded_python import preloaded_path
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 CONFIGS = sorted(set(EXAMPLES.glob("*.yaml")) - {EXAMPLES / "range_test_then_cycles.yaml"})
@@ -20,13 +23,14 @@ NOTEBOOK = EXAMPLES / "tour.ipynb"
 
 def run(folder: Path, script: str, *args: str) -> str:
     """Run an example in an empty folder."""
+    path = f"{preloaded_path()}:{os.environ['PATH']}"
     done = subprocess.run(
-        [sys.executable, str(EXAMPLES / script), *args],
+        ["python", str(EXAMPLES / script), *args],
         cwd=folder,
         capture_output=True,
         text=True,
         check=False,
-        env={**os.environ, "COLUMNS": "200"},
+        env={**os.environ, "PATH": path, "COLUMNS": "200"},
     )
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout + done.stderr
@@ -63,7 +67,10 @@ def test_notebook() -> None:
     notebook = nbformat.read(NOTEBOOK, as_version=4)  # type: ignore[no-untyped-call]
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert [(cell.outputs, cell.execution_count) for cell in code] == [([], None)] * len(code)
-    NotebookClient(notebook, kernel_name="python3", resources={"metadata": {"path": str(EXAMPLES)}}).execute()
+    client = NotebookClient(notebook, kernel_name="python3", resources={"metadata": {"path": str(EXAMPLES)}})
+    kernel: Any = client.create_kernel_manager()
+    kernel.kernel_spec.argv[0] = f"{preloaded_path()}/python"
+    client.execute()
     outputs = [output for cell in code for output in cell.outputs]
     assert sum("image/png" in output.get("data", {}) for output in outputs) == 4
     accuracies = re.findall(r"([\d.]+)%", "".join(output.get("text", "") for output in outputs))

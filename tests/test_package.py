@@ -6,7 +6,6 @@ import ast
 import importlib
 import importlib.metadata
 import re
-import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -63,12 +62,6 @@ def test_public_names_exist_and_are_sorted() -> None:
 
 def test_is_marked_as_typed() -> None:
     assert (PACKAGE / "py.typed").is_file()
-
-
-def test_importing_the_package_does_not_warn() -> None:
-    """Lightning first: its own warnings are not meant."""
-    code = "import lightning.pytorch, warnings; warnings.simplefilter('error'); import lightning_lr"
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=PACKAGE.parent)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-import sys
 from importlib.metadata import version
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 
 import lightning_lr
 from lightning_lr_plugin import VARIABLE, callbacks
+from tests.helpers.preloaded_python import preloaded_path
 
 ROOT = Path(__file__).parents[1]
 PROGRAM = f"""
@@ -50,8 +50,9 @@ def test_a_program_gets_a_trace_by_the_variable_alone(tmp_path: Path) -> None:
     (metadata / "entry_points.txt").write_text("".join(entries))
     path = os.pathsep.join(map(str, (metadata.parent, ROOT / "tests" / "projects" / "plain_cli", ROOT)))
     environment = {key: value for key, value in os.environ.items() if key != VARIABLE}
+    (tmp_path / "program.py").write_text(PROGRAM)
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM],
+        [f"{preloaded_path()}/python", "program.py"],
         cwd=tmp_path,
         env={**environment, "PYTHONPATH": path},
         capture_output=True,

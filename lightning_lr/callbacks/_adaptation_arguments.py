@@ -19,7 +19,7 @@ from lightning_lr.callbacks._scheduled_lr import ScheduledLR
 from lightning_lr.optimizers.param_groups import lr_ratios
 from lightning_lr.schedules.durations import Duration
 from lightning_lr.trainer.lightning_packages import MisconfigurationException, either
-from lightning_lr.trainer.run_lengths import steps_per_epoch, steps_per_run
+from lightning_lr.trainer.run_lengths import RunLengths
 
 
 @dataclass(frozen=True)
@@ -45,14 +45,14 @@ class AdaptationArguments:
         if decay is not None and self.rule != "long_horizon":
             raise ValueError(f"rule='long_horizon' takes decay, got rule={self.rule!r} with decay={decay!r}.")
 
-    def controllers(self, trainer: Trainer) -> partial[LRController]:
-        """Makes the controllers of a run. Says when the learning rate will fall.
+    def controllers(self, trainer: Trainer, lengths: RunLengths) -> partial[LRController]:
+        """Makes the controllers of a run of these lengths. Says when the learning rate will fall.
 
         Raises:
             MisconfigurationException: if ``decay`` is given beside a schedule.
             ValueError: if a length depends on that of the run or of an epoch, which is not known.
         """
-        decay = self._final_decay(trainer) if self.adapt and self.rule == "long_horizon" else None
+        decay = self._final_decay(trainer, lengths) if self.adapt and self.rule == "long_horizon" else None
         if decay is not None:
             rank_zero_info(
                 f"HypergradientLR: the learning rate will fall in the last {decay.length} of {decay.run_length} steps;"
@@ -61,26 +61,26 @@ class AdaptationArguments:
         return partial(
             LRController,
             make_rule=rule_maker(self.rule, self.beta, self.horizon),
-            horizon=self._horizon(trainer) if self.rule == "long_horizon" else None,
+            horizon=self._horizon(lengths) if self.rule == "long_horizon" else None,
             adapts=self.adapt,
             per_group=self.per_group,
             every=self.every,
             min_lr=self.min_lr or 0.0,
             max_lr=math.inf if self.max_lr is None else self.max_lr,
-            freeze_after=math.inf if self.freeze_after is None else _steps("freeze_after", self.freeze_after, trainer),
+            freeze_after=math.inf if self.freeze_after is None else _steps("freeze_after", self.freeze_after, lengths),
             decay=decay,
             world_size=trainer.world_size,
             steps=trainer.global_step // len(trainer.optimizers),  # a checkpoint may be of a run without adaptation
         )
 
-    def _horizon(self, trainer: Trainer) -> float:
+    def _horizon(self, lengths: RunLengths) -> float:
         if self.horizon is not None:
-            return _steps("horizon", self.horizon, trainer)
-        run = steps_per_run(trainer)
+            return _steps("horizon", self.horizon, lengths)
+        run = lengths.run_steps
         return max(1.0, constants.HORIZON_SHARE * run) if math.isfinite(run) else constants.HORIZON_STEPS
 
-    def _final_decay(self, trainer: Trainer) -> FinalDecay | None:
-        run = steps_per_run(trainer)
+    def _final_decay(self, trainer: Trainer, lengths: RunLengths) -> FinalDecay | None:
+        run = lengths.run_steps
         schedules = ScheduledLR, *either("callbacks.StochasticWeightAveraging")  # the latter sets a scheduler later
         has_schedule = bool(trainer.lr_scheduler_configs) or any(
             isinstance(callback, schedules) for callback in vars(trainer)["callbacks"]
@@ -96,7 +96,17 @@ class AdaptationArguments:
         if math.isinf(run):
             raise ValueError(f"decay={self.decay!r} needs the length of the run, which is not known: give max_steps.")
         share = f"{constants.DECAY_SHARE}run" if self.decay == "auto" else self.decay
-        return FinalDecay(min(_steps("decay", share, trainer), int(run)), int(run))
+        return FinalDecay(min(_steps("decay", share, lengths), int(run)), int(run))
+
+
+def finds_scaled_lrs(trainer: Trainer) -> bool:
+    """Whether other callbacks set the learning rates of groups to already scaled ones.
+
+    Finetuning computes them from those of other groups. A schedule of ours does not, and writes last.
+    """
+    callbacks = vars(trainer)["callbacks"]
+    finetunes = any(isinstance(callback, either("callbacks.BaseFinetuning")) for callback in callbacks)
+    return finetunes and not any(isinstance(callback, ScheduledLR) for callback in callbacks)
 
 
 def check_optimizers(optimizers: Sequence[Optimizer]) -> None:
@@ -108,5 +118,5 @@ def check_optimizers(optimizers: Sequence[Optimizer]) -> None:
         )
 
 
-def _steps(name: str, length: int | str, trainer: Trainer) -> int:
-    return Duration.parse(name, length).steps(name, steps_per_epoch(trainer), steps_per_run(trainer))
+def _steps(name: str, length: int | str, lengths: RunLengths) -> int:
+    return Duration.parse(name, length).steps(name, lengths.epoch_steps, lengths.run_steps)

@@ -16,7 +16,7 @@ from lightning_lr.callbacks.hypergradient_lr import HypergradientLR
 from lightning_lr.optimizers.param_groups import lr_ratios, optimizer_names, set_lr
 from lightning_lr.optimizers.torch_schedulers import set_scheduler_lrs
 from lightning_lr.range_test.suggestion import Suggestion
-from lightning_lr.trainer.run_lengths import steps_per_epoch, steps_per_run
+from lightning_lr.trainer.run_lengths import run_lengths
 
 _ATTRIBUTES = ("lr", "learning_rate")  # the names that Lightning's own learning rate finder looks for
 
@@ -101,7 +101,7 @@ def _set_schedulers(
 
 def _num_scheduler_steps(trainer: Trainer, config: Any) -> int | None:
     """How often Lightning steps a scheduler in the run; None if not known."""
-    epoch_steps, run_steps = steps_per_epoch(trainer), steps_per_run(trainer)
+    _, epoch_steps, run_steps = run_lengths(trainer)
     if not trainer.lightning_module.automatic_optimization or not math.isfinite(run_steps):
         return None
     if config.interval == "step" and config.frequency == 1:

@@ -25,7 +25,7 @@ from lightning_lr.trainer.hyperparameters import declare_metrics, log_found_lr
 from lightning_lr.trainer.lightning_packages import Callback
 from lightning_lr.trainer.lr_tracer import LRTracer
 from lightning_lr.trainer.output_files import check_folder_writable
-from lightning_lr.trainer.run_lengths import steps_per_epoch, steps_per_run
+from lightning_lr.trainer.run_lengths import run_lengths
 from lightning_lr.trainer.search_report import report_search
 from lightning_lr.trainer.strategies import trains_in_this_process
 from lightning_lr.trainer.tensorboard_charts import Charts
@@ -160,8 +160,9 @@ class LRFinder(Callback, ABC):
 
     def _read_run_steps(self, trainer: Trainer) -> None:
         """Note how many optimizer steps the run has from this epoch on, at least 1."""
-        done = trainer.current_epoch * steps_per_epoch(trainer) if trainer.current_epoch else 0
-        left = steps_per_run(trainer) - done
+        lengths = run_lengths(trainer)
+        done = trainer.current_epoch * lengths.epoch_steps if trainer.current_epoch else 0
+        left = lengths.run_steps - done
         self._run_steps = max(1.0, left) if math.isfinite(left) else math.inf
 
     def _run_search(self, trainer: Trainer, search: Search) -> SearchResult:

@@ -100,7 +100,7 @@ def check_steps_of_epoch(owner: str, run: ScheduleRun, trainer: Trainer) -> None
         if steps != expected:
             run.epoch_steps = math.inf
             rank_zero_warn(
-                f"{owner} counts every epoch as {expected:g} steps, the length at the start of this fit, but epoch"
+                f"{owner} counts every epoch as {expected:g} steps, the length that it started with, but epoch"
                 f" {trainer.current_epoch} had {steps}: give lengths in steps, and the run max_steps."
             )
     elif trainer.current_epoch == 0:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import asdict, is_dataclass
 from functools import partial
@@ -17,6 +18,7 @@ from lightning_lr.schedules.tracker import ScheduleTracker
 from lightning_lr.schedules.writer import ScheduleWriter
 from lightning_lr.trainer.lightning_packages import MisconfigurationException
 from lightning_lr.trainer.run_clock import RunClock
+from lightning_lr.trainer.run_lengths import RunLengths
 
 # Steps of the schedule of a run that ends by time. It may be asked for parts of a step.
 TIMED_STEPS = 10_000
@@ -45,8 +47,7 @@ class ScheduleRun:
         optimizers: whose groups are written.
         fitted: the schedule.
         writer: of these optimizers.
-        run_steps: optimizer steps of the run, infinite if not known.
-        epoch_steps: optimizer steps of an epoch, infinite if not known.
+        lengths: of the run from the beginning of the schedule on.
         steps_before: optimizer steps of the training before the schedule began.
         clock: of a run that ends by time alone, for an optimizer that has finished this many steps; else None. The
             schedule is then one of `TIMED_STEPS` steps, and moves so that it ends with the run.
@@ -54,7 +55,7 @@ class ScheduleRun:
 
     Attributes:
         optimizers: as given.
-        epoch_steps: as given.
+        epoch_steps: optimizer steps of an epoch, infinite if not known.
         trackers: the position of each optimizer in the schedule.
         goes_on_from_phase: whether the run is resumed with a schedule of other lengths.
     """
@@ -64,15 +65,14 @@ class ScheduleRun:
         optimizers: list[Optimizer],
         fitted: FittedSchedule,
         writer: ScheduleWriter,
-        run_steps: float,
-        epoch_steps: float,
+        lengths: RunLengths,
         steps_before: int,
         clock: Callable[[int], RunClock] | None,
         saved: dict[str, Any],
     ) -> None:
         schedule = fitted.schedule
-        self.optimizers, self.epoch_steps = optimizers, epoch_steps
-        self._steps_before = steps_before
+        self.optimizers, self.epoch_steps = optimizers, lengths.epoch_steps
+        self._epoch_batches, self._steps_before = lengths.epoch_batches, steps_before
         self._schedule_fields = _fields(schedule)
         self._writer = writer
         self.goes_on_from_phase = bool(saved) and saved["schedule"] != self._schedule_fields
@@ -80,7 +80,7 @@ class ScheduleRun:
             self.trackers = [ScheduleTracker(schedule) for _ in optimizers]
         elif self.goes_on_from_phase:
             self.trackers = [
-                ScheduleTracker.from_phase(schedule, state, fitted.end, run_steps) for state in saved["courses"]
+                ScheduleTracker.from_phase(schedule, state, fitted.end, lengths.run_steps) for state in saved["courses"]
             ]
         else:
             self.trackers = [ScheduleTracker.from_state(schedule, state) for state in saved["courses"]]
@@ -116,6 +116,7 @@ class ScheduleRun:
         """The entries of a checkpoint. The keys are those of earlier versions."""
         return {
             "before": self._steps_before,
+            "epoch_batches": self._epoch_batches,
             "courses": [tracker.state() for tracker in self.trackers],
             "schedule": self._schedule_fields,
             "groups": self._writer.state(),
@@ -147,18 +148,21 @@ class ScheduleRun:
         return after_timed_step
 
 
-def timed_run_clock(owner: str, units: set[str], trainer: Trainer) -> Callable[[int], RunClock] | None:
+def timed_run_clock(
+    owner: str, units: set[str], run_steps: float, trainer: Trainer
+) -> Callable[[int], RunClock] | None:
     """Makes the clock of an optimizer, if a schedule needs the length of a run that ends by time alone.
 
     Args:
         owner: name of the callback.
         units: of its lengths, and of what else it counts.
-        trainer: of a run without another limit.
+        run_steps: optimizer steps of the run, infinite if nothing but time ends it.
+        trainer: the Trainer.
 
     Raises:
         MisconfigurationException: if not all of them are shares of the run.
     """
-    if "run" not in units or not RunClock.has_time_limit(trainer):
+    if math.isfinite(run_steps) or "run" not in units or not RunClock.has_time_limit(trainer):
         return None
     if units != {"run"}:
         raise MisconfigurationException(

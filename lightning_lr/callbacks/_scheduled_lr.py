@@ -33,7 +33,7 @@ from lightning_lr.schedules.preview import Preview, preview
 from lightning_lr.schedules.writer import ScheduleWriter
 from lightning_lr.trainer.lightning_packages import Callback, MisconfigurationException, either
 from lightning_lr.trainer.lr_tracer import LRTracer
-from lightning_lr.trainer.run_lengths import steps_per_epoch, steps_per_run
+from lightning_lr.trainer.run_lengths import run_lengths
 
 _FINETUNING = either("callbacks.BaseFinetuning")
 
@@ -206,12 +206,12 @@ class ScheduledLR(Callback, ABC):
         writer = ScheduleWriter(optimizers, self._bounds, self._momentum, self._weight_decay, saved.get("groups"))
         # Lightning counts the steps of all optimizers together.
         steps_before = saved.get("before", trainer.global_step // len(trainer.optimizers))
-        run_steps, epoch_steps = steps_per_run(trainer) - steps_before, steps_per_epoch(trainer)
-        clock = timed_run_clock(type(self).__name__, self.length_units, trainer) if math.isinf(run_steps) else None
-        run_steps = run_steps if clock is None else TIMED_STEPS
-        lengths = self._lengths_in_steps(epoch_steps, run_steps)
-        fitted = self._build_schedule(lengths, run_steps, fast_dev_run=bool(vars(trainer)["fast_dev_run"]))
-        run = ScheduleRun(optimizers, fitted, writer, run_steps, epoch_steps, steps_before, clock, saved)
+        lengths = run_lengths(trainer, saved.get("epoch_batches"))
+        clock = timed_run_clock(type(self).__name__, self.length_units, lengths.run_steps, trainer)
+        lengths = lengths._replace(run_steps=lengths.run_steps - steps_before if clock is None else TIMED_STEPS)
+        durations = self._lengths_in_steps(lengths.epoch_steps, lengths.run_steps)
+        fitted = self._build_schedule(durations, lengths.run_steps, fast_dev_run=bool(vars(trainer)["fast_dev_run"]))
+        run = ScheduleRun(optimizers, fitted, writer, lengths, steps_before, clock, saved)
         if run.goes_on_from_phase or run.has_used_its_time:
             checks.report_new_lengths(type(self).__name__, run)
         return run

@@ -25,6 +25,7 @@ from lightning_lr.schedules.bounds import Bounds
 from lightning_lr.search.bracket import Bracket
 
 _COUNT = whole(at_least=0)
+_EPOCH_BATCHES = Default(optional(number_or_infinity(at_least=1)), None)  # with which lengths are counted
 
 
 def _bounds(name: str, value: Any) -> dict[str, Any]:
@@ -49,6 +50,7 @@ def _schedule_progress(name: str, value: Any) -> dict[str, Any]:
 
 _SCHEDULE_PROGRESS = fields(
     before=Default(_COUNT, 0),
+    epoch_batches=_EPOCH_BATCHES,
     courses=list_with(fields(count=_COUNT, cycle=_COUNT, phase=number(), moved=list_with(number(), 3))),
     schedule=Default(mapping, dict),
     groups=fields(
@@ -187,4 +189,5 @@ _OPTIMIZER = fields(
 ADAPTATION: dict[str, ArgumentRule | Default] = {
     "arguments": Default(mapping, dict),
     "progress": list_with(_OPTIMIZER),
+    "epoch_batches": _EPOCH_BATCHES,
 }

@@ -15,18 +15,18 @@ from lightning_lr.adaptation.reset import OptimizerReset, reset_running_statisti
 from lightning_lr.adaptation.rules import RuleName
 from lightning_lr.adaptation.separate_losses import SeparateLosses
 from lightning_lr.arguments import checked, instance_of
-from lightning_lr.callbacks._adaptation_arguments import AdaptationArguments, check_optimizers
+from lightning_lr.callbacks._adaptation_arguments import AdaptationArguments, check_optimizers, finds_scaled_lrs
 from lightning_lr.callbacks._adaptation_trace import ADAPTATION_CHARTS, say_verdicts, values_to_log
 from lightning_lr.callbacks._argument_rules import ADAPTATION
 from lightning_lr.callbacks._saved_arguments import plain_arguments, warn_if_changed
 from lightning_lr.callbacks._saved_state import check_vectors, checked_state, header
-from lightning_lr.callbacks._scheduled_lr import ScheduledLR
 from lightning_lr.callbacks._state_rules import ADAPTATION as ADAPTATION_STATE
 from lightning_lr.optimizers.param_groups import optimizer_names
 from lightning_lr.trainer.grad_scaler import has_grad_scaler, loss_scale
 from lightning_lr.trainer.lazy_parameters import check_no_lazy_parameters
-from lightning_lr.trainer.lightning_packages import Callback, either
+from lightning_lr.trainer.lightning_packages import Callback
 from lightning_lr.trainer.lr_tracer import LRTracer
+from lightning_lr.trainer.run_lengths import run_lengths
 from lightning_lr.trainer.step_loss import StepLoss
 
 
@@ -109,6 +109,7 @@ class HypergradientLR(Callback):
         self._adapt, self._guard, self._save_anchor = adapt, guard, save_anchor
         self._optimizers: list[AdaptedOptimizer] = []  # while training
         self._saved: list[dict[str, Any]] = []  # their states, of a run that has ended or is resumed
+        self._epoch_batches: float | None = None  # with which lengths are counted
         self._to_restart: list[Optimizer] = []  # a range test before this callback has set their learning rates
         self._is_resumed, self._is_same_rule = False, True  # the saved states are from a checkpoint, and fit
         self._resets: list[OptimizerReset] = []
@@ -123,13 +124,9 @@ class HypergradientLR(Callback):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         check_no_lazy_parameters("HypergradientLR", pl_module)
         self.lr_tracer.start(trainer, self)
-        self._loss, self._is_first_batch = StepLoss(), True
-        # finetuning computes from the scaled learning rates of groups; a schedule of ours does not, and writes last
-        callbacks = vars(trainer)["callbacks"]
-        finetunes = any(isinstance(callback, either("callbacks.BaseFinetuning")) for callback in callbacks)
-        self._lrs_are_scaled = finetunes and not any(isinstance(callback, ScheduledLR) for callback in callbacks)
+        self._loss, self._is_first_batch, self._lrs_are_scaled = StepLoss(), True, finds_scaled_lrs(trainer)
         if trainer.global_step == 0 or len(self._saved) != len(trainer.optimizers):
-            self._saved = []  # a new run
+            self._saved, self._epoch_batches = [], None  # a new run
         check_vectors(self, self._saved, trainer.optimizers)
         self._optimizers = self._adapted_optimizers(trainer, pl_module)
         for adapted, saved in zip(self._optimizers, self._saved, strict=False):
@@ -196,7 +193,8 @@ class HypergradientLR(Callback):
             adapted.restart()
 
     def state_dict(self) -> dict[str, Any]:
-        return {**header(self), "arguments": self._arguments, "progress": self._progress()}
+        fields = {"arguments": self._arguments, "progress": self._progress(), "epoch_batches": self._epoch_batches}
+        return {**header(self), **fields}
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         # for all processes; in `state_dict`, and after an exception, one of them may be alone
@@ -209,12 +207,14 @@ class HypergradientLR(Callback):
         changed = warn_if_changed("HypergradientLR", state["arguments"], self._arguments)
         # what another rule has learned, or for other groups, is of no use
         self._is_same_rule = not changed & {"rule", "per_group"}
-        self._saved, self._is_resumed = state["progress"], True
+        self._saved, self._epoch_batches, self._is_resumed = state["progress"], state["epoch_batches"], True
         if not self._is_same_rule:
             rank_zero_warn("HypergradientLR: with another rule or per_group it begins anew, with a scale of 1.")
 
     def _adapted_optimizers(self, trainer: Trainer, pl_module: LightningModule) -> list[AdaptedOptimizer]:
-        controllers, names = self._adaptation.controllers(trainer), optimizer_names(trainer.optimizers)
+        lengths = run_lengths(trainer, self._epoch_batches)
+        self._epoch_batches = lengths.epoch_batches
+        controllers, names = self._adaptation.controllers(trainer, lengths), optimizer_names(trainer.optimizers)
         return [
             AdaptedOptimizer(
                 name,

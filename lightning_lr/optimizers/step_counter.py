@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sys
 from collections import OrderedDict
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 from torch import Tensor
@@ -15,7 +17,7 @@ class StepCounter:
 
     It uses torch's step hook, so it counts neither micro-batches, nor steps of other optimizers, nor steps that a
     ``GradScaler`` skips. A fused optimizer is called even for a step that it then skips on the device. For it,
-    ``found_inf`` is read, as the scaler does for all other optimizers.
+    ``found_inf`` is read, as the scaler does for all other optimizers. A step that calls ``super().step()`` is one.
 
     Args:
         optimizer: whose steps are counted.
@@ -44,7 +46,26 @@ class StepCounter:
 
     def _count_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:  # noqa: ARG002
         found_inf: Tensor | None = vars(optimizer).get("found_inf")
-        if found_inf is not None and bool(found_inf):
+        if (found_inf is not None and bool(found_inf)) or _is_inner_step(optimizer, sys._getframe(1)):
             return
         self.count += 1
         self._on_step(self.count)
+
+
+def _is_inner_step(optimizer: Optimizer, wrapper: FrameType) -> bool:
+    """Whether a step was called by another step of the same optimizer.
+
+    torch wraps ``step`` of each class that has been used, and its wrapper calls the hooks. So ``super().step()`` in a
+    subclass calls them too once the base class has been used. The stack shows it: a count of the steps that have begun
+    would be wrong after an error in one of them.
+
+    Args:
+        optimizer: whose hook is called.
+        wrapper: the frame of torch's wrapper that calls it.
+    """
+    if not any(hasattr(vars(base).get("step"), "hooked") for base in type(optimizer).__mro__[1:]):
+        return False  # there is no other wrapper
+    outer = wrapper.f_back
+    while outer is not None and not (outer.f_code is wrapper.f_code and outer.f_locals["self"] is optimizer):
+        outer = outer.f_back
+    return outer is not None

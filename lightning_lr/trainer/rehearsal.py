@@ -21,7 +21,7 @@ from lightning_lr.trainer.lazy_parameters import check_no_lazy_parameters
 from lightning_lr.trainer.lightning_packages import Callback, either, from_package_of
 from lightning_lr.trainer.loaders import ReplayableStream, is_one_shot, read_batches
 from lightning_lr.trainer.snapshot import Snapshot
-from lightning_lr.trainer.strategies import NOT_SNAPSHOTTED, builtin_hook, communication_states, renew_reducer, reshard
+from lightning_lr.trainer.strategies import NOT_SNAPSHOTTED, builtin_hook, communication_states, renew_reducer, sharded
 
 # The share of the free host memory that batches may use. The rest is for training.
 _BATCHES_SHARE = 0.25
@@ -257,20 +257,20 @@ class Rehearsal:
 
     def _take_snapshot(self, data: list[Any]) -> Snapshot:
         """A snapshot of the module, the optimizers and of data, which trainings on cached batches do not read."""
-        reshard(self._trainer)
-        return Snapshot(
-            self._snapshot_roots,
-            data=data,
-            skipped_types=NOT_SNAPSHOTTED,
-            skipped=self._not_snapshotted,
-            snapshot_device=self._snapshot_device,
-        )
+        with sharded(self._trainer):
+            return Snapshot(
+                self._snapshot_roots,
+                data=data,
+                skipped_types=NOT_SNAPSHOTTED,
+                skipped=self._not_snapshotted,
+                snapshot_device=self._snapshot_device,
+            )
 
     def _restore(self) -> None:
         """Restore the module, the optimizers and the Trainer as they were on entry."""
         trainer = self._trainer
-        reshard(trainer)
-        self._snapshot.restore()
+        with sharded(trainer):
+            self._snapshot.restore()
         vars(trainer).clear()
         vars(trainer).update(self._attributes)
         trainer.strategy.lr_scheduler_configs = self._scheduler_configs

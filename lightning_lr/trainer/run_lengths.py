@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import torch
 from lightning.pytorch import Trainer
@@ -12,6 +13,22 @@ from torch import Tensor
 from lightning_lr.trainer.lightning_packages import MisconfigurationException, either
 
 _ACCUMULATION_SCHEDULERS = either("callbacks.GradientAccumulationScheduler")
+
+
+class RunLengths(NamedTuple):
+    """The lengths with which durations in epochs and in shares of the run are counted.
+
+    Attributes:
+        epoch_batches: training batches of an epoch; infinite if not known.
+        epoch_steps: optimizer steps of an epoch. Infinite if not known: the data has no length, or the accumulation
+            changes.
+        run_steps: optimizer steps of the run, of each optimizer. Infinite if not known: with ``max_time`` alone, and
+            with ``max_steps`` and several optimizers, since ``max_steps`` counts the steps of all of them together.
+    """
+
+    epoch_batches: float
+    epoch_steps: float
+    run_steps: float
 
 
 def batches_per_epoch(trainer: Trainer) -> tuple[float, float]:
@@ -39,35 +56,42 @@ def check_epochs_begin_together(owner: str, trainer: Trainer) -> None:
         )
 
 
-def steps_per_epoch(trainer: Trainer) -> float:
-    """Optimizer steps of an epoch, the same on all ranks: where their data differ in length, those of the shortest.
+def run_lengths(trainer: Trainer, saved_batches: float | None = None) -> RunLengths:
+    """The lengths of a run, the same on all ranks: where their data differ in length, those of the shortest.
 
-    Infinite if unknown: the data has no length, or the accumulation changes.
+    Args:
+        trainer: a Trainer in ``fit``.
+        saved_batches: `RunLengths.epoch_batches` of a run that is resumed, None if not known. They count where
+            loaders are reloaded while training, since the epoch of the resume may then have another length.
     """
-    accumulate = trainer.accumulate_grad_batches
-    for callback in vars(trainer)["callbacks"]:
-        if isinstance(callback, _ACCUMULATION_SCHEDULERS):
-            if len(callback.scheduling) > 1:
-                return math.inf
-            accumulate = callback.scheduling[0]  # the Trainer gets it only when the first epoch starts
     fewest, most = batches_per_epoch(trainer)
-    if math.isinf(most):
-        return math.inf
-    if fewest != most:
+    if saved_batches is not None and vars(trainer)["reload_dataloaders_every_n_epochs"]:
+        fewest = most = saved_batches
+    elif math.isinf(most):
+        fewest = math.inf
+    accumulate = _batches_per_step(trainer)
+    is_known = math.isfinite(fewest) and math.isfinite(accumulate)
+    if is_known and fewest != most:
         rank_zero_warn(
             f"The processes have {fewest:g} to {most:g} training batches. Lengths in epochs and shares of the run are"
             f" counted with {fewest:g} on all of them."
         )
-    return math.ceil(fewest / accumulate)
+    epoch_steps = math.ceil(fewest / accumulate) if is_known else math.inf
+    return RunLengths(fewest, epoch_steps, _run_steps(trainer, epoch_steps))
 
 
-def steps_per_run(trainer: Trainer) -> float:
-    """Optimizer steps of the run, of each optimizer; the same on all ranks. Infinite if unknown.
+def _batches_per_step(trainer: Trainer) -> float:
+    """Batches that are accumulated for an optimizer step, infinite if that changes."""
+    for callback in vars(trainer)["callbacks"]:
+        if isinstance(callback, _ACCUMULATION_SCHEDULERS):
+            if len(callback.scheduling) > 1:
+                return math.inf
+            return int(callback.scheduling[0])  # the Trainer gets it only when the first epoch starts
+    return trainer.accumulate_grad_batches
 
-    It is unknown with ``max_time`` alone, and with ``max_steps`` and several optimizers, since ``max_steps`` counts
-    the steps of all optimizers together.
-    """
+
+def _run_steps(trainer: Trainer, epoch_steps: float) -> float:
     if trainer.max_steps != -1 and len(trainer.optimizers) > 1:
         return math.inf
-    by_epochs = math.inf if trainer.max_epochs in (None, -1) else trainer.max_epochs * steps_per_epoch(trainer)
+    by_epochs = math.inf if trainer.max_epochs in (None, -1) else trainer.max_epochs * epoch_steps
     return by_epochs if trainer.max_steps == -1 else min(by_epochs, trainer.max_steps)

@@ -6,6 +6,8 @@ here: `snapshot` copies the local shard of a tensor, and `lightning_lr.adaptatio
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -24,6 +26,7 @@ NOT_SNAPSHOTTED = (
 )
 _FSDP2 = either("strategies.ModelParallelStrategy")
 _DDP = either("strategies.DDPStrategy")
+_HOOKS_OF_FIRST_RUN = ("_state_dict_pre_hooks", "_load_state_dict_pre_hooks")
 _SPAWNING_LAUNCHERS = either("strategies.launchers._MultiProcessingLauncher")
 
 
@@ -35,15 +38,22 @@ def trains_in_this_process(trainer: Trainer) -> bool:
     return not isinstance(trainer.strategy.launcher, _SPAWNING_LAUNCHERS)
 
 
-def reshard(trainer: Trainer) -> None:
-    """Free gathered parameters, before a snapshot is taken or restored.
+@contextmanager
+def sharded(trainer: Trainer) -> Iterator[None]:
+    """Within this context, in which a snapshot is taken or restored, modules of FSDP2 are sharded and keep its hooks.
 
-    FSDP2 may leave a module with gathered parameters after a validation. The snapshot is of the shards.
+    FSDP2 may leave a module with gathered parameters after a validation. The snapshot is of the shards. The hooks that
+    shard them again for a state dict are registered when a module first runs, perhaps in a rehearsal, and never again.
     """
-    if isinstance(trainer.strategy, _FSDP2):
-        for module in trainer.lightning_module.modules():
-            if hasattr(module, "reshard"):
-                module.reshard()  # type: ignore[operator]
+    modules = list(trainer.lightning_module.modules()) if isinstance(trainer.strategy, _FSDP2) else []
+    for module in modules:
+        if hasattr(module, "reshard"):
+            module.reshard()  # type: ignore[operator]
+    all_hooks = [getattr(module, name) for module in modules for name in _HOOKS_OF_FIRST_RUN]
+    kept = [{key: hook for key, hook in hooks.items() if _is_of_fsdp(hook)} for hooks in all_hooks]
+    yield
+    for hooks, of_fsdp in zip(all_hooks, kept, strict=True):
+        hooks.update(of_fsdp)
 
 
 def renew_reducer(trainer: Trainer, builtin: object) -> None:
@@ -106,3 +116,7 @@ def _ddp_wrapper(trainer: Trainer) -> Any:
     """The DDP wrapper of the module, None without one. A user's own strategy may have another."""
     wrapper = trainer.strategy.model
     return wrapper if isinstance(trainer.strategy, _DDP) and isinstance(wrapper, DistributedDataParallel) else None
+
+
+def _is_of_fsdp(hook: Any) -> bool:
+    return str(getattr(hook, "__module__", "")).startswith("torch.distributed.fsdp.")

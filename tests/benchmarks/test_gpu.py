@@ -27,7 +27,7 @@ def rows_of(path: Path) -> list[dict[str, Any]]:
 
 
 WITHOUT_PACKAGES = """
-import importlib.metadata, runpy, sys
+import gc, importlib.metadata, runpy, sys
 distribution = importlib.metadata.distribution
 ABSENT = ("jsonargparse", "torchvision", "timm")
 
@@ -38,6 +38,8 @@ def without(name):
 
 importlib.metadata.distribution = without
 sys.modules.update(dict.fromkeys(ABSENT))
+import lightning.pytorch
+gc.freeze()  # the benchmark collects garbage before each turn
 runpy.run_module("benchmarks.gpu", run_name="__main__", alter_sys=True)
 """
 

@@ -66,13 +66,20 @@ def test_the_suggestion_is_that_of_the_trials_and_says_so(caplog: pytest.LogCapt
     assert not any("high" in each.verdict for each in trials.candidates if each.lr <= test.result.max_lr)
 
 
+class EndsTheRun(Callback):
+    """Ends the run after its first step."""
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        trainer.should_stop = True
+
+
 @pytest.mark.parametrize("max_steps", [60, 1200])
 def test_says_why_a_longer_run_gets_a_lower_learning_rate_than_the_best(
     caplog: pytest.LogCaptureFixture, max_steps: int
 ) -> None:
     test = LRRangeTest()
     with caplog.at_level("INFO"):
-        fit(Classifier(lr=1e-3), test, max_epochs=-1, max_steps=max_steps)
+        fit(Classifier(lr=1e-3), test, EndsTheRun(), max_epochs=-1, max_steps=max_steps)
     best = found(test).candidates[0]
     assert test.result is not None
     reason = (
@@ -129,13 +136,6 @@ def test_an_open_cycle_takes_the_bounds_of_the_trials() -> None:
     test, cycle, watch = LRRangeTest(**SWEEP), CyclicalLR(step_size=5), UsedLRs()
     fit(Classifier(lr=1e-3), test, cycle, watch, max_epochs=1)
     assert (watch.lrs[0], watch.lrs[5]) == pytest.approx((found(test).base_lr, found(test).max_lr))
-
-
-class EndsTheRun(Callback):
-    """Ends the run after its first step."""
-
-    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
-        trainer.should_stop = True
 
 
 def test_a_longer_run_gets_a_lower_learning_rate() -> None:

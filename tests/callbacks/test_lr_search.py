@@ -82,20 +82,19 @@ def test_open_schedules_take_their_bounds() -> None:
 @pytest.mark.parametrize("kind", ["search", "range test"])
 def test_cycles_with_the_bounds_end_as_well_as_the_constant_rate(kind: str, optimizer: str) -> None:
     """No bound is above a learning rate that the trials call high or very high."""
+    finder = LRSearch(1e-5, 10.0) if kind == "search" else LRRangeTest(num_steps=60)
+    cyclical, one_cycle = CyclicalLR(step_size="1ep"), OneCycleLR()
     ends = {}
-    for name, schedules in (
-        ("constant", []),
-        ("cyclical", [CyclicalLR(step_size="1ep")]),
-        ("one cycle", [OneCycleLR()]),
-    ):
+    for name, callback in (("constant", finder), ("cyclical", cyclical), ("one cycle", one_cycle)):
         seed_everything(1)
-        finder = LRSearch(1e-5, 10.0) if kind == "search" else LRRangeTest(num_steps=60)
         model, watch = Classifier(lr=1e-3, optimizer=optimizer), UsedLRs()
-        fit(model, finder, *schedules, watch, max_epochs=6)
+        fit(model, callback, watch, max_epochs=6)
         result = found(finder)
+        cyclical.set_bounds_from(result)
+        one_cycle.set_bounds_from(result)
         too_high = [each.lr for each in result.candidates if each.lr > result.lr and "high" in each.verdict]
         assert max(watch.lrs) < min(too_high)
-        assert max(watch.lrs) == pytest.approx(result.max_lr if schedules else result.lr)
+        assert max(watch.lrs) == pytest.approx(result.lr if callback is finder else result.max_lr)
         ends[name] = sum(model.losses[-20:]) / 20
     assert ends["cyclical"] < 1.5 * ends["constant"] + 0.02
     assert ends["one cycle"] < 1.5 * ends["constant"] + 0.02

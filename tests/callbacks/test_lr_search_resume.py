@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import signal
+from functools import cache
 from pathlib import Path
 
 import pytest
 import torch
 
-from lightning_lr import LRSearch
+from lightning_lr import LRSearch, SearchResult
 from tests.helpers.interrupted_training import ERRORS, STEPS, Interrupted, OnException
 from tests.helpers.lightning_classes import MisconfigurationException, seed_everything
 from tests.helpers.lr_finder_runs import SHORT_SEARCH, fit, found, lrs
@@ -17,17 +18,23 @@ from tests.helpers.tiny_models import Classifier
 pytestmark = pytest.mark.filterwarnings("ignore:LRSearch is not confident")
 
 
+@cache
+def whole_search() -> tuple[SearchResult, list[float]]:
+    """The result of a search that nothing interrupts, and the losses of the training."""
+    STEPS["left"] = 0  # never
+    seed_everything(0)
+    search, model = LRSearch(1e-3, 1.0), Interrupted(lr=1e-3)
+    fit(model, search, max_epochs=5)
+    return found(search), model.losses
+
+
 @pytest.mark.parametrize(
     ("error", "steps"),
     [*(("KeyboardInterrupt", steps) for steps in (20, 220, 350)), ("MisconfigurationException", 220), ("SIGTERM", 220)],
 )
 def test_an_interrupted_search_goes_on_where_it_was(error: str, steps: int, tmp_path: Path) -> None:
     interrupt = signal.getsignal(signal.SIGINT)
-    STEPS["left"] = 0  # never
-    seed_everything(0)
-    whole, model = LRSearch(1e-3, 1.0), Interrupted(error, lr=1e-3)
-    fit(model, whole, max_epochs=5)
-
+    whole, losses = whole_search()
     STEPS["left"] = steps
     seed_everything(0)
     cut = LRSearch(1e-3, 1.0)
@@ -42,11 +49,11 @@ def test_an_interrupted_search_goes_on_where_it_was(error: str, steps: int, tmp_
     torch.manual_seed(1234)  # another process begins with other random states
     resumed, again = LRSearch(1e-3, 1.0), Interrupted(error, lr=1e-3)
     fit(again, resumed, max_epochs=5, ckpt_path=tmp_path / "on_exception.ckpt")
-    assert found(resumed).candidates == found(whole).candidates
+    assert found(resumed).candidates == whole.candidates
     spent = sum(each["spent"] for each in told)
     survivors_again = 3 * 40  # their states are not in a checkpoint
-    assert -STEPS["left"] <= found(whole).steps - spent + survivors_again + len(model.losses)
-    assert again.losses == model.losses
+    assert -STEPS["left"] <= whole.steps - spent + survivors_again + len(losses)
+    assert again.losses == losses
 
 
 def test_changed_arguments_start_another_search(tmp_path: Path) -> None:

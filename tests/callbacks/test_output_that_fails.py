@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import errno
+import io
+import os
+import re
 import shutil
+import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from matplotlib.figure import Figure
 
 from lightning_lr import CyclicalLR, LRRangeTest, LRSearch
-from tests.helpers.lightning_classes import Callback, CSVLogger, MisconfigurationException, Trainer
+from tests.contracts.models import Net, batches
+from tests.helpers.forked_ranks import run_ranks
+from tests.helpers.lightning_classes import (
+    Callback,
+    CSVLogger,
+    MisconfigurationException,
+    ModelParallelStrategy,
+    Trainer,
+)
 from tests.helpers.recorded_steps import RecordingClassifier, fit
 from tests.helpers.tiny_models import Classifier, loader, quiet_trainer
 
@@ -89,6 +102,57 @@ def test_a_snapshot_that_cannot_be_saved_costs_the_snapshot_only(tmp_path: Path)
         trainer = fit(RecordingClassifier(), LosesFolder(tmp_path / "snapshots"), cycle, default_root_dir=tmp_path)
     assert trainer.global_step == 40
     assert [Path(path).name for path in cycle.snapshots] == [f"cycle={i}-step={10 * i}.ckpt" for i in (1, 2, 3)]
+
+
+class FullDisk(io.BytesIO):
+    """Takes the first bytes only."""
+
+    def write(self, data: Any) -> int:
+        if self.tell() > 0:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return super().write(data)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a process that has used CUDA cannot fork")
+def test_a_distributed_snapshot_that_cannot_be_saved_costs_the_snapshot_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At step 4 rank 1 cannot write its shards, at step 6 rank 0 cannot write the rest."""
+    from torch.distributed.checkpoint.filesystem import FileSystemWriter  # slow to import
+
+    write_data, save = FileSystemWriter.write_data, torch.save
+
+    def write_shards(self: Any, *args: Any) -> Any:
+        if "step=4" in str(self.path) and os.environ["LOCAL_RANK"] == "1":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write_data(self, *args)
+
+    def save_rest(obj: Any, file: Any) -> None:
+        save(obj, FullDisk() if isinstance(file, Path) and "step=6" in str(file) else file)
+
+    def train() -> tuple[int, list[str], list[str]]:
+        cycle = CyclicalLR(0.01, 0.1, 1, snapshot_cycles=True)
+        strategy = ModelParallelStrategy(2, 1, save_distributed_checkpoint=True)
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            trainer = quiet_trainer(
+                callbacks=[cycle], devices=2, strategy=strategy, max_epochs=4, default_root_dir=tmp_path
+            )
+            trainer.fit(Net(), batches())
+        texts = [str(warning.message) for warning in warned]
+        return trainer.global_step, cycle.snapshots, [text for text in texts if "could not be written" in text]
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FileSystemWriter, "write_data", write_shards)
+        patch.setattr(torch, "save", save_rest)
+        ranks = run_ranks(train)
+    assert not any(rank.error for rank in ranks), "\n".join(rank.error for rank in ranks)
+    first, last = (str(tmp_path / "snapshots" / name) for name in ("cycle=1-step=2.ckpt", "cycle=4-step=8.ckpt"))
+    assert [rank.value[:2] for rank in ranks] == [(8, [first, last])] * 2
+    at_4, at_6 = ranks[0].value[2]
+    assert re.search(r"step=4.ckpt could not be written \(OSError: \[Errno 28\] No space left on device\)\.", at_4)
+    assert re.search(r"step=6.ckpt could not be written \(RuntimeError: .*inline_container", at_6)
+    assert sorted(map(str, (tmp_path / "snapshots").iterdir())) == [first, last]
 
 
 class Unreadable(RecordingClassifier):

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import math
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from lightning_lr import CyclicalLR, OneCycleLR
+from lightning_lr import CyclicalLR, HypergradientLR, OneCycleLR
 from lightning_lr.callbacks._scheduled_lr import ScheduledLR
 from lightning_lr.schedules.base import lr_at
 from lightning_lr.schedules.cyclical import Cyclical
 from tests.helpers.lightning_classes import Callback, GradientAccumulationScheduler, MisconfigurationException, Trainer
 from tests.helpers.recorded_steps import RecordingClassifier, TwoOptimizers, first_group_lrs, fit
+from tests.helpers.schedule_cases import SaveAt
 from tests.helpers.tiny_models import loader, quiet_trainer
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*lr_scheduler.step.*")
@@ -140,10 +144,41 @@ def test_epochs_of_varying_length_are_said(accumulate: int) -> None:
     steps = math.ceil(20 / accumulate)
     options = {"reload_dataloaders_every_n_epochs": 1, "accumulate_grad_batches": accumulate}
     trainer = quiet_trainer(callbacks=[CyclicalLR(0.01, 0.1, "1ep")], **options)
-    message = f"CyclicalLR counts every epoch as {steps} steps, the length at the start of this fit, but epoch 1 had"
+    message = f"CyclicalLR counts every epoch as {steps} steps, the length that it started with, but epoch 1 had"
     with pytest.warns(UserWarning, match=message):
         trainer.fit(model)
     assert first_group_lrs(model) == CyclicalLR(0.01, 0.1, steps).preview(len(model.used)).lr.tolist()
+
+
+@pytest.mark.filterwarnings("ignore:.*LR counts every epoch as 20 steps")
+@pytest.mark.parametrize("kind", ["in epochs", "in shares of the run", "adaptation"])
+def test_a_resumed_run_counts_with_the_length_that_the_run_began_with(
+    kind: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where loaders are reloaded. At the resume an epoch has 30 batches."""
+
+    def train(*callbacks: Callback, ckpt_path: Path | None = None) -> tuple[Growing, list[str]]:
+        make: dict[str, Callable[[], Callback]] = {
+            "in epochs": lambda: CyclicalLR(0.01, 0.1, "1ep"),
+            "in shares of the run": lambda: OneCycleLR(0.1),
+            "adaptation": HypergradientLR,
+        }
+        caplog.clear()
+        model = Growing()
+        trainer = quiet_trainer(callbacks=[make[kind](), *callbacks], reload_dataloaders_every_n_epochs=1)
+        with caplog.at_level(logging.INFO):
+            trainer.fit(model, ckpt_path=ckpt_path)
+        return model, [text for text in caplog.messages if "will fall" in text]
+
+    path = tmp_path / "stopped.ckpt"
+    whole, said = train(SaveAt(25, path))
+    resumed, said_again = train(ckpt_path=path)
+    assert len(resumed.used) == 25
+    if kind == "adaptation":  # Lightning does not resume data within an epoch
+        assert "of 40 steps" in said[0]
+        assert said_again == said
+    else:
+        assert resumed.groups == whole.groups[25:]
 
 
 def test_an_epoch_that_is_cut_short_is_no_other_length() -> None:

@@ -192,7 +192,7 @@ def test_a_script_can_link_arguments_and_use_all_subcommands_with_one_config(
 
 def test_optimizer_of_the_command_line_environment_and_printed_config(tmp_path: Path) -> None:
     """The printed config holds all three, and gives the same result as the options."""
-    sweep = f"{sys.executable} -m lightning_lr lr_range_test {' '.join(MODEL + FAST)}"
+    sweep = f"python -m lightning_lr lr_range_test {' '.join(MODEL + FAST)}"
     options = f"-c {PROJECT}/config.yaml --optimizer=SGD --optimizer.momentum=0.5 --lr_scheduler=StepLR"
     script = (
         f"{sweep} {options} --lr_scheduler.step_size=3 --print_config > printed.yaml && {sweep} -c printed.yaml --json"
@@ -215,9 +215,11 @@ def test_overview_and_version(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().out.startswith("lightning_lr 0.")
 
 
-def test_without_the_extra_it_says_what_to_install_and_the_package_does_not_import_it() -> None:
+def test_without_the_extra_it_says_what_to_install_and_the_package_imports_without_it_and_without_a_warning() -> None:
     code = (
-        "import lightning_lr, sys; assert not {'jsonargparse', 'lightning_lr.command_line'} & set(sys.modules);"
+        "import lightning.pytorch, sys, warnings; warnings.simplefilter('error');"  # Lightning's own are not meant
+        "import lightning_lr; warnings.resetwarnings();"
+        "assert not {'jsonargparse', 'lightning_lr.command_line'} & set(sys.modules);"
         "sys.modules['jsonargparse'] = None; from lightning_lr.command_line.main import main; main(['fit'])"
     )
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import sys
 from pathlib import Path
 
 import torch
@@ -25,7 +24,7 @@ def learning_rates(folder: Path) -> list[float]:
 
 def test_environment_links_optimizer_scheduler_and_printed_config(tmp_path: Path) -> None:
     """A plain LightningCLI prints a config from all four, and trains with it as with the options."""
-    train = f"{sys.executable} {PROJECT}/linked_train.py fit"
+    train = f"python {PROJECT}/linked_train.py fit"
     options = (
         f"-c {PROJECT}/config.yaml --model.lr=0.02 --optimizer=SGD --optimizer.lr=0.001 --lr_scheduler=StepLR"
         " --lr_scheduler.step_size=100 --trainer.logger=CSVLogger --trainer.logger.save_dir=."
@@ -46,7 +45,7 @@ def test_environment_links_optimizer_scheduler_and_printed_config(tmp_path: Path
 def test_hydra(tmp_path: Path) -> None:
     """Its lists do not end up in checkpoints, which torch refuses to load."""
     overrides = "hydra.run.dir=. trainer.max_epochs=3 trainer.callbacks.1.base_lr=[0.002]"
-    done = shell(f"{sys.executable} {HYDRA}/hydra_train.py {overrides}", tmp_path)
+    done = shell(f"python {HYDRA}/hydra_train.py {overrides}", tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
     lrs = learning_rates(tmp_path)
     assert min(lrs) == 0.002

@@ -22,6 +22,13 @@ FAULT_ROWS = [row for row in ROWS if "=False" not in row]
 ENDING: tuple[Kind, ...] = ("exception", "out of memory", "KeyboardInterrupt", "SIGTERM", "SIGKILL")
 NAN_AT: dict[Kind, str] = {"NaN loss": "training_step", "NaN gradient": "on_after_backward"}
 
+_SURVIVED = (
+    "A fault is survived if the run ends within seconds with the user's own error, or goes on; if no file is left, all"
+    " objects can be used again, and a run resumed from the last checkpoint has the learning rates and weights of one"
+    " that was never struck. A full disk that is found at the start is survived if it is refused"
+    " in one sentence before anything is trained; one that is found later, if the run goes on."
+)
+
 
 class DiskPoint(NamedTuple):
     """The disk is full when this file is written."""
@@ -91,7 +98,7 @@ def report(found: Sequence[tuple[AnyPoint, list[str]]]) -> list[str]:
         key = point.kind, "two processes" if isinstance(point, RankPoint) else "one process"
         tried[key] += 1
         survived[key] += not wrong
-    lines = ["| fault | processes | tried | survived |", "|---|---|---|---|"]
+    lines = [_SURVIVED, "", "| fault | processes | tried | survived |", "|---|---|---|---|"]
     lines += [f"| {kind} | {where} | {number} | {survived[kind, where]} |" for (kind, where), number in tried.items()]
     lines += [f"| all | | {tried.total()} | {survived.total()} |", ""]
     return lines + [f"- {point}: {wrong[0]}" for point, wrong in found if wrong]

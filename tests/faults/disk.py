@@ -1,4 +1,6 @@
-"""A disk that is full: what is written to it. Our files may be missing then; training goes on."""
+"""A disk that is full: what is written to it. Found at the start, it is refused in one sentence before anything is
+trained. Found later, our files may be missing; training goes on.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,9 @@ from tempfile import TemporaryDirectory
 from lightning_lr import CyclicalLR, LRRangeTest, LRSearch
 from tests.contracts.rows import SEARCH, SWEEP
 from tests.contracts.trained import quiet
-from tests.faults.training import Run
+from tests.faults.training import Run, StepNet
 from tests.helpers.fail_at import fail_at
-from tests.helpers.lightning_classes import Callback
+from tests.helpers.lightning_classes import Callback, MisconfigurationException
 
 # What writes files itself, by name.
 WRITERS: dict[str, Callable[[Path], Sequence[Callback]]] = {
@@ -25,7 +27,7 @@ WRITERS: dict[str, Callable[[Path], Sequence[Callback]]] = {
 
 
 def run_with_full_disk(writer: str, step: int) -> tuple[int, list[str]]:
-    """Train while the disk is full from a number of files on, 0 for never.
+    """Train while the disk is full for one file, the number of which is given, 0 for none.
 
     Returns:
         How many files were opened to write them, and what is not as it must be.
@@ -35,9 +37,11 @@ def run_with_full_disk(writer: str, step: int) -> tuple[int, list[str]]:
         run = Run(WRITERS[writer](folder), Path(name, "checkpoints"))
         run.trainer.callbacks.remove(run.watch)  # type: ignore[attr-defined]  # it saves checkpoints of its own
         faults = [stack.enter_context(fail_at(module, "open", step, kind="full disk")) for module in (builtins, io)]
+        trained = stack.enter_context(fail_at(StepNet, "training_step", step=0))
         error = run.fit()
         empty = [
             str(path.relative_to(name)) for path in Path(name).rglob("*") if path.is_file() and not path.stat().st_size
         ]
-    wrong = [f"ended with {error!r}"] if error is not None else []
+    is_refused = isinstance(error, MisconfigurationException) and not trained.calls
+    wrong = [f"ended with {error!r}"] if error is not None and not is_refused else []
     return max(fault.calls for fault in faults), wrong + ([f"empty files: {empty}"] if empty else [])

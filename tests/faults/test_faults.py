@@ -9,6 +9,7 @@ import torch
 
 from tests.contracts.trained import quiet
 from tests.faults.catalogue import FAULT_ROWS, SEED, points_of_process, strike_all
+from tests.faults.disk import run_with_full_disk
 from tests.faults.ranks import points, strike_rank
 from tests.faults.strike import Point
 from tests.faults.training import HOOKS, MemoryLogger, StepNet, UsersCallback
@@ -39,6 +40,11 @@ def test_failed_once(case: str) -> None:
     row, hook, step = FAILED_ONCE[case]
     with quiet():
         assert strike_all([Point(row, HOOKS.index(hook), step, "exception")])[0][1] == []
+
+
+@pytest.mark.parametrize("step", [1, 2])  # found at the start, and later
+def test_full_disk(step: int) -> None:
+    assert run_with_full_disk("CyclicalLR, snapshot_cycles", step)[1] == []
 
 
 @pytest.mark.parametrize("kind", ["exception", "SIGKILL"])

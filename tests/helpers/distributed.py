@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
-import sys
 import time
 from pathlib import Path
+
+from tests.helpers.preloaded_python import preloaded_path
 
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -25,7 +26,7 @@ def start_ranks(script: str, arguments: list[str], ranks: int) -> list[subproces
         "WORLD_SIZE": str(ranks),
         "OMP_NUM_THREADS": "1",
     }
-    command = [sys.executable, "-m", f"tests.helpers.{script}", *arguments]
+    command = [f"{preloaded_path()}/python", "-m", f"tests.helpers.{script}", *arguments]
     return [
         subprocess.Popen(command, env={**env, "LOCAL_RANK": str(rank)}, cwd=_ROOT, stderr=subprocess.PIPE, text=True)
         for rank in range(ranks)

@@ -7,6 +7,7 @@ import re
 from collections import deque
 from collections.abc import Mapping
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import torch
@@ -74,7 +75,7 @@ def _value(obj: object, path: str) -> object:
         if flat.is_floating_point():
             flat = torch.where(flat.isnan(), torch.nan, flat)  # the sign of a NaN depends on the hardware
         bits = flat.view(torch.uint8).numpy().tobytes()
-        return path, str(flat), obj.dtype, tuple(obj.shape), obj.requires_grad, bits
+        return path, str(flat[:6].tolist()), obj.dtype, tuple(obj.shape), obj.requires_grad, bits
     if isinstance(obj, np.ndarray):
         return path, obj.dtype, obj.shape, obj.tobytes()
     if isinstance(obj, torch.Generator):
@@ -82,7 +83,7 @@ def _value(obj: object, path: str) -> object:
     if isinstance(obj, np.random.Generator):
         return path, repr(obj.bit_generator.state)
     if isinstance(obj, np.random.RandomState):
-        return path, repr(obj.get_state())
+        return path, *_legacy_state(obj.get_state())
     if isinstance(obj, random.Random):
         return path, repr(obj.getstate())
     if isinstance(obj, str):
@@ -94,11 +95,17 @@ def _value(obj: object, path: str) -> object:
     return path, type(obj).__qualname__
 
 
+def _legacy_state(state: Any) -> tuple[object, ...]:
+    """The state of a generator of numpy, with its 624 numbers as bytes: to print them takes long."""
+    name, numbers, *others = state
+    return name, numbers.tobytes(), *others
+
+
 def random_states() -> dict[str, object]:
     """The states of the global random generators."""
     return {
-        "python": random.getstate(),
-        "numpy": repr(np.random.get_state()),  # noqa: NPY002
+        "python": repr(random.getstate()),
+        "numpy": _legacy_state(np.random.get_state()),  # noqa: NPY002
         "torch": torch.get_rng_state().numpy().tobytes(),
         "cuda": torch.cuda.get_rng_state().numpy().tobytes() if torch.cuda.is_available() else None,
     }

@@ -46,6 +46,31 @@ def test_lbfgs_evaluates_often_and_steps_once() -> None:
     assert counter.count == 1 < evaluations
 
 
+@pytest.mark.parametrize("is_base_used", [False, True])
+def test_a_step_that_calls_the_step_of_its_base_is_one_step(is_base_used: bool) -> None:
+    class Base(torch.optim.Optimizer):  # torch changes a class when it is first used
+        def step(self, closure: Any = None) -> None:  # type: ignore[override]
+            closure()
+
+    class Derived(Base):
+        def step(self, closure: Any = None) -> None:  # type: ignore[override]
+            super().step(closure)
+            super().step(closure)
+
+    if is_base_used:
+        Base([_parameter()], {}).step(int)
+    optimizer, other, seen = Derived([_parameter()], {}), Derived([_parameter()], {}), list[int]()
+    StepCounter(optimizer, seen.append)
+    optimizer.step(int)
+    with pytest.raises(ZeroDivisionError):
+        optimizer.step(lambda: 1 / 0)
+    optimizer.step(lambda: other.step(int))
+    assert seen == [1, 2]
+    count_of_other = StepCounter(other, lambda count: None)  # noqa: ARG005
+    optimizer.step(lambda: other.step(int))
+    assert (seen, count_of_other.count) == ([1, 2, 3], 2)
+
+
 BUILD: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
     "foreach": lambda parameter: torch.optim.Adam([parameter], foreach=True),
     "fused": lambda parameter: torch.optim.Adam([parameter], fused=True),

@@ -44,11 +44,11 @@ class Save(Callback):
 SAVED = [(4, "batch end"), (6, "batch end"), (6, "epoch end"), (9, "batch end")]
 
 
-@pytest.mark.parametrize("data", DATA)
-@pytest.mark.parametrize("at_epochs", [(0, 1), (2,)], ids=["at the start", "in a later epoch"])
+# With one of them also if the only rehearsal is in a later epoch.
+@pytest.mark.parametrize(("data", "at_epochs"), [*((data, (0, 1, 2)) for data in DATA), ("0 workers", (2,))], ids=str)
 @pytest.mark.parametrize(("step", "hook"), SAVED)
 def test_leaves_no_trace(
-    step: int, hook: str, at_epochs: tuple[int, ...], data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    step: int, hook: str, data: str, at_epochs: tuple[int, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")  # the checkpoint of `Busy` has more than plain types
     checkpoint = tmp_path / "saved.ckpt"
