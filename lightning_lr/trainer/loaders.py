@@ -93,7 +93,7 @@ class CachedBatches:
     def __iter__(self) -> Iterator[Any]:
         first, self._first = self._first, 0
         for batch in self._batches[first:]:
-            yield copy.deepcopy(batch)
+            yield _copied(batch)
 
 
 def read_batches(
@@ -116,10 +116,26 @@ def read_batches(
             num_bytes += _num_bytes(item[0])
             if batches and num_bytes > max_bytes:
                 break
-            batches.append(copy.deepcopy(item[0]))
+            batches.append(_copied(item[0]))
     finally:
         loaders.reset()  # ends the workers
     return batches
+
+
+def _copied(batch: Any) -> Any:
+    """A deep copy of a batch.
+
+    Tensors are cloned. That takes a tenth of the time of `copy.deepcopy`, which copies the whole storage of a tensor:
+    all of the data if a batch is a view of it.
+    """
+    clones: dict[int, Tensor] = {}
+
+    def clone(tensor: Tensor) -> None:
+        if type(tensor) is Tensor and not tensor.requires_grad and not vars(tensor):
+            clones[id(tensor)] = tensor.clone()
+
+    apply_to_collection(batch, Tensor, clone)
+    return copy.deepcopy(batch, clones)  # which takes the clones, and copies the rest
 
 
 def _num_bytes(batch: Any) -> int:
