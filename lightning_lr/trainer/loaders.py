@@ -11,6 +11,7 @@ import copy
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from lightning.pytorch.utilities.combined_loader import CombinedLoader
 from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor
@@ -139,9 +140,14 @@ def _copied(batch: Any) -> Any:
 
 
 def _num_bytes(batch: Any) -> int:
-    """Bytes of the tensors of a batch."""
+    """Bytes of the tensors of a batch. A sparse one counts as its numbers and their places, 8 bytes a dimension."""
     sizes: list[int] = []
-    apply_to_collection(batch, Tensor, lambda tensor: sizes.append(tensor.nbytes))
+
+    def add(tensor: Tensor) -> None:
+        is_dense = tensor.layout == torch.strided
+        sizes.append(tensor.nbytes if is_dense else tensor._nnz() * (tensor.element_size() + 8 * tensor.ndim))
+
+    apply_to_collection(batch, Tensor, add)
     return sum(sizes)
 
 
