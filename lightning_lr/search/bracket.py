@@ -108,6 +108,7 @@ class Bracket:
         self._planner = Planner(self._grid, budget, every, self.sign, math.inf if max_steps is None else max_steps)
         self._rungs = Rungs(self._planner.first())
         self._spent_on: list[int] = []  # optimizer steps, in the order of telling
+        self._others: dict[Trial, tuple[Array, Array]] = {}  # level and rival of each trial, until another one is told
         self._can_resume: set[float] = set()  # learning rates of trials whose last state is worth keeping
         coarse_steps, number = self._planner.rounded(COARSE_STEPS), len(self._rungs.latest)
         if budget is not None and budget < (least := coarse_steps * (number + 2)):
@@ -216,11 +217,12 @@ class Bracket:
             trial: one that `ask` named.
             values: what was recorded so far, from the common state on, at least one.
         """
+        if trial not in self._others:
+            best = self._rungs.best(trial.rung)
+            self._others[trial] = self._level(trial), self._costs(() if best is None else best.values)
+        level, rival = self._others[trial]
         costs = self._costs(values)
-        if diverges(costs, self._level(trial), self._num_values(trial)):
-            return True
-        rival = self._rungs.best(trial.rung)
-        return rival is not None and is_behind(costs, self._costs(rival.values))
+        return diverges(costs, level, self._num_values(trial)) or (len(rival) > 0 and is_behind(costs, rival))
 
     @arg.checked(trial=_TRIAL, values=_VALUES, spent=arg.optional(arg.whole(at_least=0)), error=arg.optional(arg.text))
     def tell(self, trial: Trial, values: Sequence[float], spent: int | None = None, error: str | None = None) -> None:
@@ -249,6 +251,7 @@ class Bracket:
         if error is not None or ends_badly or final == math.inf or diverges(costs, self._level(trial), total):
             end, final = "diverged", math.inf
         self._spent_on.append(len(values) * self.every if spent is None else spent)
+        self._others.clear()
         self._rungs.outcomes[trial] = Outcome(trial, tuple(map(float, values)), final, end, error)
         self._can_resume = {lr for lr in (*self._can_resume, trial.lr) if self._may_resume(lr)}
         if not self._rungs.waiting:

@@ -67,15 +67,19 @@ def diverges(costs: Array, level: Array, total: int) -> bool:
             ``costs``, it goes on with its mean. If it is empty, only costs that are not finite are a divergence.
         total: number of costs at the end.
     """
-    if len(costs) >= NON_FINITE_IN_A_ROW and not np.any(np.isfinite(costs[-NON_FINITE_IN_A_ROW:])):
-        return True
     n, window = len(costs), max(MIN_WINDOW, int(WINDOW_SHARE * total))
-    if n < window or not np.any(np.isfinite(level)):
+    if n >= NON_FINITE_IN_A_ROW and not np.isfinite(costs[-NON_FINITE_IN_A_ROW:]).any():
+        return True
+    if n < window or not np.isfinite(level).any():
         return False
-    finite = _finite(level[:n])
-    level = np.concatenate([finite, np.full(n - len(finite), np.mean(finite))])
-    gaps = np.convolve(_finite(_gap(costs, level)), np.full(window, 1 / window), "valid")
-    min_fall = MIN_FALL_SHARE * abs(float(np.mean(level[-window:])))
+    level = _finite(level[:n])
+    if len(level) < n:
+        level = np.concatenate([level, np.full(n - len(level), np.mean(level))])
+    gap = _finite(_gap(costs, level))
+    min_fall = MIN_FALL_SHARE * abs(float(level[-window:].mean()))
+    if gap[-window:].mean() <= RISE_PER_FALL * min_fall:  # saves the convolution at almost every step
+        return False
+    gaps = np.convolve(gap, np.full(window, 1 / window), "valid")
     return bool(gaps[-1] > RISE_PER_FALL * max(-float(np.min(gaps)), min_fall))
 
 
@@ -98,16 +102,18 @@ def is_behind(costs: Array, rival: Array) -> bool:
     n, total = len(costs), len(rival)
     if n < max(MIN_COSTS_TO_DROP, DROP_SHARE * total):
         return False
-    gap, costs = _finite(_gap(costs, rival[:n])), _finite(costs)
+    if not _forecast(_finite(costs), total) > score(rival):
+        return False
+    gap = _finite(_gap(costs, rival[:n]))
     noise = float(np.std(np.diff(gap))) / math.sqrt(n)
-    return _forecast(gap, total) > DROP_NOISE * noise and _forecast(costs, total) > score(rival)
+    return _forecast(gap, total) > DROP_NOISE * noise
 
 
 def _forecast(row: Array, total: int) -> float:
     """The mean of the last third of ``total`` numbers, if the row goes on to fall as it fell so far."""
     n = len(row)
     half = n // 2
-    earlier, latest = float(np.mean(row[-2 * half : -half])), float(np.mean(row[-half:]))
+    earlier, latest = float(row[-2 * half : -half].mean()), float(row[-half:].mean())
     middle_of_last_third = total * 5 / 6
     distance = max(0.0, middle_of_last_third - (n - half / 2))  # from the middle of the second half
     return latest + min(0.0, latest - earlier) / half * distance
@@ -143,7 +149,7 @@ def _last_third(costs: Array) -> Array:
 
 def _mean(costs: Array) -> float:
     finite = costs[np.isfinite(costs)]
-    return float(np.mean(finite)) if len(finite) else math.inf
+    return float(finite.mean()) if len(finite) else math.inf
 
 
 def _gap(costs: Array, others: Array) -> Array:
@@ -155,7 +161,7 @@ def _gap(costs: Array, others: Array) -> Array:
 def _finite(costs: Array) -> Array:
     """The costs with interpolated ones in the place of those that are not finite."""
     finite = np.isfinite(costs)
-    if np.all(finite) or not np.any(finite):
+    if finite.all() or not finite.any():
         return costs
     at = np.arange(len(costs))
     return np.interp(at, at[finite], costs[finite])

@@ -11,6 +11,7 @@ import copy
 from collections.abc import Iterator
 from typing import Any
 
+import torch
 from lightning.pytorch.utilities.combined_loader import CombinedLoader
 from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor
@@ -93,7 +94,7 @@ class CachedBatches:
     def __iter__(self) -> Iterator[Any]:
         first, self._first = self._first, 0
         for batch in self._batches[first:]:
-            yield copy.deepcopy(batch)
+            yield _copied(batch)
 
 
 def read_batches(
@@ -116,16 +117,37 @@ def read_batches(
             num_bytes += _num_bytes(item[0])
             if batches and num_bytes > max_bytes:
                 break
-            batches.append(copy.deepcopy(item[0]))
+            batches.append(_copied(item[0]))
     finally:
         loaders.reset()  # ends the workers
     return batches
 
 
+def _copied(batch: Any) -> Any:
+    """A deep copy of a batch.
+
+    Tensors are cloned. That takes a tenth of the time of `copy.deepcopy`, which copies the whole storage of a tensor:
+    all of the data if a batch is a view of it.
+    """
+    clones: dict[int, Tensor] = {}
+
+    def clone(tensor: Tensor) -> None:
+        if type(tensor) is Tensor and not tensor.requires_grad and not vars(tensor):
+            clones[id(tensor)] = tensor.clone()
+
+    apply_to_collection(batch, Tensor, clone)
+    return copy.deepcopy(batch, clones)  # which takes the clones, and copies the rest
+
+
 def _num_bytes(batch: Any) -> int:
-    """Bytes of the tensors of a batch."""
+    """Bytes of the tensors of a batch. A sparse one counts as its numbers and their places, 8 bytes a dimension."""
     sizes: list[int] = []
-    apply_to_collection(batch, Tensor, lambda tensor: sizes.append(tensor.nbytes))
+
+    def add(tensor: Tensor) -> None:
+        is_dense = tensor.layout == torch.strided
+        sizes.append(tensor.nbytes if is_dense else tensor._nnz() * (tensor.element_size() + 8 * tensor.ndim))
+
+    apply_to_collection(batch, Tensor, add)
     return sum(sizes)
 
 

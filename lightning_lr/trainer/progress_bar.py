@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Protocol
 
@@ -37,14 +37,14 @@ class ProgressLine(Protocol):
 
     total: int
 
-    def update(self, text: str, advance: int = 1) -> None:
-        """Add ``advance`` to the count, and show ``text`` after it."""
+    def update(self, text: Callable[[], str], advance: int = 1) -> None:
+        """Add ``advance`` to the count, and show ``text`` after it. It is only asked for when it is drawn."""
 
 
 class _NoLine:
     total = 0
 
-    def update(self, text: str, advance: int = 1) -> None:
+    def update(self, text: Callable[[], str], advance: int = 1) -> None:
         pass
 
     def close(self) -> None:
@@ -65,12 +65,12 @@ class _TQDMLine:
         self.total, self._description, self._refresh_rate = total, description, max(1, bar.refresh_rate)
         self._updates = 0
 
-    def update(self, text: str, advance: int = 1) -> None:
+    def update(self, text: Callable[[], str], advance: int = 1) -> None:
         self._line.n += advance
         self._line.total = self.total
         self._updates += 1
         if self._updates % self._refresh_rate == 0 or self._line.n == self.total:
-            self._line.set_description_str(f"{self._description} {self._line.n}/{self.total} {text}")
+            self._line.set_description_str(f"{self._description} {self._line.n}/{self.total} {text()}")
 
     def close(self) -> None:
         self._line.close()
@@ -91,9 +91,9 @@ class _RichLine:
         self._count, self.total, self._description = 0, total, description
         self._display.start()
 
-    def update(self, text: str, advance: int = 1) -> None:
+    def update(self, text: Callable[[], str], advance: int = 1) -> None:
         self._count += advance
-        described = f"{self._description} {self._count}/{self.total} {text}"
+        described = f"{self._description} {self._count}/{self.total} {text()}"
         self._display.update(self._task, completed=self._count, total=self.total, description=described)
 
     def close(self) -> None:

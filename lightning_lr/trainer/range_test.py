@@ -82,7 +82,7 @@ class RangeTest:
         name = self.monitor or "loss"
 
         def show(lr: float, value: float) -> None:
-            line.update(f"lr={lr:.1e}" + (f" {name}={value:.3g}" if math.isfinite(value) else ""))
+            line.update(lambda: f"lr={lr:.1e}" + (f" {name}={value:.3g}" if math.isfinite(value) else ""))
 
         def should_stop(values: Sequence[float]) -> bool:
             costs = self._costs(values)

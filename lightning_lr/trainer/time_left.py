@@ -12,9 +12,12 @@ class TimeLeft:
         self._start = time.monotonic()
         self._steps = 0
 
-    def after(self, steps: int, left: int) -> str:
-        """The time for ``left`` further steps after ``steps`` more, such as ``"1:05 left"``."""
+    def add(self, steps: int) -> None:
+        """Count steps that were made."""
         self._steps += steps
+
+    def text(self, left: int) -> str:
+        """The time for ``left`` further steps, such as ``"1:05 left"``."""
         seconds = round((time.monotonic() - self._start) * left / self._steps)
         minutes, seconds = divmod(seconds, 60)
         hours, minutes = divmod(minutes, 60)

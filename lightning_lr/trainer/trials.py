@@ -70,14 +70,19 @@ class _Show:
     def point(self, lr: float, value: float) -> None:
         """A value was recorded."""
         self._ran += self._every
-        steps = self._trial.steps
-        left = self._clock.after(self._every, steps - self._ran + self._waiting)
-        latest = f" {self._name}={value:.3g}" if math.isfinite(value) else ""
-        self._line.update(f"lr={lr:.1e} step {self._ran}/{steps}{latest}, {left}", advance=0)
+        self._clock.add(self._every)
+
+        def text() -> str:
+            steps = self._trial.steps
+            left = self._clock.text(steps - self._ran + self._waiting)
+            latest = f" {self._name}={value:.3g}" if math.isfinite(value) else ""
+            return f"lr={lr:.1e} step {self._ran}/{steps}{latest}, {left}"
+
+        self._line.update(text, advance=0)
 
     def end(self) -> None:
         """The trial is over."""
-        self._line.update(f"lr={self._trial.lr:.1e}")
+        self._line.update(lambda: f"lr={self._trial.lr:.1e}")
 
 
 def _steps_done(states: dict[float, _EndOfTrial], trial: Trial, every: int) -> int:

@@ -1,0 +1,59 @@
+"""Batches that a rehearsal keeps: they hold nothing but themselves, and each use gets a copy of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from lightning_lr.trainer.loaders import CachedBatches, read_batches
+from tests.helpers.lightning_classes import CombinedLoader
+
+
+class Graph:
+    """A batch of a class of its own, as graph libraries have."""
+
+    def __init__(self) -> None:
+        self.nodes = torch.ones(3)
+
+
+def read(batch: Any) -> list[Any]:
+    loader = CombinedLoader(DataLoader([batch], batch_size=None, collate_fn=lambda batch: batch))  # type: ignore[arg-type]
+    iter(loader)
+    return read_batches(loader, {}, max_batches=float("inf"), max_bytes=float("inf"))
+
+
+def test_a_batch_that_is_a_view_is_kept_without_the_rest_of_the_data() -> None:
+    data = torch.arange(1000.0)
+    (batch,) = read(data[10:12])
+    assert batch.tolist() == [10, 11]
+    assert batch.untyped_storage().nbytes() == batch.nbytes
+
+
+@pytest.mark.parametrize("tensor", [torch.ones(3), torch.ones(3).to_sparse()], ids=["dense", "sparse"])
+def test_each_use_gets_a_copy(tensor: Tensor) -> None:
+    graph, names = Graph(), ["a"]
+    (kept,) = read({"x": tensor, "graph": graph, "names": names})
+    for _ in range(2):
+        (used,) = CachedBatches([kept], 0)
+        assert used["x"].to_dense().tolist() == used["graph"].nodes.tolist() == [1, 1, 1]
+        assert used["names"] == ["a"]
+        used["x"].mul_(2)
+        used["graph"].nodes.mul_(2)
+        used["names"].append("b")
+    assert graph.nodes.sum() == tensor.sum() == 3
+
+
+def test_tensors_with_more_than_values_stay_what_they_are() -> None:
+    named, leaf = torch.ones(3), torch.ones(3, requires_grad=True)
+    named.path = "a.png"  # type: ignore[attr-defined]
+    (kept,) = read([named, leaf])
+    (used,) = CachedBatches([kept], 0)
+    assert used[0].path == "a.png"
+    assert used[1].requires_grad
+    assert used[1].is_leaf
+    assert used[0] is not named
+    assert used[1] is not leaf
