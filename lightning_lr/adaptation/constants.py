@@ -15,21 +15,18 @@ learning rate. On the settings 0.5 is better than 0.2 and 0.33."""
 HORIZON_STEPS = 300
 """Horizon in steps, where the length of the run is not known: `HORIZON_SHARE` of 600 steps."""
 
-GAIN = 0.05
-"""Change of the log scale for each √step, at a derivative as large as its root mean square. A gain of 0.1 is worse on
-noisy settings."""
+GAIN = 2
+"""Without unit. The log scale changes by its limit where the derivative is half of its root mean square or more, so a few
+wild batches do not decide. On the settings 1 and 4 are no better."""
 
 GAIN_HALVING = 10
 """Sign changes of the mean derivative after which the gain is halved (Kesten 1958), and the learning rate counts as
 settled. A constant gain ends 0.02 worse."""
 
-MAX_DERIVATIVE = 2
-"""Root mean squares to which one derivative is limited: a few wild batches do not decide."""
-
-MAX_RISE = 0.1
+MAX_CHANGE_AT_START = 0.1
 """Of the log scale, for each √step, while training has learned nothing: 23 steps for a factor of 10."""
 
-MAX_RISE_LEARNING = 0.03
+MAX_CHANGE = 0.03
 """The same once training learns: 77 steps for a factor of 10. Momentum and second moments show the effect of a learning
 rate some 10 to 30 steps late. With 0.1, a VAE and a dropout network overshoot by a factor of 10 and do not recover."""
 

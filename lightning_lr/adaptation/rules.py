@@ -111,12 +111,10 @@ class LongHorizon:
         v ← v + SQUARE_WEIGHT (c² - v),  k ← k + 1
         r = √(v / (1 - (1 - SQUARE_WEIGHT)^k))
         has effect = the loss has learned or has risen: see `LossLevel`
-        rise = MAX_RISE_LEARNING if it has effect, else MAX_RISE
-        if it still climbs, which it does until m < -CLEAR_MEAN r:
-            x = rise clip(2 m / r, ±1)
-        else:
-            K ← K + 1 if m has changed its sign
-            x = min(rise, GAIN clip(c / r, ±MAX_DERIVATIVE) / (1 + K / GAIN_HALVING))
+        limit = MAX_CHANGE if it has effect, else MAX_CHANGE_AT_START
+        y = m while it climbs, which it does until m < -CLEAR_MEAN r
+        y = c from then on, and K ← K + 1 when the sign of m changes
+        x = limit clip(GAIN y / r, ±1) / (1 + K / GAIN_HALVING)
         if it has no effect: x ← max(0, x)
         s ← s exp(√n x), from the step after the next on
 
@@ -152,13 +150,11 @@ class LongHorizon:
             return 1.0
         self.is_climbing = self.is_climbing and self.mean >= -constants.CLEAR_MEAN * rms
         has_effect = loss.has_learned or loss.has_risen
-        rise = constants.MAX_RISE_LEARNING if has_effect else constants.MAX_RISE
-        if self.is_climbing:
-            change = rise * _clip(2 * self.mean / rms, 1)
-        else:
+        limit = constants.MAX_CHANGE if has_effect else constants.MAX_CHANGE_AT_START
+        if not self.is_climbing:
             self.sign_changes += before * self.mean < 0
-            gain = constants.GAIN / (1 + self.sign_changes / constants.GAIN_HALVING)
-            change = min(rise, gain * _clip(derivative / rms, constants.MAX_DERIVATIVE))
+        evidence = (self.mean if self.is_climbing else derivative) / rms
+        change = limit * _clip(constants.GAIN * evidence, 1) / (1 + self.sign_changes / constants.GAIN_HALVING)
         if not has_effect:
             change = max(0.0, change)
         return math.exp(math.sqrt(steps) * change)

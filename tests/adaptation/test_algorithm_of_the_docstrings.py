@@ -21,9 +21,8 @@ from lightning_lr.adaptation.constants import (
     GAIN_HALVING,
     LEARNED_DEVIATIONS,
     LEVEL_WEIGHT,
-    MAX_DERIVATIVE,
-    MAX_RISE,
-    MAX_RISE_LEARNING,
+    MAX_CHANGE,
+    MAX_CHANGE_AT_START,
     MEAN_WEIGHT,
     SETTLED_SPACING,
     SQUARE_WEIGHT,
@@ -106,14 +105,11 @@ def reference(theta: Array, x: Array, y: Array, lr: float, horizon: int) -> tupl
             v, k = v + SQUARE_WEIGHT * (c**2 - v), k + 1
             r = np.sqrt(v / (1 - (1 - SQUARE_WEIGHT) ** k))
             has_effect = loss.learned or loss.risen
-            rise = MAX_RISE_LEARNING if has_effect else MAX_RISE
+            limit = MAX_CHANGE if has_effect else MAX_CHANGE_AT_START
             climbs = climbs and m >= -CLEAR_MEAN * r
-            if climbs:
-                change = rise * np.clip(2 * m / r, -1, 1)
-            else:
-                sign_changes += before * m < 0
-                gain = GAIN / (1 + sign_changes / GAIN_HALVING)
-                change = min(rise, gain * np.clip(c / r, -MAX_DERIVATIVE, MAX_DERIVATIVE))
+            sign_changes += not climbs and before * m < 0
+            y = m if climbs else c
+            change = limit * np.clip(GAIN * y / r, -1, 1) / (1 + sign_changes / GAIN_HALVING)
             s *= np.exp(np.sqrt(now.n) * (change if has_effect else max(0.0, change)))
         residual = x[t] @ theta - y[t]
         g = 2 * x[t].T @ residual / len(residual)
