@@ -86,9 +86,9 @@ def _update_norms(optimizer: Optimizer, size: float, steps: int) -> list[float]:
 
 
 def _copy_without_state(optimizer: Optimizer) -> Optimizer:
-    """An optimizer with copies of all attributes but parameters, state, hooks and what is called, which leads to others.
+    """An optimizer with copies of all attributes but parameters, state and what is called, which leads to others.
 
-    It has the places for hooks, since torch looks there when a step calls ``super().step()``.
+    It has no hooks, but the places for them: torch looks there when a step calls ``super().step()``.
     """
     attributes: dict[str, Any] = {
         name: OrderedDict() if name.endswith("_hooks") else value

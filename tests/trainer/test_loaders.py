@@ -72,7 +72,7 @@ def test_tensors_with_more_than_values_stay_what_they_are() -> None:
 
 
 def test_collections_that_cannot_be_changed_or_be_built_without_tensors() -> None:
-    rows = torch.arange(1000.0).split(2)
+    rows = torch.arange(1000.0).reshape(500, 2)
     (kept,) = read({"packed": pack_sequence(list(rows[:3])), "sample": Sample(rows[5])})
     assert kept["sample"].x.untyped_storage().nbytes() == rows[5].nbytes
     (used,) = CachedBatches([kept], 0)
