@@ -38,8 +38,9 @@ SQUARE_WEIGHT = 0.05
 the last 40, so that what is usual is well known."""
 
 CLEAR_MEAN = 0.2
-"""Root mean squares of the derivative from which on its mean is clearly not 0: below, the climb ends. The mean of pure
-noise is below in a fifth of the steps, so noise alone ends a climb soon, and clear progress never does."""
+"""Root mean squares of the derivative from which on its mean is clearly not 0. The climb ends when it is clearly
+negative. The mean of pure noise is so in a fifth of the steps, so noise alone ends a climb soon, and clear progress
+never does. With ``adapt=False``, the learning rate of an epoch is too low or too high if its mean cosine is clear."""
 
 DECAY_SHARE = 0.2
 """Share of the run in which the learning rate falls, where no schedule is set. On the settings the mean log gap is 0.02

@@ -60,8 +60,7 @@ class AnchorDisplacement:
         anchor ← anchor + (θ - anchor) · min(1, steps / horizon)        anchor = θ at the start
 
     Keeps one copy of the parameters, in float32 or wider. Iterates that have blown up are not averaged in: those that
-    are not finite, and those more than FAR times as far away as the ones before. Slower growth is
-    averaged in.
+    are not finite, and those more than FAR times as far away as the ones before. Slower growth is averaged in.
 
     Args:
         horizon: in steps. With 1 it is the displacement of the last step, for any optimizer.

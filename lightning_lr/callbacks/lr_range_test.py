@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -108,8 +109,6 @@ class LRRangeTest(LRFinder):
         Leslie N. Smith, "Cyclical Learning Rates for Training Neural Networks", 2017, arXiv:1506.01186.
     """
 
-    state_key = ""  # an attribute, not a property, since Lightning reads it at every hook
-
     @checked(**RANGE_TEST)
     def __init__(
         self,
@@ -131,7 +130,6 @@ class LRRangeTest(LRFinder):
     ) -> None:
         arguments = plain_arguments(locals())
         self._at_epochs = set(at_epochs)
-        self.state_key = self._generate_state_key(at_epochs=sorted(self._at_epochs))
         super().__init__(arguments, _LIMIT_BATCHES, [RANGE_TEST_CHARTS, *([SEARCH_CHARTS] if verify else [])])
         points = np.array(lrs) if lrs else sweep_lrs(min_lr, max_lr, num_lrs(num_steps, steps_per_lr), mode)
         # A loss is recorded at each step, a metric once for each learning rate.
@@ -154,6 +152,10 @@ class LRRangeTest(LRFinder):
     @property
     def _has_reported(self) -> bool:
         return bool(self._done_epochs)
+
+    @cached_property  # since Lightning reads it at every hook
+    def state_key(self) -> str:
+        return self._generate_state_key(at_epochs=sorted(self._at_epochs))
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.lr_tracer.start(trainer, self)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from typing import Any, Literal
 
 import torch
@@ -86,11 +86,14 @@ def _update_norms(optimizer: Optimizer, size: float, steps: int) -> list[float]:
 
 
 def _copy_without_state(optimizer: Optimizer) -> Optimizer:
-    """An optimizer with copies of all attributes but parameters, state and what is called, which leads to others."""
+    """An optimizer with copies of all attributes but parameters, state and what is called, which leads to others.
+
+    It has no hooks, but the places for them: torch looks there when a step calls ``super().step()``.
+    """
     attributes: dict[str, Any] = {
-        name: value
+        name: OrderedDict() if name.endswith("_hooks") else value
         for name, value in vars(optimizer).items()
-        if name not in ("state", "param_groups") and not name.endswith("_hooks")
+        if name not in ("state", "param_groups")
     }
     called = {name: value for name, value in attributes.items() if callable(value)}
     own = {id(parameter): parameter for group in optimizer.param_groups for parameter in group["params"]}

@@ -77,7 +77,7 @@ def diverges(costs: Array, level: Array, total: int) -> bool:
         level = np.concatenate([level, np.full(n - len(level), np.mean(level))])
     gap = _finite(_gap(costs, level))
     min_fall = MIN_FALL_SHARE * abs(float(level[-window:].mean()))
-    if gap[-window:].mean() <= RISE_PER_FALL * min_fall:  # saves the convolution at almost every step
+    if (gap[-window:] / window).sum() <= RISE_PER_FALL * min_fall:  # saves the convolution at almost every step
         return False
     gaps = np.convolve(gap, np.full(window, 1 / window), "valid")
     return bool(gaps[-1] > RISE_PER_FALL * max(-float(np.min(gaps)), min_fall))

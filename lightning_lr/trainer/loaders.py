@@ -8,12 +8,12 @@ again.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import torch
 from lightning.pytorch.utilities.combined_loader import CombinedLoader
-from lightning_utilities.core.apply_func import apply_to_collection
 from torch import Tensor
 from torch.utils.data import DataLoader, IterableDataset
 
@@ -129,26 +129,35 @@ def _copied(batch: Any) -> Any:
     Tensors are cloned. That takes a tenth of the time of `copy.deepcopy`, which copies the whole storage of a tensor:
     all of the data if a batch is a view of it.
     """
-    clones: dict[int, Tensor] = {}
-
-    def clone(tensor: Tensor) -> None:
-        if type(tensor) is Tensor and not tensor.requires_grad and not vars(tensor):
-            clones[id(tensor)] = tensor.clone()
-
-    apply_to_collection(batch, Tensor, clone)
-    return copy.deepcopy(batch, clones)  # which takes the clones, and copies the rest
+    plain = [each for each in _tensors(batch) if type(each) is Tensor and not each.requires_grad and not vars(each)]
+    return copy.deepcopy(batch, {id(each): each.clone() for each in plain})  # which takes the clones, copies the rest
 
 
 def _num_bytes(batch: Any) -> int:
     """Bytes of the tensors of a batch. A sparse one counts as its numbers and their places, 8 bytes a dimension."""
-    sizes: list[int] = []
+    return sum(
+        each.nbytes if each.layout == torch.strided else each._nnz() * (each.element_size() + 8 * each.ndim)
+        for each in _tensors(batch)
+    )
 
-    def add(tensor: Tensor) -> None:
-        is_dense = tensor.layout == torch.strided
-        sizes.append(tensor.nbytes if is_dense else tensor._nnz() * (tensor.element_size() + 8 * tensor.ndim))
 
-    apply_to_collection(batch, Tensor, add)
-    return sum(sizes)
+def _tensors(batch: Any) -> Iterator[Tensor]:
+    """The tensors in the mappings, sequences and dataclasses of a batch.
+
+    Not by Lightning's ``apply_to_collection``, which builds each collection anew: that fails for a ``PackedSequence``
+    without tensors, and for a frozen dataclass.
+    """
+    if isinstance(batch, Tensor):
+        yield batch
+    elif isinstance(batch, Mapping):
+        for value in batch.values():
+            yield from _tensors(value)
+    elif isinstance(batch, Sequence) and not isinstance(batch, (str, bytes)):
+        for value in batch:
+            yield from _tensors(value)
+    elif is_dataclass(batch) and not isinstance(batch, type):
+        for each in fields(batch):
+            yield from _tensors(getattr(batch, each.name))
 
 
 def is_one_shot(iterable: Any) -> bool:

@@ -49,3 +49,13 @@ def test_a_test_added_after_its_epoch_says_so(tmp_path: Path) -> None:
         quiet_trainer(callbacks=[LRRangeTest(num_steps=20, verify=False)]).fit(
             Classifier(), loader(), ckpt_path=tmp_path / "run.ckpt"
         )
+
+
+def test_a_subclass_may_have_a_state_key_of_its_own() -> None:
+    class Named(LRRangeTest):
+        @property
+        def state_key(self) -> str:
+            return "mine"
+
+    assert Named().state_key == "mine"
+    assert LRRangeTest(at_epochs=[3, 0]).state_key == "LRRangeTest{'at_epochs': [0, 3]}"

@@ -44,6 +44,16 @@ class _CountsAndDraws(_UnknownOptimizer):
         self.param_groups[0]["count"] += 1
 
 
+class _ClampsParameters(torch.optim.SGD):
+    """Calls the step of its base, around which torch wraps hooks once the base has been used."""
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        super().step(closure)
+        for group in self.param_groups:
+            torch._foreach_clamp_min_(group["params"], -100.0)
+
+
 class _Wrapper(Optimizer):
     """Steps another optimizer, as Lookahead does."""
 
@@ -85,6 +95,11 @@ CASES: list[tuple[UpdateKind | None, Callable[[list[Tensor]], Optimizer]]] = [
 
 def _params() -> list[Tensor]:
     return [torch.nn.Parameter(torch.ones(3)), torch.nn.Parameter(torch.ones(2, 2))]
+
+
+def test_a_step_that_calls_the_step_of_its_base() -> None:
+    torch.optim.SGD(_params())  # from now on its step has hooks
+    assert update_kind(_ClampsParameters(_params(), lr=1e-3, momentum=0.9)) == "momentum"
 
 
 @pytest.mark.parametrize(("kind", "make"), CASES)

@@ -33,6 +33,10 @@ def test_divergence() -> None:
     assert not any(diverges(wild_start[:n], level, 60) for n in range(1, 15))
 
 
+def test_the_sum_of_huge_values_need_not_be_finite() -> None:
+    assert diverges(np.linspace(1e308, 1.5e308, 60), np.ones(60), 60)
+
+
 @pytest.mark.parametrize("bad", NOT_FINITE)
 def test_three_values_in_a_row_that_are_not_finite_are_a_divergence(bad: float) -> None:
     level = np.full(60, 2.0)

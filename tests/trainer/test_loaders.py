@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pack_sequence
 from torch.utils.data import DataLoader
 
 from lightning_lr.trainer.loaders import CachedBatches, read_batches
@@ -18,6 +20,16 @@ class Graph:
 
     def __init__(self) -> None:
         self.nodes = torch.ones(3)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Moves itself to a device, so Lightning takes it as it is."""
+
+    x: Tensor
+
+    def to(self, device: torch.device) -> Sample:
+        return Sample(self.x.to(device))
 
 
 def read(batch: Any) -> list[Any]:
@@ -57,3 +69,14 @@ def test_tensors_with_more_than_values_stay_what_they_are() -> None:
     assert used[1].is_leaf
     assert used[0] is not named
     assert used[1] is not leaf
+
+
+def test_collections_that_cannot_be_changed_or_be_built_without_tensors() -> None:
+    rows = torch.arange(1000.0).reshape(500, 2)
+    (kept,) = read({"packed": pack_sequence(list(rows[:3])), "sample": Sample(rows[5])})
+    assert kept["sample"].x.untyped_storage().nbytes() == rows[5].nbytes
+    (used,) = CachedBatches([kept], 0)
+    used["packed"].data.mul_(2)
+    used["sample"].x.mul_(2)
+    assert kept["packed"].data.tolist() == [0, 2, 4, 1, 3, 5]
+    assert kept["sample"].x.tolist() == [10, 11]
