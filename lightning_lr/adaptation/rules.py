@@ -114,7 +114,7 @@ class LongHorizon:
         limit = MAX_CHANGE if it has effect, else MAX_CHANGE_AT_START
         y = m while it climbs, which it does until m < -CLEAR_MEAN r
         y = c from then on, and K ← K + 1 when the sign of m changes
-        x = limit clip(GAIN y / r, ±1) / (1 + K / GAIN_HALVING)
+        x = limit clip(GAIN y / r / (1 + K / GAIN_HALVING), ±1)
         if it has no effect: x ← max(0, x)
         s ← s exp(√n x), from the step after the next on
 
@@ -153,8 +153,8 @@ class LongHorizon:
         limit = constants.MAX_CHANGE if has_effect else constants.MAX_CHANGE_AT_START
         if not self.is_climbing:
             self.sign_changes += before * self.mean < 0
-        evidence = (self.mean if self.is_climbing else derivative) / rms
-        change = limit * _clip(constants.GAIN * evidence, 1) / (1 + self.sign_changes / constants.GAIN_HALVING)
+        gain = constants.GAIN / (1 + self.sign_changes / constants.GAIN_HALVING)
+        change = limit * _clip(gain * (self.mean if self.is_climbing else derivative) / rms)
         if not has_effect:
             change = max(0.0, change)
         return math.exp(math.sqrt(steps) * change)
@@ -169,8 +169,8 @@ class LongHorizon:
         return alignment.cosine * min(1.0, norm / usual) if usual > 0 else alignment.cosine  # squares may underflow
 
 
-def _clip(value: float, limit: float) -> float:
-    return max(-limit, min(limit, value))
+def _clip(value: float) -> float:
+    return max(-1.0, min(1.0, value))
 
 
 @checked(beta=number(above=0, below=1), sign_changes=whole(at_least=0), is_climbing=flag, last_value=real)

@@ -108,8 +108,8 @@ def reference(theta: Array, x: Array, y: Array, lr: float, horizon: int) -> tupl
             limit = MAX_CHANGE if has_effect else MAX_CHANGE_AT_START
             climbs = climbs and m >= -CLEAR_MEAN * r
             sign_changes += not climbs and before * m < 0
-            y = m if climbs else c
-            change = limit * np.clip(GAIN * y / r, -1, 1) / (1 + sign_changes / GAIN_HALVING)
+            evidence = m if climbs else c
+            change = limit * np.clip(GAIN * evidence / r / (1 + sign_changes / GAIN_HALVING), -1, 1)
             s *= np.exp(np.sqrt(now.n) * (change if has_effect else max(0.0, change)))
         residual = x[t] @ theta - y[t]
         g = 2 * x[t].T @ residual / len(residual)

@@ -65,13 +65,13 @@ def _at_its_best(sign_changes: int = 0) -> LongHorizon:
 
 
 def test_long_horizon_steps_by_the_derivative_in_root_mean_squares() -> None:
-    """The limit at half of one, and half of that after 10 sign changes."""
+    """The limit at half of one, or at one after 10 sign changes."""
     for sign_changes, halves in ((0, 1.0), (10, 0.5), (30, 0.25)):
         for derivative in (0.02, -0.02, 0.04, -0.1):
             rule = _at_its_best(sign_changes)
             square = 0.01 * (1 - 0.95**100) + 0.05 * (derivative**2 - 0.01 * (1 - 0.95**100))
             rms = math.sqrt(square / (1 - 0.95**101))
-            expected = math.exp(0.03 * halves * max(-1, 2 * derivative / rms))
+            expected = math.exp(0.03 * max(-1, 2 * halves * derivative / rms))
             assert rule.update(_aligned(derivative), 0.1, 1) == pytest.approx(expected)
             assert rule.sign_changes == sign_changes  # a mean of 0 has no sign
 
@@ -155,7 +155,7 @@ def test_long_horizon_has_no_unit(cosines: list[float], norm: float, length: flo
 @pytest.mark.parametrize("noise", [0.0, 0.3, 3.0])
 @pytest.mark.parametrize("start", [0.01, 100.0])
 def test_long_horizon_finds_where_the_derivative_is_0(start: float, noise: float) -> None:
-    """In noise ten times the derivative at a factor of 1.3 too. From below as from above."""
+    """In noise ten times the derivative at a factor of 1.3 too, to a factor of 2. From below as from above."""
     random, ends = np.random.default_rng(0), []
     for _ in range(10):
         rule, scale = LongHorizon(), start
@@ -163,7 +163,7 @@ def test_long_horizon_finds_where_the_derivative_is_0(start: float, noise: float
             derivative = 0.2 * math.tanh(-math.log(scale)) + 0.2 * noise * random.standard_normal()
             scale *= rule.update(_aligned(derivative), 0.1, 1)
         ends.append(math.log(scale))
-    assert np.median(np.abs(ends)) < (0.5 if noise == 3 else 0.15)
+    assert np.median(np.abs(ends)) < (0.7 if noise == 3 else 0.15)
 
 
 def test_an_alignment_that_is_not_finite_counts_as_minus_one() -> None:
