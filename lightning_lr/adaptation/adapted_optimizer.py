@@ -139,7 +139,7 @@ class AdaptedOptimizer:
         controller = self.controller
         known = [(*pair, lr) for pair, lr in zip(self.named_groups(), controller.scales.reached_lrs(), strict=False)]
         reached = [
-            f"{lr:.3g} for {name} (scale {group.scale:.3g}, {group.rule.sign_changes} sign changes)"
+            f"{lr:.3g} for {name} (scale: {group.scale:.3g}, sign changes: {group.rule.sign_changes})"
             for name, group, lr in known
         ]
         text = f"the learning rate has come to {', '.join(reached)}{controller.scales.note_of_decay()}."
