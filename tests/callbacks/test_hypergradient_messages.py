@@ -52,7 +52,7 @@ def test_says_where_the_rate_has_come_to(caplog: pytest.LogCaptureFixture) -> No
     model = Ends()
     with caplog.at_level("INFO", logger=PACKAGE):
         fit(model, HypergradientLR())
-    assert f"the learning rate has come to {first_group_lrs(model)[-1]:.3g} for SGD (scale " in caplog.text
+    assert f"the learning rate has come to {first_group_lrs(model)[-1]:.3g} for SGD (scale: " in caplog.text
 
 
 @pytest.mark.parametrize(
