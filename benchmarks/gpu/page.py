@@ -12,7 +12,7 @@ _INTRODUCTION = """## On a GPU
 
 `python -m benchmarks.gpu` on an {device}, torch {torch}, Lightning {lightning}, in bf16-mixed with fused AdamW. What a
 callback adds to a step of training, in percent of a step of the bare loop (lowest and highest of the rounds). "Settled"
-is `HypergradientLR` when it measures every fifth step, as it does after its climb:
+is `HypergradientLR` when it measures every fifth step, as it does once it has settled:
 """
 _WAITS = """
 How often a step waits for the device, away from logging (`torch.cuda.set_sync_debug_mode`), and how many buffers of the

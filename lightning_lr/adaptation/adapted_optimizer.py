@@ -12,6 +12,7 @@ from torch import Tensor
 from lightning_lr.adaptation import constants
 from lightning_lr.adaptation.controller import LRController
 from lightning_lr.adaptation.divergence import DivergenceDetector
+from lightning_lr.adaptation.loss_level import LossLevel
 from lightning_lr.adaptation.measurement import Measurement, MeasurementQueue, mean_over_processes
 from lightning_lr.adaptation.scaled_group import ScaledGroup
 from lightning_lr.optimizers.param_groups import group_names
@@ -154,7 +155,7 @@ class AdaptedOptimizer:
         """What the cosines since the last call say of the learning rates, in a sentence for each scaled group."""
         for name, (number, total, total_of_squares) in self._cosines.items():
             mean, rms = total / number, math.sqrt(total_of_squares / number)
-            is_balanced = abs(mean) <= constants.CLEAR_MEAN * rms
+            is_balanced = abs(mean) <= constants.BALANCED_SHARE * rms
             word = "about right" if is_balanced else "too low" if mean > 0 else "too high"
             alignment = f"alignment: mean {mean:+.3f}, root mean square {rms:.3f}"
             yield f"the learning rate of {name} was {word} in this epoch ({alignment})."
@@ -167,9 +168,10 @@ class AdaptedOptimizer:
         self._cosines.clear()
 
     def restart(self) -> None:
-        """Begin again with a scale of 1, from the learning rates that are set now."""
+        """Begin again with a scale of 1, from the learning rates that are set now. They are known to be good."""
         self._drop_measurements()
-        self._detector, self._has_guard_ended = DivergenceDetector(), False
+        # not as if training had learned nothing: then the scale may rise faster, and does not fall
+        self._detector, self._has_guard_ended = DivergenceDetector(LossLevel(has_learned=True)), False
         self.controller.restart()
 
     def detach(self) -> None:

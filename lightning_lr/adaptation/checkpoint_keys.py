@@ -9,7 +9,6 @@ from typing import Any
 RULE_ARGUMENTS = {"beta": "beta"}  # saved, but not loaded: the argument of the new run holds
 RULE = {
     "sign_changes": "turns",
-    "is_climbing": "climbing",
     "count": "count",
     "mean": "mean",
     "mean_square": "square",

@@ -16,19 +16,20 @@ HORIZON_STEPS = 300
 """Horizon in steps, where the length of the run is not known: `HORIZON_SHARE` of 600 steps."""
 
 GAIN = 2
-"""Without unit. The log scale changes by its limit where the derivative is half of its root mean square or more, so a
-few wild batches do not decide. On the settings 1 and 4 are no better."""
+"""Without unit. The log scale rises by its limit where the derivative is half of its root mean square or more, so a few
+wild batches do not decide. On the settings 1 and 4 are worse."""
 
 GAIN_HALVING = 10
 """Sign changes of the mean derivative after which the gain is halved (Kesten 1958), and the learning rate counts as
 settled. A constant gain ends 0.02 worse."""
 
-MAX_CHANGE_AT_START = 0.1
-"""Of the log scale, for each √step, while training has learned nothing: 23 steps for a factor of 10."""
+MAX_CHANGE = 0.1
+"""Of the log scale, for each √step: 23 steps for a factor of 10."""
 
-MAX_CHANGE = 0.03
-"""The same once training learns: 77 steps for a factor of 10. Momentum and second moments show the effect of a learning
-rate some 10 to 30 steps late. With 0.1, a VAE and a dropout network overshoot by a factor of 10 and do not recover."""
+MAX_RISE = 0.03
+"""Of the log scale, for each √step, once training learns: 77 steps for a factor of 10. Momentum and second moments show
+the effect of a learning rate some 10 to 30 steps late. With 0.1, a VAE and a dropout network overshoot by a factor of
+10 and do not recover. A fall may be faster: with equal limits, convolutional networks diverge with plain SGD."""
 
 MEAN_WEIGHT = 0.1
 """Weight of a new derivative in the mean whose sign is watched: the last 20 decide."""
@@ -36,11 +37,6 @@ MEAN_WEIGHT = 0.1
 SQUARE_WEIGHT = 0.05
 """Weight of a new value in the mean squares of the derivative and of the gradient's norm, and in the noise of the loss:
 the last 40, so that what is usual is well known."""
-
-CLEAR_MEAN = 0.2
-"""Root mean squares of the derivative from which on its mean is clearly not 0. The climb ends when it is clearly
-negative. The mean of pure noise is so in a fifth of the steps, so noise alone ends a climb soon, and clear progress
-never does. With ``adapt=False``, the learning rate of an epoch is too low or too high if its mean cosine is clear."""
 
 DECAY_SHARE = 0.2
 """Share of the run in which the learning rate falls, where no schedule is set. On the settings the mean log gap is 0.02
@@ -107,6 +103,11 @@ LR_AFTER_DIVERGENCE = 0.3
 MAX_RETURNS = 3
 """Returns to the anchor in a row before the guard ends. The scale is then at most 0.3³ of the first one that
 diverged, so the learning rate is not the cause."""
+
+# --- the verdict of ``adapt=False``
+
+BALANCED_SHARE = 0.3
+"""The learning rate is about right if the mean cosine of an epoch is within this share of its root mean square."""
 
 # --- memory
 

@@ -104,7 +104,7 @@ class OptimizerScales:
         self.groups.clear()
         self.add_new_params()
         for group in self.groups:
-            group.has_started, group.rule.is_climbing, group.max_change = True, False, max_change
+            group.has_started, group.max_change = True, max_change
         self.used = []
         self._read_scheduled_lrs()
 

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Literal, NamedTuple, Protocol, get_args
 
 from lightning_lr.adaptation import constants
-from lightning_lr.arguments import checked, choice, flag, number, real, whole
+from lightning_lr.arguments import checked, choice, number, real, whole
 
 RuleName = Literal["long_horizon", "multiplicative", "additive"]
 
@@ -69,11 +69,9 @@ class Rule(Protocol):
 
     Attributes:
         sign_changes: how often the sign of the alignment has changed.
-        is_climbing: whether the scale is on its first way up, where the learning rate may be too low by decades.
     """
 
     sign_changes: int
-    is_climbing: bool
 
     def update(self, alignment: Alignment, lr: float, steps: int, loss: LossState = UNKNOWN_LOSS) -> float:
         """Take one alignment and give the factor by which the scale changes.
@@ -88,7 +86,6 @@ class Rule(Protocol):
 
 @checked(
     sign_changes=whole(at_least=0),
-    is_climbing=flag,
     count=whole(at_least=0),
     mean=number(),
     mean_square=number(at_least=0),
@@ -111,10 +108,9 @@ class LongHorizon:
         v ← v + SQUARE_WEIGHT (c² - v),  k ← k + 1
         r = √(v / (1 - (1 - SQUARE_WEIGHT)^k))
         has effect = the loss has learned or has risen: see `LossLevel`
-        limit = MAX_CHANGE if it has effect, else MAX_CHANGE_AT_START
-        y = m while it climbs, which it does until m < -CLEAR_MEAN r
-        y = c from then on, and K ← K + 1 when the sign of m changes
-        x = limit clip(GAIN y / r / (1 + K / GAIN_HALVING), ±1)
+        rise = MAX_RISE if it has effect, else MAX_CHANGE
+        K ← K + 1 if m has changed its sign and it has effect
+        x = clip(rise GAIN c / r / (1 + K / GAIN_HALVING), -MAX_CHANGE, rise)
         if it has no effect: x ← max(0, x)
         s ← s exp(√n x), from the step after the next on
 
@@ -134,7 +130,6 @@ class LongHorizon:
     """
 
     sign_changes: int = 0
-    is_climbing: bool = True
     count: int = 0
     mean: float = 0.0
     mean_square: float = 0.0
@@ -148,13 +143,11 @@ class LongHorizon:
         rms = math.sqrt(self.mean_square / (1 - (1 - constants.SQUARE_WEIGHT) ** self.count))
         if rms == 0:
             return 1.0
-        self.is_climbing = self.is_climbing and self.mean >= -constants.CLEAR_MEAN * rms
         has_effect = loss.has_learned or loss.has_risen
-        limit = constants.MAX_CHANGE if has_effect else constants.MAX_CHANGE_AT_START
-        if not self.is_climbing:
-            self.sign_changes += before * self.mean < 0
-        gain = constants.GAIN / (1 + self.sign_changes / constants.GAIN_HALVING)
-        change = limit * _clip(gain * (self.mean if self.is_climbing else derivative) / rms)
+        rise = constants.MAX_RISE if has_effect else constants.MAX_CHANGE
+        self.sign_changes += has_effect and before * self.mean < 0
+        gain = rise * constants.GAIN / (1 + self.sign_changes / constants.GAIN_HALVING)
+        change = max(-constants.MAX_CHANGE, min(rise, gain * derivative / rms))
         if not has_effect:
             change = max(0.0, change)
         return math.exp(math.sqrt(steps) * change)
@@ -169,11 +162,7 @@ class LongHorizon:
         return alignment.cosine * min(1.0, norm / usual) if usual > 0 else alignment.cosine  # squares may underflow
 
 
-def _clip(value: float) -> float:
-    return max(-1.0, min(1.0, value))
-
-
-@checked(beta=number(above=0, below=1), sign_changes=whole(at_least=0), is_climbing=flag, last_value=real)
+@checked(beta=number(above=0, below=1), sign_changes=whole(at_least=0), last_value=real)
 @dataclass
 class Multiplicative:
     """``α_t = α_t-1 (1 + β cos(g_t, u_t-1))``: the dimensionless rule of Baydin et al.
@@ -188,7 +177,6 @@ class Multiplicative:
 
     beta: float
     sign_changes: int = 0
-    is_climbing: bool = False
     last_value: float = 0.0  # cosine, the latest that was not 0
 
     def update(self, alignment: Alignment, lr: float, steps: int, loss: LossState = UNKNOWN_LOSS) -> float:  # noqa: ARG002
@@ -198,7 +186,7 @@ class Multiplicative:
         return 1 + self.beta * cosine
 
 
-@checked(beta=number(above=0), sign_changes=whole(at_least=0), is_climbing=flag, last_value=real)
+@checked(beta=number(above=0), sign_changes=whole(at_least=0), last_value=real)
 @dataclass
 class Additive:
     """``α_t = α_t-1 + β ⟨g_t, u_t-1⟩``: the rule of Baydin et al. (SGD-HD, SGDN-HD, Adam-HD).
@@ -215,7 +203,6 @@ class Additive:
 
     beta: float
     sign_changes: int = 0
-    is_climbing: bool = False
     last_value: float = 0.0  # dot, the latest that was not 0
 
     def update(self, alignment: Alignment, lr: float, steps: int, loss: LossState = UNKNOWN_LOSS) -> float:  # noqa: ARG002

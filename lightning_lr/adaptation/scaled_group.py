@@ -105,7 +105,6 @@ class ScaledGroup:
             self.lr_ceiling = min(self.lr_ceiling, constants.LR_AFTER_DIVERGENCE * highest_lr)
         self.scale *= constants.LR_AFTER_DIVERGENCE
         rule.sign_changes = self.rule.sign_changes
-        rule.is_climbing = False
         self.rule = rule
         self.max_survived_lr = self.scale * scheduled_lr
         self.alignment, self.has_moved = _UNKNOWN, False

@@ -145,7 +145,7 @@ _SCALED_GROUP = fields(
     rule=fields(
         scale=number(above=0),
         turns=Default(_COUNT, ABSENT),
-        climbing=Default(flag, False),
+        climbing=Default(flag, ABSENT),
         count=Default(_COUNT, ABSENT),
         mean=Default(real, ABSENT),
         square=Default(real, ABSENT),

@@ -13,7 +13,6 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_lr import HypergradientLR
 from lightning_lr.adaptation.constants import (
-    CLEAR_MEAN,
     FAR,
     FIRST_LOSSES,
     FIRST_STEP_LENGTH,
@@ -22,7 +21,7 @@ from lightning_lr.adaptation.constants import (
     LEARNED_DEVIATIONS,
     LEVEL_WEIGHT,
     MAX_CHANGE,
-    MAX_CHANGE_AT_START,
+    MAX_RISE,
     MEAN_WEIGHT,
     SETTLED_SPACING,
     SQUARE_WEIGHT,
@@ -85,7 +84,7 @@ class Measured(NamedTuple):
 
 def reference(theta: Array, x: Array, y: Array, lr: float, horizon: int) -> tuple[list[float], list[int], int]:
     """The learning rates of all steps, the numbers of steps between measurements, and the sign changes."""
-    s, m, v, k, sign_changes, climbs, usual, n = 1.0, 0.0, 0.0, 0, 0, True, 0.0, 0
+    s, m, v, k, sign_changes, usual, n = 1.0, 0.0, 0.0, 0, 0, 0.0, 0
     rates, spacings, loss = [], [], Loss()
     anchor, losses = theta, list[float]()
     waiting: list[Measured] = []
@@ -105,11 +104,9 @@ def reference(theta: Array, x: Array, y: Array, lr: float, horizon: int) -> tupl
             v, k = v + SQUARE_WEIGHT * (c**2 - v), k + 1
             r = np.sqrt(v / (1 - (1 - SQUARE_WEIGHT) ** k))
             has_effect = loss.learned or loss.risen
-            limit = MAX_CHANGE if has_effect else MAX_CHANGE_AT_START
-            climbs = climbs and m >= -CLEAR_MEAN * r
-            sign_changes += not climbs and before * m < 0
-            evidence = m if climbs else c
-            change = limit * np.clip(GAIN * evidence / r / (1 + sign_changes / GAIN_HALVING), -1, 1)
+            rise = MAX_RISE if has_effect else MAX_CHANGE
+            sign_changes += has_effect and before * m < 0
+            change = np.clip(rise * GAIN * c / r / (1 + sign_changes / GAIN_HALVING), -MAX_CHANGE, rise)
             s *= np.exp(np.sqrt(now.n) * (change if has_effect else max(0.0, change)))
         residual = x[t] @ theta - y[t]
         g = 2 * x[t].T @ residual / len(residual)
@@ -131,7 +128,7 @@ def reference(theta: Array, x: Array, y: Array, lr: float, horizon: int) -> tupl
 
 @pytest.mark.parametrize("lr", [1e-5, 0.3])
 def test_the_docstrings_give_the_whole_algorithm(lr: float) -> None:
-    """All parts of it have their turn: both climbs, a shortened first step, sign changes, and sparse measurements."""
+    """All parts of it have their turn: both limits, a shortened first step, sign changes, and sparse measurements."""
     random = np.random.default_rng(1)
     theta, x = random.standard_normal(5), random.standard_normal((500, 8, 5))
     y = x @ random.standard_normal(5) + 0.5 * random.standard_normal((500, 8))

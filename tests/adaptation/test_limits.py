@@ -20,6 +20,10 @@ def _build(lr: float = 1e-4, **arguments: Any) -> LRController:
     return LRController(optimizer, LongHorizon, 20, every=1, **arguments)
 
 
+def _parameters(controller: LRController) -> list[torch.Tensor]:
+    return [parameter for group in controller.optimizer.param_groups for parameter in group["params"]]
+
+
 def _steps(controller: LRController, steps: int, gradient: float = 1.0, schedule: Any = None) -> list[float]:
     """The learning rates of some steps along a slope, where the scale rises without end, or swings between two walls.
 
@@ -83,6 +87,10 @@ def test_the_highest_rate_of_the_new_run_holds_after_a_resume(with_key: bool) ->
         _steps(controller, 100)
         state = controller.state(with_vectors=True)
         resumed = _build(max_lr=now)
+        resumed.optimizer.load_state_dict(controller.optimizer.state_dict())
+        with torch.no_grad():
+            for new, old in zip(_parameters(resumed), _parameters(controller), strict=True):
+                new.copy_(old)
         if with_key:
             resumed.load_state(state)
         else:

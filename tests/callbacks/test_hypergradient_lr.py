@@ -32,7 +32,7 @@ def test_learns_from_any_start(optimizer: str, lr: float) -> None:
     model = RecordingClassifier(lr=lr, optimizer=optimizer)
     fit(model, HypergradientLR(), data=loader(100), max_epochs=2)
     assert mean_loss(model) < 0.5 * model.losses[0]
-    assert 1e-4 < first_group_lrs(model)[-1] < 3
+    assert 1e-4 < max(first_group_lrs(model)[-40:]) < 3
 
 
 def test_the_first_step_is_short_whatever_the_rate() -> None:

@@ -206,7 +206,7 @@ def _in_the_old_form(progress: dict[str, Any]) -> None:
 
 
 def test_older_checkpoints_load(tmp_path: Path) -> None:
-    """The scale goes on. The rule neither climbs again, nor waits until the loss has fallen again."""
+    """The scale goes on. The rule does not wait until the loss has fallen again."""
     whole = without_dropout()
     fit(whole, HypergradientLR(horizon=20), SaveAt(21, tmp_path / "run.ckpt"), data=loader(100), max_epochs=1)
     checkpoint = torch.load(tmp_path / "run.ckpt", weights_only=True)
@@ -227,7 +227,7 @@ def test_older_checkpoints_load(tmp_path: Path) -> None:
     assert len(set(first_group_lrs(model))) > 40
     rule, watch = states[0]["adaptation"]["units"][0]["rule"], states[0]["watch"]
     assert rule["turns"] in (4, 5)
-    assert (rule["climbing"], watch["learned"]) == (False, True)
+    assert watch["learned"]
     assert math.isfinite(states[5]["watch"]["lowest"])
     assert states[5]["watch"]["level"] < 2
     assert states[-1]["watch"]["returns"] == 0

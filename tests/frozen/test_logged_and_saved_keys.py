@@ -104,7 +104,7 @@ ADAPTATION_SAVES = """
     progress[]: guard_ended, late, losses
     progress[].adaptation: own, since, steps, unknown, used
     progress[].adaptation.units[]: alignment, ceiling, is_started, max_change, moved, own, proven
-    progress[].adaptation.units[].rule: climbing, scale, turns
+    progress[].adaptation.units[].rule: scale, turns
     progress[].watch: calm, deviation, first, learned, level, lowest, norm, returns
 """
 LONG_HORIZON_SAVES = f"""{ADAPTATION_SAVES}

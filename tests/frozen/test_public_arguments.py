@@ -80,7 +80,7 @@ ARGUMENTS = {
     "WarmupStableDecayLR.length_units": "(property)",
     "ensemble": "checkpoints, model_class, average=False, activation=None, loader=None, **kwargs",
     "suggest": "curve, rule='dual', update='normalized'",
-    "adaptation.Additive": "beta, sign_changes=0, is_climbing=False, last_value=0.0",
+    "adaptation.Additive": "beta, sign_changes=0, last_value=0.0",
     "adaptation.Additive.update": """
         alignment, lr, steps, loss=LossState(has_learned=True, has_risen=False)
     """,
@@ -99,12 +99,12 @@ ARGUMENTS = {
     "adaptation.FinalDecay.factor": "step",
     "adaptation.FinalDecay.start": "(property)",
     "adaptation.LongHorizon": """
-        sign_changes=0, is_climbing=True, count=0, mean=0.0, mean_square=0.0, mean_square_norm=0.0
+        sign_changes=0, count=0, mean=0.0, mean_square=0.0, mean_square_norm=0.0
     """,
     "adaptation.LongHorizon.update": """
         alignment, lr, steps, loss=LossState(has_learned=True, has_risen=False)
     """,
-    "adaptation.Multiplicative": "beta, sign_changes=0, is_climbing=False, last_value=0.0",
+    "adaptation.Multiplicative": "beta, sign_changes=0, last_value=0.0",
     "adaptation.Multiplicative.update": """
         alignment, lr, steps, loss=LossState(has_learned=True, has_risen=False)
     """,

@@ -52,18 +52,18 @@ CALLS = {
     "adaptation.LongHorizon": Call(
         adaptation.LongHorizon,
         kinds("""
-            sign_changes: whole from 0, is_climbing: flag, count: whole from 0, mean: number,
+            sign_changes: whole from 0, count: whole from 0, mean: number,
             mean_square: from 0, mean_square_norm: from 0
         """),
     ),
     "adaptation.Multiplicative": Call(
         adaptation.Multiplicative,
-        kinds("beta: below 1, sign_changes: whole from 0, is_climbing: flag, last_value: any number"),
+        kinds("beta: below 1, sign_changes: whole from 0, last_value: any number"),
         {"beta": 0.1},
     ),
     "adaptation.Additive": Call(
         adaptation.Additive,
-        kinds("beta: positive, sign_changes: whole from 0, is_climbing: flag, last_value: any number"),
+        kinds("beta: positive, sign_changes: whole from 0, last_value: any number"),
         {"beta": 0.1},
     ),
     "range_test.has_diverged": Call(
