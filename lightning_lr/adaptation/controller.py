@@ -193,7 +193,7 @@ class LRController:
     def write(self, *, is_final: bool = False) -> None:
         """Set the learning rates of the coming step: see `OptimizerScales.write`."""
         # as fast as the rule may; 1e-9 for rounding
-        max_growth = math.exp((constants.MAX_CHANGE + 1e-9) * math.sqrt(self._spacing()))
+        max_growth = math.exp((constants.MAX_CHANGE_AT_START + 1e-9) * math.sqrt(self._spacing()))
         decay_factor = 1.0 if self._decay is None else self._decay.factor(self.steps)
         self.scales.write(max_growth, decay_factor, is_final=is_final)
 

@@ -108,9 +108,9 @@ class LongHorizon:
         v ← v + SQUARE_WEIGHT (c² - v),  k ← k + 1
         r = √(v / (1 - (1 - SQUARE_WEIGHT)^k))
         has effect = the loss has learned or has risen: see `LossLevel`
-        rise = MAX_RISE if it has effect, else MAX_CHANGE
+        limit = MAX_CHANGE if it has effect, else MAX_CHANGE_AT_START
         K ← K + 1 if m has changed its sign and it has effect
-        x = clip(rise GAIN c / r / (1 + K / GAIN_HALVING), -MAX_CHANGE, rise)
+        x = limit clip(GAIN c / r / (1 + K / GAIN_HALVING), ±1)
         if it has no effect: x ← max(0, x)
         s ← s exp(√n x), from the step after the next on
 
@@ -144,10 +144,10 @@ class LongHorizon:
         if rms == 0:
             return 1.0
         has_effect = loss.has_learned or loss.has_risen
-        rise = constants.MAX_RISE if has_effect else constants.MAX_CHANGE
+        limit = constants.MAX_CHANGE if has_effect else constants.MAX_CHANGE_AT_START
         self.sign_changes += has_effect and before * self.mean < 0
-        gain = rise * constants.GAIN / (1 + self.sign_changes / constants.GAIN_HALVING)
-        change = max(-constants.MAX_CHANGE, min(rise, gain * derivative / rms))
+        gain = constants.GAIN / (1 + self.sign_changes / constants.GAIN_HALVING)
+        change = limit * max(-1.0, min(1.0, gain * derivative / rms))
         if not has_effect:
             change = max(0.0, change)
         return math.exp(math.sqrt(steps) * change)

@@ -21,7 +21,7 @@ from lightning_lr.adaptation.constants import (
     LEARNED_DEVIATIONS,
     LEVEL_WEIGHT,
     MAX_CHANGE,
-    MAX_RISE,
+    MAX_CHANGE_AT_START,
     MEAN_WEIGHT,
     SETTLED_SPACING,
     SQUARE_WEIGHT,
@@ -104,9 +104,9 @@ def reference(theta: Array, x: Array, y: Array, lr: float, horizon: int) -> tupl
             v, k = v + SQUARE_WEIGHT * (c**2 - v), k + 1
             r = np.sqrt(v / (1 - (1 - SQUARE_WEIGHT) ** k))
             has_effect = loss.learned or loss.risen
-            rise = MAX_RISE if has_effect else MAX_CHANGE
+            limit = MAX_CHANGE if has_effect else MAX_CHANGE_AT_START
             sign_changes += has_effect and before * m < 0
-            change = np.clip(rise * GAIN * c / r / (1 + sign_changes / GAIN_HALVING), -MAX_CHANGE, rise)
+            change = limit * np.clip(GAIN * c / r / (1 + sign_changes / GAIN_HALVING), -1, 1)
             s *= np.exp(np.sqrt(now.n) * (change if has_effect else max(0.0, change)))
         residual = x[t] @ theta - y[t]
         g = 2 * x[t].T @ residual / len(residual)

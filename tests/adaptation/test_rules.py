@@ -35,7 +35,7 @@ def test_long_horizon_begins_with_the_largest_change() -> None:
         assert _factors(LongHorizon(), [derivative] * 3, NOT_LEARNED) == pytest.approx([math.exp(0.1)] * 3)
         assert _factors(LongHorizon(), [derivative] * 3, RISEN) == pytest.approx([math.exp(0.03)] * 3)
     assert LongHorizon().update(_aligned(0.3), 0.1, 4, LEARNED) == pytest.approx(math.exp(2 * 0.03))
-    assert _factors(LongHorizon(), [-0.3], LEARNED) == pytest.approx([math.exp(-0.06)])
+    assert _factors(LongHorizon(), [-0.3], LEARNED) == pytest.approx([math.exp(-0.03)])
 
 
 def _at_its_best(sign_changes: int = 0) -> LongHorizon:
@@ -45,21 +45,21 @@ def _at_its_best(sign_changes: int = 0) -> LongHorizon:
 
 
 def test_long_horizon_steps_by_the_derivative_in_root_mean_squares() -> None:
-    """It rises by its limit at half of one, or at one after 10 sign changes."""
+    """It changes by its limit at half of one, or at one after 10 sign changes."""
     for sign_changes, halves in ((0, 1.0), (10, 0.5), (30, 0.25)):
         for derivative in (0.02, -0.02, 0.1, -0.1):
             rule = _at_its_best(sign_changes)
             square = 0.01 * (1 - 0.95**100) + 0.05 * (derivative**2 - 0.01 * (1 - 0.95**100))
             rms = math.sqrt(square / (1 - 0.95**101))
-            expected = math.exp(min(0.03, 0.06 * halves * derivative / rms))
+            expected = math.exp(0.03 * max(-1, min(1, 2 * halves * derivative / rms)))
             assert rule.update(_aligned(derivative), 0.1, 1) == pytest.approx(expected)
             assert rule.sign_changes == sign_changes  # a mean of 0 has no sign
 
 
 def test_long_horizon_limits_single_derivatives() -> None:
-    """To a rise of 3 % and a fall of 10 %; √n times as much for n steps."""
+    """To 3 %, up and down; √n times as much for n steps."""
     for steps, times in ((1, 1.0), (4, 2.0)):
-        assert _at_its_best().update(_aligned(-1.0), 0.1, steps, LEARNED) == pytest.approx(math.exp(-0.1 * times))
+        assert _at_its_best().update(_aligned(-1.0), 0.1, steps, LEARNED) == pytest.approx(math.exp(-0.03 * times))
         assert _at_its_best().update(_aligned(1.0), 0.1, steps, LEARNED) == pytest.approx(math.exp(0.03 * times))
         assert _at_its_best().update(_aligned(1.0), 0.1, steps, NOT_LEARNED) == pytest.approx(math.exp(0.1 * times))
 
@@ -111,7 +111,7 @@ def test_long_horizon_keeps_its_bounds(cosines: list[float], loss: LossState, st
     for cosine in cosines:
         change = math.log(rule.update(_aligned(cosine), 0.1, steps, loss)) / math.sqrt(steps)
         assert change <= limit + 1e-12
-        assert change >= (-0.1 if loss.has_learned or loss.has_risen else 0) - 1e-12
+        assert change >= (-limit if loss.has_learned or loss.has_risen else 0) - 1e-12
         if (loss.has_learned or loss.has_risen) and abs(cosine) > 1e-3:
             assert (change > 0) == (cosine > 0)
         assert rule.sign_changes - sign_changes in (0, 1)
@@ -131,7 +131,7 @@ def test_long_horizon_has_no_unit(cosines: list[float], norm: float, length: flo
 @pytest.mark.parametrize("noise", [0.0, 0.3, 3.0])
 @pytest.mark.parametrize("start", [0.01, 100.0])
 def test_long_horizon_finds_where_the_derivative_is_0(start: float, noise: float) -> None:
-    """In noise ten times the derivative at a factor of 1.3 too. From below as from above."""
+    """In noise ten times the derivative at a factor of 1.3 too, to a factor of 2. From below as from above."""
     random, ends = np.random.default_rng(0), []
     for _ in range(10):
         rule, scale = LongHorizon(), start
@@ -139,7 +139,7 @@ def test_long_horizon_finds_where_the_derivative_is_0(start: float, noise: float
             derivative = 0.2 * math.tanh(-math.log(scale)) + 0.2 * noise * random.standard_normal()
             scale *= rule.update(_aligned(derivative), 0.1, 1)
         ends.append(math.log(scale))
-    assert np.median(np.abs(ends)) < (0.55 if noise == 3 else 0.15)
+    assert np.median(np.abs(ends)) < (0.7 if noise == 3 else 0.15)
 
 
 def test_an_alignment_that_is_not_finite_counts_as_minus_one() -> None:
