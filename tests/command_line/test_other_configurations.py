@@ -38,7 +38,7 @@ def test_environment_links_optimizer_scheduler_and_printed_config(tmp_path: Path
     assert callback["class_path"] == "lightning_lr.HypergradientLR"
     assert printed["optimizer"]["init_args"]["lr"] == 0.001
     lrs = learning_rates(tmp_path)
-    assert lrs[0] < 0.002
+    assert lrs[0] < 0.005  # from 0.001, by up to 10 % a step
     assert max(lrs) == 0.02  # the limit that was linked
 
 
