@@ -23,7 +23,8 @@ Finding a learning rate, against as many plain steps:
 """
 _WIDE = """
 Three settings of `benchmarks.suite` with ten times the width, trained for 5000 steps; the log gap to the best of a grid
-of 25 constant rates (0 is the best, 1 no better than untrained, below 0 better than all constant rates):
+of 25 constant rates (0 is the best, 1 no better than untrained, below 0 better than all constant rates). The rule of
+`HypergradientLR` has changed since:
 """
 
 
