@@ -90,7 +90,8 @@ def test_whom_a_dropped_trial_was_behind_is_named(setting: tuple[dict[str, Any],
     hypothesis.assume(bracket.is_done)
     for candidate in leaderboard(bracket):
         if _outcome(bracket, candidate).end == "dropped":
-            assert candidate.why.startswith("could not catch up with")
+            # the other form is for one that was ahead of the best by then: see the next test
+            assert candidate.why.startswith(("could not catch up with", "ended after"))
 
 
 def test_it_is_not_said_that_a_better_mean_could_not_catch_up() -> None:
