@@ -89,9 +89,12 @@ def test_whom_a_dropped_trial_was_behind_is_named(setting: tuple[dict[str, Any],
         bracket.tell(trials[0], values_of(bracket, trials[0], arguments["every"], curve))
     hypothesis.assume(bracket.is_done)
     for candidate in leaderboard(bracket):
-        if _outcome(bracket, candidate).end == "dropped":
-            # the other form is for one that was ahead of the best by then: see the next test
-            assert candidate.why.startswith(("could not catch up with", "ended after"))
+        if _outcome(bracket, candidate).end == "dropped" and not candidate.why.startswith("could not catch up with"):
+            # the curves are flat far from the valley, so a trial may be behind by rounding alone
+            n, half = len(candidate.values), len(candidate.values) // 2
+            completed = [each.values for each in bracket.rungs[candidate.rung] if each.end == "completed"]
+            best = min(bracket.sign * float(np.mean(values[n - half : n])) for values in completed)
+            assert bracket.sign * float(np.mean(candidate.values[-half:])) <= best + 1e-9
 
 
 def test_it_is_not_said_that_a_better_mean_could_not_catch_up() -> None:
