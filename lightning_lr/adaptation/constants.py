@@ -21,7 +21,7 @@ few wild batches do not decide. On the settings 1 and 4 are worse."""
 
 GAIN_HALVING = 10
 """Sign changes of the mean derivative after which the gain is halved (Kesten 1958), and the learning rate counts as
-settled. A constant gain ends 0.02 worse."""
+settled. A constant gain ends 0.03 worse."""
 
 MAX_CHANGE_AT_START = 0.1
 """Of the log scale, for each √step, while training has learned nothing: 23 steps for a factor of 10."""

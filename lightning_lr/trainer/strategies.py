@@ -51,9 +51,11 @@ def sharded(trainer: Trainer) -> Iterator[None]:
             module.reshard()  # type: ignore[operator]
     all_hooks = [getattr(module, name) for module in modules for name in _HOOKS_OF_FIRST_RUN]
     kept = [{key: hook for key, hook in hooks.items() if _is_of_fsdp(hook)} for hooks in all_hooks]
-    yield
-    for hooks, of_fsdp in zip(all_hooks, kept, strict=True):
-        hooks.update(of_fsdp)
+    try:
+        yield
+    finally:
+        for hooks, of_fsdp in zip(all_hooks, kept, strict=True):
+            hooks.update(of_fsdp)
 
 
 def renew_reducer(trainer: Trainer, builtin: object) -> None:

@@ -126,6 +126,16 @@ def test_a_second_divergence_does_not_raise_the_ceiling() -> None:
     assert group.lr_ceiling <= ceiling < math.inf
 
 
+def test_the_ceiling_is_a_share_of_the_highest_rate_that_was_used() -> None:
+    """A divergence shows late, when the schedule may have fallen. Not of one that was used before another divergence."""
+    group = ScaledGroup(LongHorizon(), scale=2.0, max_survived_lr=0.2)
+    group.after_divergence(0.05, LongHorizon(), lr_is_cause=True)
+    assert group.lr_ceiling == pytest.approx(0.3 * 0.2)
+    assert group.scale == pytest.approx(0.3 * 2.0)
+    group.after_divergence(0.05, LongHorizon(), lr_is_cause=True)
+    assert group.lr_ceiling == pytest.approx(0.3 * 0.6 * 0.05)
+
+
 def test_the_rule_stops_at_the_lowest_rate() -> None:
     free = _steps(_build(0.1), 200, -1.0)
     assert free[-1] < 1e-3

@@ -74,6 +74,15 @@ def test_long_horizon_counts_sign_changes_of_the_mean() -> None:
     assert rule.sign_changes == 2
 
 
+def test_long_horizon_counts_no_sign_changes_before_anything_was_learned() -> None:
+    """On a plateau they are noise, and the learning rate has not settled."""
+    rule = LongHorizon()
+    _factors(rule, [0.1, -0.3] * 20, NOT_LEARNED)
+    assert rule.sign_changes == 0
+    _factors(rule, [0.3, -0.3] * 20, RISEN)
+    assert rule.sign_changes > 0
+
+
 def test_long_horizon_does_not_fall_before_anything_was_learned() -> None:
     """Unless the loss has risen: then the learning rate is what keeps it from learning."""
     assert _factors(_at_its_best(), [-0.1] * 5, NOT_LEARNED) == [1.0] * 5
