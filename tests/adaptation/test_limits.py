@@ -127,7 +127,7 @@ def test_a_second_divergence_does_not_raise_the_ceiling() -> None:
 
 
 def test_the_ceiling_is_a_share_of_the_highest_rate_that_was_used() -> None:
-    """A divergence shows late, when the schedule may have fallen. Not of one that was used before another divergence."""
+    """A divergence shows late, when the schedule may have fallen. What another divergence has ended does not count."""
     group = ScaledGroup(LongHorizon(), scale=2.0, max_survived_lr=0.2)
     group.after_divergence(0.05, LongHorizon(), lr_is_cause=True)
     assert group.lr_ceiling == pytest.approx(0.3 * 0.2)
