@@ -202,10 +202,10 @@ def _print_total(name: str, rows: list[Row]) -> None:
 def _print_chosen(chosen: dict[str, Constants]) -> None:
     """How many tasks each choice of constants was made for."""
     print("\nConstants chosen without the task, and for how many tasks:\n")
-    print("| length exponent | max_lr per lr | per best lr of the trials | the same at the edge | tasks |")
-    print("|---|---|---|---|---|")
-    for (exponent, limits), count in Counter(chosen.values()).most_common():
-        print(f"| {exponent:g} | {' | '.join(f'{each:.3g}' for each in limits)} | {count} |")
+    print("| length exponent | max_lr per lr | tasks |")
+    print("|---|---|---|")
+    for constants, count in Counter(chosen.values()).most_common():
+        print(f"| {constants.exponent:g} | {constants.max_lr_per_lr:g} | {count} |")
 
 
 def _write_csv(path: Path, rows: list[Row]) -> None:

@@ -21,11 +21,6 @@ from lightning_lr.search.progress import has_learned, still_falls
 LENGTH_EXPONENT = 0.35
 # No longer runs were measured, so longer ones get the learning rate of this length.
 LONGEST_MEASURED = 19200
-# Most of ``max_lr`` over the best learning rate of the trials. Above, some cycles diverge. If the next learning rate of
-# the grid diverged, some do even there. With both limits the mean log gap of triangular2 and of one cycle is 0.080 and
-# 0.082 on the 47 settings of benchmarks/suite. The worst is 0.72: a network that dies within one cycle.
-MAX_LR_PER_BEST = 4 / 3
-MAX_LR_PER_BEST_AT_EDGE = 1.0
 
 
 @dataclass(frozen=True)
@@ -33,8 +28,8 @@ class SearchResult(Suggestion):
     """The learning rate for a run, the bounds of a cycle that go with it, and all learning rates that were tried.
 
     ``lr`` is ``l (K / T)^0.35``, with l the best learning rate of trials of K optimizer steps, and T the length of the
-    run, counted as at most 19200. It is l if T is not known. ``max_lr`` is 2 lr, at most 4/3 l, and at
-    most l if the next learning rate that was tried diverged. A schedule that decays to almost nothing does best from
+    run, counted as at most 19200. It is l if T is not known. ``max_lr`` is 2.5 lr, and at most the next higher learning
+    rate that was tried if that did worse, or l if it diverged. A schedule that decays to almost nothing does best from
     there.
 
     Attributes:
@@ -59,12 +54,19 @@ def search_result(bracket: Bracket, run_steps: float = math.inf) -> SearchResult
     """
     candidates = leaderboard(bracket)
     lr = _lr_for_run(bracket, run_steps)
-    best = candidates[0].lr
-    next_higher = min((each for each in candidates if each.lr > best), key=lambda each: each.lr, default=None)
-    is_at_edge = next_higher is not None and next_higher.verdict == "very high"
-    max_lr = min(MAX_LR_PER_LR * lr, (MAX_LR_PER_BEST_AT_EDGE if is_at_edge else MAX_LR_PER_BEST) * best)
+    max_lr = min(MAX_LR_PER_LR * lr, _highest_peak(candidates))
     suggestion = with_bounds(lr, _reasons(bracket, candidates, run_steps), max_lr=max_lr)
     return SearchResult(**asdict(suggestion), candidates=tuple(candidates), steps=bracket.spent)
+
+
+def _highest_peak(candidates: list[Candidate]) -> float:
+    """The highest learning rate of a cycle, as far as the next one above the best one tells; infinite if not."""
+    best = candidates[0].lr
+    next_higher = min((each for each in candidates if each.lr > best), key=lambda each: each.lr, default=None)
+    if next_higher is None or next_higher.verdict == "good":
+        return math.inf
+    # At 4/3 of the best learning rate some runs diverge within one cycle. At 0.9 of it cycles are no better on average.
+    return best if next_higher.verdict == "very high" else next_higher.lr
 
 
 def _lr_for_run(bracket: Bracket, run_steps: float) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from lightning.pytorch import Trainer
@@ -81,6 +81,22 @@ class LRTracer:
             trace.close()
 
 
+class _Names(NamedTuple):
+    """The names of what is read of an optimizer at each step: the learning rates of all groups, then those in effect.
+
+    Attributes:
+        num_groups: the number of parameter groups.
+        adapting: the groups that have a learning rate in effect too.
+        logged: the keys for loggers.
+        monitored: the names that Lightning's ``LearningRateMonitor`` uses.
+    """
+
+    num_groups: int
+    adapting: list[int]
+    logged: list[str]
+    monitored: list[str]
+
+
 class _Trace:
     """The trace of one run."""
 
@@ -94,9 +110,9 @@ class _Trace:
         self._used_lrs: dict[str, float | Tensor] = {}  # of the current step
         self._points: list[tuple[int, dict[str, float | Tensor]]] = []  # that the loggers have not got yet
         self._oldest_time = 0.0  # of the first of these points
-        self._names = dict(zip(trainer.optimizers, optimizer_names(trainer.optimizers), strict=True))
+        self._optimizer_names = dict(zip(trainer.optimizers, optimizer_names(trainer.optimizers), strict=True))
         self._monitor_names = monitor_names(trainer)
-        self._keys: dict[Optimizer, list[tuple[str, str]]] = {}  # of each group, as they were at the last step
+        self._names: dict[Optimizer, _Names] = {}  # as they were at the last step
         self._handles = [optimizer.register_step_post_hook(self._read_lrs) for optimizer in trainer.optimizers]
 
     def batch_end(self, outputs: Any) -> None:
@@ -143,26 +159,32 @@ class _Trace:
 
     def _read_lrs(self, optimizer: Optimizer, args: object, kwargs: object) -> None:
         groups = optimizer.param_groups
-        keys = self._keys.get(optimizer, [])
-        if len(keys) != len(groups):  # a finetuning callback may add groups
-            keys = self._keys[optimizer] = self._keys_of(optimizer)
-        is_logged = self._has_loggers and self._is_due()
+        names = self._names.get(optimizer)
+        if names is None or names.num_groups != len(groups):  # a finetuning callback may add groups
+            names = self._names[optimizer] = self._names_of(optimizer)
+        lrs = [group["lr"] for group in groups] + [effective_lr(groups[i]) for i in names.adapting]
+        if any(isinstance(lr, Tensor) for lr in lrs):
+            lrs = [lr.detach().clone() if isinstance(lr, Tensor) else lr for lr in lrs]  # it will be filled in place
+            metrics = [torch.as_tensor(lr) for lr in lrs]
+        else:
+            # One call for all groups, of which there may be hundreds. They stay on the CPU: Lightning takes metrics of
+            # any device, and a copy to one would wait for it.
+            metrics = list(torch.tensor(lrs, dtype=torch.get_default_dtype()).unbind())
+        if self._has_loggers and self._is_due():
+            self._used_lrs.update(zip(names.logged, lrs, strict=True))
         # The property would compute all metrics of the step, which costs far more.
         callback_metrics = self._trainer._logger_connector._callback_metrics
-        for (key, monitor_key), group in zip(keys, groups, strict=True):
-            used = {key: (group["lr"], monitor_key)}
-            if (effective := effective_lr(group)) is not None:
-                used[f"{key}/effective"] = effective, f"effective_{monitor_key}"
-            for name, (lr, monitor_name) in used.items():
-                kept = lr.detach().clone() if isinstance(lr, Tensor) else lr  # the tensor will be filled in place
-                if is_logged:
-                    self._used_lrs[name] = kept
-                # A float stays on the CPU: Lightning takes metrics of any device, and a copy to one would wait for it.
-                callback_metrics[name] = callback_metrics[monitor_name] = torch.as_tensor(kept)
+        callback_metrics.update(zip(names.logged, metrics, strict=True))
+        callback_metrics.update(zip(names.monitored, metrics, strict=True))
 
-    def _keys_of(self, optimizer: Optimizer) -> list[tuple[str, str]]:
-        """The logged key and the name of the metric of each group."""
-        name, names = self._names[optimizer], group_names(optimizer)
-        keys = [f"lr/{name}"] if len(names) == 1 else [f"lr/{name}/{group}" for group in names]
-        monitor_keys = [self._monitor_names[optimizer] + suffix for suffix in monitor_suffixes(optimizer)]
-        return list(zip(keys, monitor_keys, strict=True))
+    def _names_of(self, optimizer: Optimizer) -> _Names:
+        name, names = self._optimizer_names[optimizer], group_names(optimizer)
+        logged = [f"lr/{name}"] if len(names) == 1 else [f"lr/{name}/{group}" for group in names]
+        monitored = [self._monitor_names[optimizer] + suffix for suffix in monitor_suffixes(optimizer)]
+        adapting = [i for i, group in enumerate(optimizer.param_groups) if effective_lr(group) is not None]
+        return _Names(
+            num_groups=len(names),
+            adapting=adapting,
+            logged=logged + [f"{logged[i]}/effective" for i in adapting],
+            monitored=monitored + [f"effective_{monitored[i]}" for i in adapting],
+        )

@@ -38,7 +38,7 @@ def test_the_best_rate_and_all_that_were_tried() -> None:
     result = found(search)
     assert result.confident
     assert 1e-2 < result.lr < 1
-    assert result.lr < result.max_lr <= 2 * result.lr
+    assert result.lr < result.max_lr <= 2.5 * result.lr
     assert result.base_lr == result.max_lr / 4
     verdicts = {each.lr: each.verdict for each in result.candidates}
     assert verdicts[min(verdicts)] == "low"

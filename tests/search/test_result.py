@@ -15,8 +15,10 @@ from lightning_lr.search.result import LENGTH_EXPONENT, LONGEST_MEASURED, Search
 from tests.helpers.searches import Curve, ask, run_whole, settings, valley, valley_settings, values_of
 
 
-def _found(curve: Curve, run_steps: float = math.inf, min_lr: float = 1e-4, **arguments: Any) -> SearchResult:
-    bracket = Bracket(min_lr, 1.0, **arguments)
+def _found(
+    curve: Curve, run_steps: float = math.inf, min_lr: float = 1e-4, max_lr: float = 1.0, **arguments: Any
+) -> SearchResult:
+    bracket = Bracket(min_lr, max_lr, **arguments)
     run_whole(bracket, curve)
     return search_result(bracket, run_steps)
 
@@ -31,7 +33,7 @@ def test_a_longer_run_gets_a_lower_rate(run_steps: int) -> None:
     expected = 1e-2 * (200 / min(run_steps, LONGEST_MEASURED)) ** LENGTH_EXPONENT
     assert found.lr == pytest.approx(expected)
     assert found.lr < 1e-2
-    assert found.max_lr == pytest.approx(min(2 * expected, 4 / 3 * 1e-2))
+    assert found.max_lr == pytest.approx(2.5 * expected)
     assert found.base_lr == pytest.approx(found.max_lr / 4)
     assert found.one_cycle_max_lr == found.max_lr
 
@@ -45,7 +47,7 @@ def test_runs_longer_than_what_was_measured_get_one_rate() -> None:
 def test_a_run_of_unknown_length_or_no_longer_than_a_trial_gets_the_rate_of_the_trials(run_steps: float) -> None:
     found = _found(valley(1e-2), run_steps)
     assert found.lr == pytest.approx(1e-2)
-    assert found.max_lr == pytest.approx(4 / 3 * 1e-2)
+    assert found.max_lr == pytest.approx(2.5e-2)
 
 
 def test_the_steps_are_those_of_the_trials_of_the_best_rung() -> None:
@@ -54,9 +56,20 @@ def test_the_steps_are_those_of_the_trials_of_the_best_rung() -> None:
 
 
 def test_bounds_stay_below_a_rate_that_diverged() -> None:
+    assert _found(valley(1e-2, diverges_at=0.02), 400).max_lr == pytest.approx(1e-2)
     found = _found(valley(1e-2, diverges_at=0.02))
     assert found.lr == found.max_lr == pytest.approx(1e-2)
-    assert _found(valley(1e-2, diverges_at=0.2)).max_lr == pytest.approx(4 / 3 * 1e-2)
+    assert _found(valley(1e-2, diverges_at=0.2)).max_lr == pytest.approx(2.5e-2)
+
+
+def test_bounds_stay_below_a_rate_that_did_worse() -> None:
+    def curve(lr: float, i: int) -> float:
+        return math.exp(-i / 20) + abs(math.log(lr / 1e-2))
+
+    found = _found(curve, min_lr=5e-3, max_lr=2e-2)  # a grid with a factor of 2
+    assert found.lr == pytest.approx(1e-2)
+    assert {each.lr: each.verdict for each in found.candidates}[2e-2] == "high"
+    assert found.max_lr == 2e-2
 
 
 @hypothesis.settings(deadline=None)
@@ -71,12 +84,12 @@ def test_bounds(setting: tuple[dict[str, Any], Curve], run_steps: int | None) ->
     best = found.candidates[0].lr
     assert best == bracket.best.lr
     assert 0 < found.base_lr < found.lr <= best
-    assert found.lr <= found.max_lr <= min(2 * found.lr, 1.34 * best)
+    assert found.lr <= found.max_lr <= 2.5 * found.lr * (1 + 1e-12)
     assert found.confident == (not found.reasons)
     assert found.steps == bracket.spent
     higher = [each for each in found.candidates if each.lr > best]
-    if higher and min(higher, key=lambda each: each.lr).verdict == "very high":
-        assert found.max_lr <= best
+    if higher and (next_higher := min(higher, key=lambda each: each.lr)).verdict in ("high", "very high"):
+        assert found.max_lr <= (best if next_higher.verdict == "very high" else next_higher.lr)
 
 
 def test_a_clear_search_is_confident() -> None:
