@@ -68,17 +68,25 @@ CASES: dict[str, Case] = {
     "WarmupStableDecayLR": Case(lambda: [WarmupStableDecayLR(6e-3)]),
     CYCLIC: Case(schedulers=_cyclic),
     "CyclicLR + LRTrace": Case(lambda: [LRTrace()], _cyclic),
-    "HypergradientLR": Case(lambda: [HypergradientLR()]),
+    "HypergradientLR, each step measured": Case(lambda: [HypergradientLR(every=1)]),
+    "HypergradientLR, settled": Case(lambda: [HypergradientLR(every=5)]),
     "WeightAveraging": Case(lambda: [WeightAveraging()]),
 }
-LARGE_CASES = (PLAIN, "CyclicalLR", "HypergradientLR", "WeightAveraging")
+LARGE_CASES = (
+    PLAIN,
+    "CyclicalLR",
+    "HypergradientLR, each step measured",
+    "HypergradientLR, settled",
+    "WeightAveraging",
+)
 # What is compared: a case, its rival, and what is taken off both.
 RIVALS = (
     ("CyclicalLR", CYCLIC_MONITOR, PLAIN),
     ("OneCycleLR", ONE_CYCLE_MONITOR, PLAIN),
     ("WarmupStableDecayLR", CYCLIC_MONITOR, PLAIN),
     ("CyclicLR + LRTrace", CYCLIC_MONITOR, CYCLIC),
-    ("HypergradientLR", "WeightAveraging", PLAIN),
+    ("HypergradientLR, each step measured", "WeightAveraging", PLAIN),
+    ("HypergradientLR, settled", "WeightAveraging", PLAIN),
 )
 
 
