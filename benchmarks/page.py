@@ -178,7 +178,7 @@ def aims(rows: list[Row]) -> list[list[str]]:
         ("traces against the monitor", "added", "CyclicLR + LRTrace", "10 thousand parameters, ", 0.5),
         ("adaptation of a small CNN, settled", "step", "HypergradientLR, settled", "small CNN", 1.05),
         ("the same with each step measured", "step", "HypergradientLR, each step measured", "small CNN", 1.05),
-        ("sweep against plain steps", "finder", "LRRangeTest(verify=False), 200 steps", "small CNN", 1.05),
+        ("sweep against plain steps", "finder", "LRRangeTest(verify=False)", "small CNN", 1.05),
         ("range test against plain steps", "finder", "LRRangeTest, whole run", "small CNN", 1.05),
     ):
         found = [

@@ -6,6 +6,7 @@ import io
 import tempfile
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -40,21 +41,21 @@ def train(build: Callable[[], nn.Module], callbacks: list[Callback], steps: int)
 
 def ratios_of_finders(name: str, build: Callable[[], nn.Module], rounds: int) -> list[Ratio]:
     """Each finder against as many plain steps as it takes, and the sweep against Lightning's finder."""
-    # This range does not diverge, so both finders take all of their steps.
-    sweep = "LRRangeTest(verify=False), 200 steps"
-    lightning = "LearningRateFinder, 200 steps"
-    plain = f"{STEPS + 1} plain steps"
-    runs: dict[str, Callable[[], Any]] = {
-        plain: lambda: train(build, [], STEPS + 1),
-        sweep: lambda: train(build, [LRRangeTest(1e-7, 1e-2, STEPS, verify=False)], 1),
-        lightning: lambda: train(build, [LearningRateFinder(1e-7, 1e-2, STEPS, early_stop_threshold=None)], 1),
+    sweep, lightning = "LRRangeTest(verify=False)", "LearningRateFinder"
+    # In this range nothing diverges, and the sweep ends with it.
+    makers: dict[str, tuple[Callable[[], Callback], int]] = {
+        sweep: (lambda: LRRangeTest(lrs=np.geomspace(1e-7, 1e-2, STEPS).tolist(), verify=False), 1),
+        lightning: (lambda: LearningRateFinder(1e-7, 1e-2, STEPS, early_stop_threshold=None), 1),
+        "LRRangeTest, whole run": (LRRangeTest, STEPS),
+        "LRSearch, whole run": (LRSearch, STEPS),
     }
-    pairs = [(sweep, plain), (lightning, plain), (sweep, lightning)]
-    for whole, make in (("LRRangeTest", LRRangeTest), ("LRSearch", LRSearch)):
-        steps = train(build, [make()], STEPS)
-        as_many = f"{steps} plain steps"
-        runs[as_many] = lambda steps=steps: train(build, [], steps)  # type: ignore[misc]
-        runs[f"{whole}, whole run"] = lambda make=make: train(build, [make()], STEPS)  # type: ignore[misc]
-        pairs.append((f"{whole}, whole run", as_many))
+    runs: dict[str, Callable[[], Any]] = {}
+    pairs = [(sweep, lightning)]
+    for finder, (make, steps_after) in makers.items():
+        steps = train(build, [make()], steps_after)
+        plain = f"{steps} plain steps"
+        runs[plain] = partial(train, build, [], steps)
+        runs[finder] = lambda make=make, steps=steps_after: train(build, [make()], steps)  # type: ignore[misc]
+        pairs.append((finder, plain))
     times = {case: np.array(seconds) for case, seconds in seconds_of(runs, rounds).items()}
     return [ratio_of_times("finder", name, times, what, against) for what, against in pairs]

@@ -19,7 +19,8 @@ How often a step waits for the device, away from logging (`torch.cuda.set_sync_d
 size of the parameters are held beyond the bare loop:
 """
 _RANGE_TEST = """
-Finding a learning rate, against as many plain steps:
+Finding a learning rate, against plain steps. The sweep may have gone on beyond its last learning rate here, so it had
+more steps than the others:
 """
 _WIDE = """
 Three settings of `benchmarks.suite` with ten times the width, trained for 5000 steps; the log gap to the best of a grid

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import LearningRateFinder
@@ -22,10 +23,10 @@ _ROUNDS = 2
 
 def measure(record: Record, module: Network, loader: DataLoader[Any], device: torch.device, steps: int) -> None:
     """Add a row for each way. Each includes one step of the run; the first round is a warm-up."""
-    plain = "plain steps"
+    plain, lrs = "plain steps", np.geomspace(*_RANGE, steps).tolist()  # with lrs the sweep does not go on at its end
     ways: dict[str, tuple[Callable[[], list[Callback]], int]] = {
         plain: (list, steps + 1),
-        "LRRangeTest(verify=False)": (lambda: [LRRangeTest(*_RANGE, steps, verify=False)], 1),
+        "LRRangeTest(verify=False)": (lambda: [LRRangeTest(lrs=lrs, verify=False)], 1),
         "LearningRateFinder": (lambda: [LearningRateFinder(*_RANGE, steps, early_stop_threshold=None)], 1),
     }
     seconds: dict[str, list[float]] = {name: [] for name in ways}
