@@ -24,7 +24,7 @@ from benchmarks.costs.ratio import Ratio
 from benchmarks.costs.steps import LARGE_CASES, ratios_of_steps
 from benchmarks.raw_results import FOLDER, save
 
-TURN = 50  # steps: the longest interval of logging
+_STEPS = 100  # of a run: two intervals of logging
 FULL = 8  # factor of the rounds of the full form
 
 
@@ -38,11 +38,11 @@ def all_ratios(factor: float) -> Iterator[list[Ratio]]:
     yield [ratio_of_imports(rounds(4))]
     yield ratios_of_finders("small CNN", small_cnn, rounds(4))
     for log_every in (1, 50):
-        yield ratios_of_steps(None, log_every, rounds(16), TURN)
-        yield ratios_of_steps(SMALL, log_every, rounds(32), TURN)
-        yield ratios_of_steps(MANY_GROUPS, log_every, rounds(8), TURN)
-    yield ratios_of_steps(MIDDLE, 50, rounds(8), TURN)
-    yield ratios_of_steps(LARGE, 50, rounds(8), 1, LARGE_CASES)
+        yield ratios_of_steps(None, log_every, rounds(16), _STEPS)
+        yield ratios_of_steps(SMALL, log_every, rounds(12), 4 * _STEPS)
+        yield ratios_of_steps(MANY_GROUPS, log_every, rounds(8), _STEPS)
+    yield ratios_of_steps(MIDDLE, 50, rounds(8), _STEPS)
+    yield ratios_of_steps(LARGE, 50, rounds(4), 3, LARGE_CASES)
     if factor >= FULL:
         yield ratios_of_finders("perceptron of 25 million parameters", large_mlp, 4)
 

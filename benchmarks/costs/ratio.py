@@ -19,8 +19,8 @@ class Ratio(NamedTuple):
         where: model, parameter groups and interval of logging.
         what: name of the case above the fraction bar.
         against: name of the case below it.
-        ratio: of the medians over all rounds.
-        low: the lowest ratio of the medians over a quarter of the rounds.
+        ratio: the median of those of all rounds.
+        low: the lowest of those of a quarter of the rounds.
         high: the highest.
     """
 
@@ -45,7 +45,6 @@ def ratio_of_times(
     what: str,
     against: str,
     base: str | None = None,
-    base_against: str | None = None,
 ) -> Ratio:
     """The ratio of two times, or of what they add to that of a base.
 
@@ -55,16 +54,17 @@ def ratio_of_times(
         times: of each case, one of each round, shape [rounds].
         what: case above the fraction bar.
         against: case below it.
-        base: case that is subtracted above the bar, and below it unless there is ``base_against``.
-        base_against: case that is subtracted below the bar.
+        base: case that is subtracted above the bar and below it, of which what is left is a share.
     """
 
     def ratio(part: slice) -> float:
-        def median(name: str | None) -> float:
-            return 0.0 if name is None else float(np.median(times[name][part]))
+        def median(name: str, by: str) -> float:
+            # of the ratios of each round, since the machine's speed changes from round to round
+            return float(np.median(times[name][part] / times[by][part]))
 
-        above = median(what) - median(base)
-        return above / (median(against) - median(base_against or base))
+        if base is None:
+            return median(what, against)
+        return (median(what, base) - 1) / (median(against, base) - 1)
 
     rounds = len(times[what])
     edges = np.linspace(0, rounds, min(PARTS, rounds) + 1).astype(int).tolist()

@@ -1,17 +1,15 @@
 """The time that callbacks add to a training step, against a bare loop and against what users would take instead.
 
-All cases train in one process and alternate in turns of some steps, so that a change of the machine's speed affects
-all of them. A turn has as many steps as the longest interval of logging, so that each turn logs equally often. Times
-are those of the processor, which other work on the machine does not add to.
+All cases train in one process, in turn, in short runs with a new model each, so that a change of the machine's speed
+affects all of them. Times are those of the processor, which other work on the machine does not add to.
 """
 
 from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import repeat
-from threading import Semaphore
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,7 +17,6 @@ import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import LearningRateMonitor, WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
-from numpy.typing import NDArray
 from torch.optim.lr_scheduler import CyclicLR
 from torch.optim.lr_scheduler import OneCycleLR as TorchOneCycleLR
 from torch.utils.data import DataLoader, IterableDataset
@@ -27,15 +24,16 @@ from torch.utils.data import DataLoader, IterableDataset
 from benchmarks.costs.models import Classifier, Linears, Schedulers, Size, small_cnn
 from benchmarks.costs.ratio import Ratio, ratio_of_times
 from benchmarks.tasks import digits
-from benchmarks.timing import cpu_seconds
+from benchmarks.timing import cpu_seconds, results_of
 from lightning_lr import CyclicalLR, HypergradientLR, LRTrace, OneCycleLR, WarmupStableDecayLR
+from lightning_lr.trainer.lr_tracer import TracesLR
 
 PLAIN = "bare loop"
 CYCLIC = "CyclicLR"
 CYCLIC_MONITOR = "CyclicLR + LearningRateMonitor"
 ONE_CYCLE_MONITOR = "torch's OneCycleLR + LearningRateMonitor"
 CNN = "small CNN"
-_FIRST_TURNS = 1  # not counted
+_FIRST_STEPS = 10  # of each run, at most; they are not counted
 _TORCH_STEPS = 1_000_000  # torch's OneCycleLR raises after its last step
 
 
@@ -90,32 +88,24 @@ RIVALS = (
 )
 
 
-class _Turns(Callback):
-    """Waits for its turn, trains for some steps, and gives the turn to the next case. Measures each turn."""
+class _Clock(Callback):
+    """Measures a run from a step on until its last one. It must be the last callback.
 
-    def __init__(self, steps: int, mine: Semaphore, next_one: Semaphore) -> None:
-        self.steps, self.mine, self.next_one = steps, mine, next_one
-        self.seconds: list[float] = []
+    What is done once at the end of a run is no part of a step. But points that have been collected for the loggers are.
+    """
 
-    def on_train_epoch_start(self, *_: Any) -> None:
-        self._wait_for_turn()
+    def __init__(self, first_step: int) -> None:
+        self.first_step, self.seconds = first_step, 0.0
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        if batch_idx and batch_idx % self.steps == 0:
-            self._end_turn()
-            self._wait_for_turn()
+        if batch_idx == self.first_step:
+            self.start = cpu_seconds()
 
-    def on_train_epoch_end(self, *_: Any) -> None:
-        self._end_turn()
-
-    def _wait_for_turn(self) -> None:
-        if not self.mine.acquire(timeout=300):
-            raise RuntimeError("another case has stopped.")
-        self.start = cpu_seconds()
-
-    def _end_turn(self) -> None:
-        self.seconds.append(cpu_seconds() - self.start)
-        self.next_one.release()
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        for callback in vars(trainer)["callbacks"]:
+            if isinstance(callback, TracesLR) and (trace := callback.lr_tracer._trace) is not None:
+                trace._flush()
+        self.seconds = cpu_seconds() - self.start
 
 
 class _Repeated(IterableDataset[Any]):
@@ -131,13 +121,15 @@ class _Repeated(IterableDataset[Any]):
         return self.count
 
 
-def _train(case: Case, size: Size | None, log_every: int, clock: _Turns, steps: int) -> None:
-    """Train a case on a model of a size, or on a small CNN."""
+def _seconds(case: Case, size: Size | None, log_every: int, steps: int) -> float:
+    """Of ``steps`` steps of a model of a size, or of a small CNN, after the first ones."""
+    first = min(_FIRST_STEPS, steps)
     if size is None:
         module: LightningModule = Classifier(small_cnn(), case.schedulers)
-        batches: Any = digits().batches(steps, seed=0)  # a list is a dataset
+        batches: Any = digits().batches(first + steps, seed=0)  # a list is a dataset
     else:
-        module, batches = Linears(size, case.schedulers), _Repeated(size.batch(), steps)
+        module, batches = Linears(size, case.schedulers), _Repeated(size.batch(), first + steps)
+    clock = _Clock(first)
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(
             accelerator="cpu",
@@ -150,33 +142,18 @@ def _train(case: Case, size: Size | None, log_every: int, clock: _Turns, steps: 
             enable_model_summary=False,
         )
         trainer.fit(module, DataLoader(batches, batch_size=None))
+    return clock.seconds
 
 
-def seconds_of_turns(
-    cases: dict[str, Case], size: Size | None, log_every: int, turns: int, steps: int
-) -> dict[str, NDArray[np.float64]]:
-    """The seconds of each turn of each case, shape [turns]."""
-    semaphores = [Semaphore(0) for _ in cases]
-    clocks = [_Turns(steps, mine, semaphores[(i + 1) % len(cases)]) for i, mine in enumerate(semaphores)]
-    total = steps * (turns + _FIRST_TURNS)
-    with ThreadPoolExecutor(len(cases)) as pool:
-        runs = [
-            pool.submit(_train, case, size, log_every, clock, total)
-            for case, clock in zip(cases.values(), clocks, strict=True)
-        ]
-        semaphores[0].release()
-        for run in runs:
-            run.result()
-    return {name: np.array(clock.seconds[_FIRST_TURNS:]) for name, clock in zip(cases, clocks, strict=True)}
-
-
-def ratios_of_steps(size: Size | None, log_every: int, turns: int, steps: int, names: Any = CASES) -> list[Ratio]:
+def ratios_of_steps(size: Size | None, log_every: int, rounds: int, steps: int, names: Any = CASES) -> list[Ratio]:
     """Each case against the bare loop, and what it adds against what its rival adds. Size None: a small CNN."""
-    cases = {name: CASES[name] for name in names}
-    times = seconds_of_turns(cases, size, log_every, turns, steps)
+    # Numbers below 1e-38, such as gradients of what is fitted, take many times as long, and each case has others.
+    torch.set_flush_denormal(True)
+    runs = {name: partial(_seconds, CASES[name], size, log_every, steps) for name in names}
+    times = {name: np.array(seconds) for name, seconds in results_of(runs, rounds).items()}
     where = f"{CNN if size is None else size.name}, logging every {log_every}"
-    found = [ratio_of_times("step", where, times, name, PLAIN) for name in cases if name != PLAIN]
+    found = [ratio_of_times("step", where, times, name, PLAIN) for name in names if name != PLAIN]
     for what, against, base in RIVALS:
-        if {what, against, base} <= set(cases):
+        if {what, against, base} <= set(names):
             found.append(ratio_of_times("added", where, times, what, against, base))
     return found
