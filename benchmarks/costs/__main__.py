@@ -36,7 +36,7 @@ def all_ratios(factor: float) -> Iterator[list[Ratio]]:
 
     yield ratios_of_memory()
     yield [ratio_of_imports(rounds(4))]
-    yield ratios_of_finders("small CNN", small_cnn, rounds(4))
+    yield ratios_of_finders("small CNN", small_cnn, rounds(8))
     for log_every in (1, 50):
         yield ratios_of_steps(None, log_every, rounds(16), _STEPS)
         yield ratios_of_steps(SMALL, log_every, rounds(12), 4 * _STEPS)
