@@ -42,7 +42,7 @@ def all_ratios(factor: float) -> Iterator[list[Ratio]]:
         yield ratios_of_steps(SMALL, log_every, rounds(12), 4 * _STEPS)
         yield ratios_of_steps(MANY_GROUPS, log_every, rounds(8), _STEPS)
     yield ratios_of_steps(MIDDLE, 50, rounds(8), _STEPS)
-    yield ratios_of_steps(LARGE, 50, rounds(4), 3, LARGE_CASES)
+    yield ratios_of_steps(LARGE, 50, rounds(4), 5, LARGE_CASES)
     if factor >= FULL:
         yield ratios_of_finders("perceptron of 25 million parameters", large_mlp, 4)
 

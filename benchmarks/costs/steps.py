@@ -103,8 +103,8 @@ class _Clock(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         for callback in vars(trainer)["callbacks"]:
-            if isinstance(callback, TracesLR) and (trace := callback.lr_tracer._trace) is not None:
-                trace._flush()
+            if isinstance(callback, TracesLR):
+                callback.lr_tracer.flush()
         self.seconds = cpu_seconds() - self.start
 
 
@@ -147,10 +147,13 @@ def _seconds(case: Case, size: Size | None, log_every: int, steps: int) -> float
 
 def ratios_of_steps(size: Size | None, log_every: int, rounds: int, steps: int, names: Any = CASES) -> list[Ratio]:
     """Each case against the bare loop, and what it adds against what its rival adds. Size None: a small CNN."""
+    runs = {name: partial(_seconds, CASES[name], size, log_every, steps) for name in names}
     # Numbers below 1e-38, such as gradients of what is fitted, take many times as long, and each case has others.
     torch.set_flush_denormal(True)
-    runs = {name: partial(_seconds, CASES[name], size, log_every, steps) for name in names}
-    times = {name: np.array(seconds) for name, seconds in results_of(runs, rounds).items()}
+    try:
+        times = {name: np.array(seconds) for name, seconds in results_of(runs, rounds).items()}
+    finally:
+        torch.set_flush_denormal(False)
     where = f"{CNN if size is None else size.name}, logging every {log_every}"
     found = [ratio_of_times("step", where, times, name, PLAIN) for name in names if name != PLAIN]
     for what, against, base in RIVALS:

@@ -19,8 +19,11 @@ How often a step waits for the device, away from logging (`torch.cuda.set_sync_d
 size of the parameters are held beyond the bare loop:
 """
 _RANGE_TEST = """
-Finding a learning rate, against plain steps. The sweep may have gone on beyond its last learning rate here, so it had
-more steps than the others:
+Finding a learning rate, against as many plain steps:
+"""
+_RANGE_TEST_THAT_GOES_ON = """
+Finding a learning rate, against plain steps. The sweep may have gone on beyond its last learning rate here, so it may
+have had more steps than the others:
 """
 _WIDE = """
 Three settings of `benchmarks.suite` with ten times the width, trained for 5000 steps; the log gap to the best of a grid
@@ -33,7 +36,8 @@ def gpu_section(results: dict[str, Any]) -> str:
     """What the callbacks cost on a GPU, and what they are worth on wide networks."""
     rows: list[Row] = results["rows"]
     parts = [_INTRODUCTION.format(**results["machine"]), _overhead(rows), _WAITS, _waits(rows)]
-    parts += [_RANGE_TEST, _range_test(rows), _WIDE, _wide(rows)]
+    stays = all(row.get("stays_in_range") for row in rows if row["part"] == "range test")
+    parts += [_RANGE_TEST if stays else _RANGE_TEST_THAT_GOES_ON, _range_test(rows), _WIDE, _wide(rows)]
     return "\n".join(parts)
 
 

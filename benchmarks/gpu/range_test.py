@@ -43,6 +43,7 @@ def measure(record: Record, module: Network, loader: DataLoader[Any], device: to
             "range test",
             contestant=name,
             steps=steps,
+            stays_in_range=True,  # rows without it are of a sweep that may have gone on
             seconds=statistics.median(times[1:]),
             ratio=statistics.median(ratios),
             ratio_least=min(ratios),

@@ -5,7 +5,7 @@ its steps and T the steps of the run:
 
 * ``lr = l min(1, K / T)^e``, with e the length exponent;
 * ``max_lr = f lr``, and at most l if the next higher learning rate that was tried diverged, with f the
-  ``max_lr_per_lr``.
+  ``max_lr_per_lr``. The next one that was tried is more than 3 times as high, so it is no limit.
 
 For each task both are chosen on the runs of all other tasks: first e by the mean log gap of the constant rate, then f
 by the mean log gap of triangular2 and one cycle. The package has a higher e, since it must hold for longer runs too.

@@ -243,6 +243,8 @@ class ScheduledLR(Callback, ABC):
 
     def _skip_hooks(self, callbacks: list[Callback]) -> None:
         self._skipped_hooks.restore()  # if an error of another callback kept `on_exception` from being called
-        self._skipped_hooks.skip(EMPTY_HOOKS, callbacks)
+        if not any(callback is self for callback in callbacks):
+            return  # another callback holds this one, and calls its hooks
+        self._skipped_hooks.skip(EMPTY_HOOKS)
         if not any(isinstance(callback, _FINETUNING) for callback in callbacks):
-            self._skipped_hooks.skip(["on_train_batch_start"], callbacks)
+            self._skipped_hooks.skip(["on_train_batch_start"])

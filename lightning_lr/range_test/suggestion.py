@@ -10,10 +10,9 @@ from lightning_lr.range_test.curve import LRCurve
 from lightning_lr.range_test.rule_input import DIVISORS, RuleInput, rule_input
 from lightning_lr.range_test.rules import FLAT_NOISE, RULES, Rule
 
-# max_lr per lr. On the settings of benchmarks/suite (runs of 600 steps with the learning rates of the default search)
-# the mean log gap of triangular2 and of one cycle is 0.082 and 0.083 with 2, 0.074 and 0.079 with 2.5, 0.075 and 0.077
-# with 3. LRSearch has 0.077 and 0.077, 0.060 and 0.065, 0.077 and 0.111.
-MAX_LR_PER_LR = 2.5
+# max_lr per lr of a sweep. On the settings of benchmarks/suite, in runs of 600 steps, the mean log gap of triangular2
+# and of one cycle is 0.201 and 0.182 with 2, 0.206 and 0.184 with 2.5.
+MAX_LR_PER_LR = 2.0
 # base_lr is this part of max_lr: Smith (2017) advises a third or a quarter.
 BASE_LR_DIVISOR = 4
 # A suggestion is confident if the fall D is at least this share of |L0| and more than so many standard errors. On the
@@ -68,7 +67,7 @@ def suggest(curve: LRCurve, rule: Rule = "dual", update: UpdateKind = "normalize
     * ``slide``: the last learning rate before the descent of s ends.
     * ``steepest``: the learning rate at which s falls fastest, by log λ.
 
-    ``max_lr`` is 2.5 lr, ``one_cycle_max_lr`` is the same, ``base_lr`` is ``max_lr / 4``. Only
+    ``max_lr`` is 2 lr, ``one_cycle_max_lr`` is the same, ``base_lr`` is ``max_lr / 4``. Only
     ``smith`` has bounds that it reads off the curve: where s starts to fall, and where it gets worse.
 
     ``confident`` means that ``D >= 0.2 |L0|``, that ``D > 10 se``, and that s rises again after m. It does not depend

@@ -64,8 +64,8 @@ class LRTracer:
         """
         self.stop()
         tracing = [callback for callback in vars(trainer)["callbacks"] if isinstance(callback, TracesLR)]
-        if tracing[0] is owner:
-            tracers = [callback.lr_tracer for callback in tracing]
+        if not tracing or tracing[0] is owner:  # none: another callback holds the owner, and calls its hooks
+            tracers = [callback.lr_tracer for callback in tracing or [owner]]
             self._trace = _Trace(trainer, [tracer._extra_values for tracer in tracers])
             log_layout(trainer, [TRAINING_CHARTS, *(charts for tracer in tracers for charts in tracer._charts)])
 
@@ -73,6 +73,11 @@ class LRTracer:
         """To be called in ``on_train_batch_end``, with its outputs."""
         if self._trace is not None:
             self._trace.batch_end(outputs)
+
+    def flush(self) -> None:
+        """Give the loggers the points that were collected for them."""
+        if self._trace is not None:
+            self._trace.flush()
 
     def stop(self) -> None:
         """End the trace. To be called when training ends, with or without an error."""
@@ -131,11 +136,11 @@ class _Trace:
             self._oldest_time = time.monotonic()
         self._points.append((self._epoch_loop._batches_that_stepped, point))
         if time.monotonic() - self._oldest_time > _MAX_DELAY:
-            self._flush()
+            self.flush()
 
     def close(self) -> None:
         try:
-            self._flush()
+            self.flush()
         except Exception:
             # After a device error nothing can be read from the device. The user should see that error, not this one.
             if not self._trainer.interrupted:
@@ -146,7 +151,7 @@ class _Trace:
         if not self._trainer.interrupted and (line := how_to_open(self._trainer)):
             rank_zero_info(line)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
         points, self._points = self._points, []
         for step, point in points:
             values = {key: float(value) for key, value in point.items()}
@@ -159,17 +164,20 @@ class _Trace:
 
     def _read_lrs(self, optimizer: Optimizer, args: object, kwargs: object) -> None:
         groups = optimizer.param_groups
+        effective = {i: lr for i, group in enumerate(groups) if (lr := effective_lr(group)) is not None}
         names = self._names.get(optimizer)
-        if names is None or names.num_groups != len(groups):  # a finetuning callback may add groups
-            names = self._names[optimizer] = self._names_of(optimizer)
-        lrs = [group["lr"] for group in groups] + [effective_lr(groups[i]) for i in names.adapting]
+        # A finetuning callback may add groups, and a state that is loaded may add or take a rate in effect.
+        if names is None or names.num_groups != len(groups) or names.adapting != list(effective):
+            names = self._names[optimizer] = self._names_of(optimizer, list(effective))
+        lrs = [*(group["lr"] for group in groups), *effective.values()]
+        dtype = torch.get_default_dtype()
         if any(isinstance(lr, Tensor) for lr in lrs):
             lrs = [lr.detach().clone() if isinstance(lr, Tensor) else lr for lr in lrs]  # it will be filled in place
-            metrics = [torch.as_tensor(lr) for lr in lrs]
+            metrics = [lr if isinstance(lr, Tensor) else torch.tensor(lr, dtype=dtype) for lr in lrs]
         else:
             # One call for all groups, of which there may be hundreds. They stay on the CPU: Lightning takes metrics of
             # any device, and a copy to one would wait for it.
-            metrics = list(torch.tensor(lrs, dtype=torch.get_default_dtype()).unbind())
+            metrics = list(torch.tensor(lrs, dtype=dtype).unbind())
         if self._has_loggers and self._is_due():
             self._used_lrs.update(zip(names.logged, lrs, strict=True))
         # The property would compute all metrics of the step, which costs far more.
@@ -177,11 +185,10 @@ class _Trace:
         callback_metrics.update(zip(names.logged, metrics, strict=True))
         callback_metrics.update(zip(names.monitored, metrics, strict=True))
 
-    def _names_of(self, optimizer: Optimizer) -> _Names:
+    def _names_of(self, optimizer: Optimizer, adapting: list[int]) -> _Names:
         name, names = self._optimizer_names[optimizer], group_names(optimizer)
         logged = [f"lr/{name}"] if len(names) == 1 else [f"lr/{name}/{group}" for group in names]
         monitored = [self._monitor_names[optimizer] + suffix for suffix in monitor_suffixes(optimizer)]
-        adapting = [i for i, group in enumerate(optimizer.param_groups) if effective_lr(group) is not None]
         return _Names(
             num_groups=len(names),
             adapting=adapting,

@@ -127,6 +127,53 @@ def test_the_metric_is_the_rate_of_each_step_whether_it_is_logged_or_not() -> No
     assert keep.seen == pytest.approx([0.01, 0.0325, 0.055, 0.0775, 0.1, 0.0775, 0.055])
 
 
+class MixedLRs(Classifier):
+    """The first group has its learning rate in a tensor, which its scheduler fills in place. The others are numbers."""
+
+    def configure_optimizers(self) -> Any:
+        first, *others = self.parameters()
+        groups: Any = [{"params": [first], "lr": torch.tensor(0.1)}, {"params": others, "lr": 1}]
+        optimizer = torch.optim.SGD(groups, 0.1)
+        return [optimizer], [{"scheduler": torch.optim.lr_scheduler.ExponentialLR(optimizer, 0.5), "interval": "step"}]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_metric_keeps_its_value_when_the_tensor_is_filled_again(dtype: torch.dtype) -> None:
+    class Metrics(Callback):
+        def __init__(self) -> None:
+            self.seen: list[tuple[torch.Tensor, torch.Tensor]] = []
+
+        def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+            metrics = trainer.callback_metrics
+            self.seen.append((metrics["lr-SGD/pg1"], metrics["lr-SGD/pg2"]))
+
+    before, metrics = torch.get_default_dtype(), Metrics()
+    torch.set_default_dtype(dtype)
+    try:
+        quiet_trainer(callbacks=[LRTrace(), metrics], max_epochs=1).fit(MixedLRs(), loader(3))
+    finally:
+        torch.set_default_dtype(before)
+    assert [float(first) for first, _ in metrics.seen] == pytest.approx([0.1, 0.05, 0.025])
+    assert [float(second) for _, second in metrics.seen] == pytest.approx([1, 0.5, 0.25])
+    assert {second.dtype for _, second in metrics.seen} == {dtype}
+
+
+def test_a_trace_that_another_callback_holds_writes_the_metric() -> None:
+    class Holder(Callback):
+        def __init__(self) -> None:
+            self.held = LRTrace()
+
+        def on_train_start(self, trainer: Any, pl_module: Any) -> None:
+            self.held.on_train_start(trainer, pl_module)
+
+        def on_train_end(self, trainer: Any, pl_module: Any) -> None:
+            self.held.on_train_end(trainer, pl_module)
+
+    keep = LRsAtBatchEnd()
+    quiet_trainer(callbacks=[Holder(), keep], max_epochs=1).fit(Classifier(), loader(3))
+    assert keep.seen == pytest.approx([0.01, 0.01, 0.01])
+
+
 @pytest.mark.filterwarnings("ignore:LRRangeTest is not confident")
 def test_rehearsal_leaves_nothing() -> None:
     class AfterTest(Callback):

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from lightning_lr import LRRangeTest, LRTrace
+from tests.helpers.lightning_classes import Callback
 from tests.helpers.tiny_models import Classifier, loader, quiet_trainer
 
 
@@ -47,6 +48,38 @@ def test_rate_in_effect_is_a_metric() -> None:
             "effective_lr-Prodigy": 0.025,
         }
     )
+
+
+def test_a_rate_in_effect_that_comes_and_goes_with_a_group() -> None:
+    """As when a state is loaded while training."""
+
+    class Changes(Callback):
+        def __init__(self) -> None:
+            self.seen: list[dict[str, float]] = []
+
+        def on_train_batch_end(self, trainer: Any, pl_module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+            values = {key: float(value) for key, value in trainer.callback_metrics.items() if "effective_lr" in key}
+            self.seen.append(values)
+            first, second = trainer.optimizers[0].param_groups
+            if batch_idx == 0:
+                second["d"] = 0.5
+            elif batch_idx == 1:
+                del first["d"]
+                second["d"] = 0.75
+
+    class TwoGroups(Classifier):
+        def configure_optimizers(self) -> Any:
+            first, *others = self.parameters()
+            optimizer = Prodigy([{"params": [first]}, {"params": others}], 0.1)
+            del optimizer.param_groups[1]["d"]
+            return optimizer
+
+    changes = Changes()
+    quiet_trainer(callbacks=[LRTrace(), changes], max_epochs=1).fit(TwoGroups(), loader(3))
+    first, second = "effective_lr-Prodigy/pg1", "effective_lr-Prodigy/pg2"
+    assert changes.seen[0] == pytest.approx({first: 0.025})
+    assert changes.seen[1] == pytest.approx({first: 0.025, second: 0.05})
+    assert changes.seen[2][second] == pytest.approx(0.075)
 
 
 @pytest.mark.filterwarnings("ignore:LRRangeTest is not confident")

@@ -75,7 +75,7 @@ CURVES = {
 def test_dual_is_the_formula(name: str, update: UpdateKind, k: int) -> None:
     found = suggest(LRCurve(LRS, CURVES[name]), "dual", update)
     assert found.lr == pytest.approx(_naive_dual(LRS, CURVES[name], k), rel=1e-9)
-    assert found.max_lr == pytest.approx(2.5 * found.lr)
+    assert found.max_lr == pytest.approx(2 * found.lr)
     assert found.base_lr == pytest.approx(found.max_lr / 4)
     assert found.one_cycle_max_lr == found.max_lr
 
