@@ -170,18 +170,14 @@ class _Trace:
         if names is None or names.num_groups != len(groups) or names.adapting != list(effective):
             names = self._names[optimizer] = self._names_of(optimizer, list(effective))
         lrs = [*(group["lr"] for group in groups), *effective.values()]
-        dtype = torch.get_default_dtype()
-        if any(isinstance(lr, Tensor) for lr in lrs):
-            lrs = [lr.detach().clone() if isinstance(lr, Tensor) else lr for lr in lrs]  # it will be filled in place
-            metrics = [lr if isinstance(lr, Tensor) else torch.tensor(lr, dtype=dtype) for lr in lrs]
-        else:
-            # One call for all groups, of which there may be hundreds. They stay on the CPU: Lightning takes metrics of
-            # any device, and a copy to one would wait for it.
-            metrics = list(torch.tensor(lrs, dtype=dtype).unbind())
+        lrs = [lr.detach().clone() if isinstance(lr, Tensor) else lr for lr in lrs]  # it will be filled in place
         if self._has_loggers and self._is_due():
             self._used_lrs.update(zip(names.logged, lrs, strict=True))
         # The property would compute all metrics of the step, which costs far more.
         callback_metrics = self._trainer._logger_connector._callback_metrics
+        # A float stays on the CPU: Lightning takes metrics of any device, and a copy to one would wait for it.
+        dtype = torch.get_default_dtype()
+        metrics = [lr if isinstance(lr, Tensor) else torch.full((), lr, dtype=dtype, device="cpu") for lr in lrs]
         callback_metrics.update(zip(names.logged, metrics, strict=True))
         callback_metrics.update(zip(names.monitored, metrics, strict=True))
 
