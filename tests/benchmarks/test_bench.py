@@ -74,7 +74,7 @@ def test_a_ratio_is_the_median_of_those_of_the_rounds_with_the_spread_of_four_pa
     assert (added.ratio, added.low, added.high) == (0.25, 0.25, 0.75)
 
 
-def test_noise_of_one_side_is_no_change_for_the_worse() -> None:
+def test_a_ratio_is_worse_if_its_spread_is_above_the_kept_one() -> None:
     kept = [ratio_row(1.1, 1.0, 1.2)]
     assert worse(kept, [ratio_row(1.15, 1.12, 1.18)]) == []
     assert worse(kept, [ratio_row(1.5, 1.05, 1.9)]) == []
@@ -82,6 +82,7 @@ def test_noise_of_one_side_is_no_change_for_the_worse() -> None:
     (line,) = worse(kept, [ratio_row(1.3, 1.25, 1.4)])
     assert "CyclicalLR / bare loop" in line
     assert worse(kept, []) == ["CyclicalLR / bare loop (small CNN, logging every 50): not measured any more"]
+    assert worse([ratio_row(1.1, 1.0, 1.2, "CyclicLR")], [ratio_row(1.3, 1.25, 1.4, "CyclicLR")]) == []
 
 
 def test_raw_results_say_what_made_them_and_hold_no_infinity(tmp_path: Path) -> None:
