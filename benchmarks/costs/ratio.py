@@ -54,7 +54,7 @@ def ratio_of_times(
         times: of each case, one of each round, shape [rounds].
         what: case above the fraction bar.
         against: case below it.
-        base: case that is subtracted above the bar and below it, of which what is left is a share.
+        base: case that is subtracted above the bar and below it. Both then count as shares of it.
     """
 
     def ratio(part: slice) -> float:

@@ -37,7 +37,7 @@ def summary(owner: str, suggestion: Suggestion, applied: Sequence[Applied], to_k
     """
     certainty = "confident" if suggestion.confident else "not confident"
     found = (
-        f"lr={suggestion.lr:.3g} ({certainty}); {suggestion.max_lr:.3g} with a decay to 0; cycle bounds"
+        f"lr={suggestion.lr:.3g} ({certainty}); {suggestion.decay_lr:.3g} with a decay to 0; cycle bounds"
         f" {suggestion.base_lr:.3g} to {suggestion.max_lr:.3g}"
     )
     if not applied:

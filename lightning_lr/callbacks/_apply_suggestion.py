@@ -83,6 +83,7 @@ def _set_schedulers(
             lr=suggestion.lr,
             base_lr=suggestion.base_lr,
             max_lr=suggestion.max_lr,
+            decay_lr=suggestion.decay_lr,
             one_cycle_max_lr=suggestion.one_cycle_max_lr,
             num_steps=_num_scheduler_steps(trainer, config),
         )

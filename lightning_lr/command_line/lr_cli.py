@@ -231,7 +231,7 @@ def _version(path: Path) -> int | None:
 def _summary(result: Suggestion, name: str, folder: Path | None, fit: str) -> str:
     rows = [
         ("learning rate", f"{result.lr:.3g}"),
-        ("with a decay to 0", f"{result.max_lr:.3g}"),
+        ("with a decay to 0", f"{result.decay_lr:.3g}"),
         ("cycle bounds", f"{result.base_lr:.3g} to {result.max_lr:.3g}"),
         ("confident", "yes" if result.confident else "no"),
         *(("", reason) for reason in result.reasons),

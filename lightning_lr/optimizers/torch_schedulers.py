@@ -12,8 +12,8 @@ the user chose as absolute limits (``eta_min``, ``min_lr`` of ``ReduceLROnPlatea
 | every other | ``base_lrs``: the learning rate |
 
 A `LambdaLR` that goes above its base, as in a warm-up to 10 times the base, gets a lower base, so that its peak is the
-new learning rate. A schedule that ends at almost nothing within the run gets ``max_lr`` for it: the noise that a high
-learning rate leaves is gone at its end.
+new learning rate. A schedule that ends at almost nothing within the run gets ``decay_lr`` for it: the noise that a
+high learning rate leaves is gone at its end.
 
 In each group, ``initial_lr`` and the ``lr`` of the coming step are set. One function for each scheduler class
 registers with `_set_base`; a class without one is treated as "every other".
@@ -57,7 +57,7 @@ class ScheduledBase(NamedTuple):
     """What `set_scheduler_lrs` has set.
 
     Attributes:
-        lr: the base learning rate of a group with ratio 1: ``lr``, ``max_lr`` for a decay, or less if that is the peak.
+        lr: the base learning rate of a group with ratio 1: ``lr``, ``decay_lr`` for a decay, or less for a higher peak.
         higher_peak: the peak of the schedule, if it lies higher nevertheless. That of a class that is not torch's is
             found by trying the schedule.
     """
@@ -73,6 +73,7 @@ def set_scheduler_lrs(
     lr: float,
     base_lr: float,
     max_lr: float,
+    decay_lr: float,
     one_cycle_max_lr: float,
     num_steps: int | None = None,
 ) -> ScheduledBase:
@@ -83,11 +84,12 @@ def set_scheduler_lrs(
         ratios: each group's learning rate divided by the values below.
         lr: the constant or initial learning rate, or the peak of a `LambdaLR` that goes above its base.
         base_lr: lower bound of a cycle.
-        max_lr: upper bound of a cycle, and peak of a schedule that decays to almost nothing.
+        max_lr: upper bound of a cycle.
+        decay_lr: peak of a schedule that decays to almost nothing.
         one_cycle_max_lr: peak of a one-cycle schedule.
         num_steps: how often the scheduler is stepped in the run. None if not known; then no base is lowered.
     """
-    lr = max_lr if decays(scheduler, num_steps) else lr
+    lr = decay_lr if decays(scheduler, num_steps) else lr
     # One factor for all groups, so that they keep their ratios.
     lowered = max([1.0, *(peak.factor for peak in peaks(scheduler, num_steps) if peak.can_be_set)])
     base = lr / lowered

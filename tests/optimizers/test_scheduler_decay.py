@@ -13,7 +13,7 @@ from torch.optim import lr_scheduler as schedulers
 from lightning_lr.optimizers.scheduler_decay import decays
 from lightning_lr.optimizers.torch_schedulers import set_scheduler_lrs
 
-LRS: dict[str, Any] = {"lr": 0.3, "base_lr": 0.15, "max_lr": 0.6, "one_cycle_max_lr": 0.9}
+LRS: dict[str, Any] = {"lr": 0.3, "base_lr": 0.15, "max_lr": 0.8, "decay_lr": 0.6, "one_cycle_max_lr": 0.9}
 STEPS = 40
 
 

@@ -20,7 +20,7 @@ from tests.helpers.lightning_classes import LightningModule, Trainer
 from tests.helpers.recorded_steps import RecordingClassifier, fit
 from tests.helpers.tiny_models import loader
 
-LRS: dict[str, Any] = {"lr": 0.3, "base_lr": 0.15, "max_lr": 0.6, "one_cycle_max_lr": 0.9}
+LRS: dict[str, Any] = {"lr": 0.3, "base_lr": 0.15, "max_lr": 0.6, "decay_lr": 0.6, "one_cycle_max_lr": 0.9}
 WARMUP, STEPS = 8, 40  # of the tiny runs below
 
 

@@ -13,7 +13,7 @@ from torch.optim.swa_utils import SWALR
 from lightning_lr.optimizers.param_groups import get_lr
 from lightning_lr.optimizers.torch_schedulers import set_scheduler_lrs
 
-RATES: dict[str, Any] = {"lr": 0.3, "base_lr": 0.15, "max_lr": 0.6, "one_cycle_max_lr": 0.9}
+RATES: dict[str, Any] = {"lr": 0.3, "base_lr": 0.15, "max_lr": 0.6, "decay_lr": 0.5, "one_cycle_max_lr": 0.9}
 RATIOS = [0.1, 1.0]
 Build = Callable[[torch.optim.Optimizer, float], Any]
 

@@ -58,7 +58,7 @@ def test_shows_what_was_chosen_beside_what_the_rule_reads() -> None:
     assert np.array(line.get_xdata()).tolist() == [1e-3, 1e-3]
     (shade,) = axes.patches
     left, right = shade.get_extents().transformed(axes.transData.inverted()).intervalx
-    assert (left, right) == pytest.approx((chosen.base_lr, chosen.max_lr), rel=1e-6)
+    assert (left, right) == pytest.approx((5e-4, 2e-3), rel=1e-6)
     assert axes.get_title() == "lr = 0.001 (not confident)"
     assert axes.figure.get_supxlabel() == "– a reason"
 

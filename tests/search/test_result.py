@@ -36,6 +36,7 @@ def test_a_longer_run_gets_a_lower_rate(run_steps: int) -> None:
     assert found.max_lr == pytest.approx(2.5 * expected)
     assert found.base_lr == pytest.approx(found.max_lr / 4)
     assert found.one_cycle_max_lr == found.max_lr
+    assert found.decay_lr == pytest.approx(2 * expected)
 
 
 def test_runs_longer_than_what_was_measured_get_one_rate() -> None:
@@ -58,7 +59,7 @@ def test_the_steps_are_those_of_the_trials_of_the_best_rung() -> None:
 def test_bounds_stay_below_a_rate_that_diverged() -> None:
     assert _found(valley(1e-2, diverges_at=0.02), 400).max_lr == pytest.approx(1e-2)
     found = _found(valley(1e-2, diverges_at=0.02))
-    assert found.lr == found.max_lr == pytest.approx(1e-2)
+    assert found.lr == found.max_lr == found.decay_lr == pytest.approx(1e-2)
     assert _found(valley(1e-2, diverges_at=0.2)).max_lr == pytest.approx(2.5e-2)
 
 
