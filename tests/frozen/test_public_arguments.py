@@ -68,8 +68,11 @@ ARGUMENTS = {
     "lr_range_test": "trainer, model, train_dataloaders=None, val_dataloaders=None, datamodule=None, **arguments",
     "lr_search": "trainer, model, train_dataloaders=None, val_dataloaders=None, datamodule=None, **arguments",
     "RangeTestResult": "lr, base_lr, max_lr, one_cycle_max_lr, confident, reasons, curve, epoch, search=None",
+    "RangeTestResult.decay_lr": "(property)",
     "SearchResult": "lr, base_lr, max_lr, one_cycle_max_lr, confident, reasons, candidates, steps",
+    "SearchResult.decay_lr": "(property)",
     "Suggestion": "lr, base_lr, max_lr, one_cycle_max_lr, confident, reasons",
+    "Suggestion.decay_lr": "(property)",
     "WarmupStableDecayLR": """
         max_lr=None, warmup='0.05run', decay='0.2run', total_steps='1run', optimizer=None, replace_scheduler=False
     """,
