@@ -43,7 +43,6 @@ class AdaptedOptimizer:
         warn: shows a warning.
         after_return: called when the parameters were set back to the anchor, to reset what the optimizer does not hold.
         guard: whether to return to the anchor, if there is one, when training has diverged.
-        has_grad_scaler: whether a GradScaler skips steps whose gradients are not finite; then such a loss does no harm.
     """
 
     def __init__(
@@ -54,13 +53,12 @@ class AdaptedOptimizer:
         warn: Callable[[str], None],
         after_return: Callable[[], None],
         guard: bool,
-        has_grad_scaler: bool = False,
     ) -> None:
         self.name, self.controller, self.optimizer = name, controller, controller.optimizer
         self.warn, self._after_return = warn, after_return
         self._uses_loss = controller.adapts_by_anchor
         self._guards = guard and controller.adapts_by_anchor
-        self._has_guard_ended, self._has_grad_scaler = False, has_grad_scaler
+        self._has_guard_ended = False
         self._measured: list[Measurement] = []  # in the current batch, whose loss is not known yet
         self._queue = MeasurementQueue()
         self._detector = DivergenceDetector()
@@ -121,7 +119,7 @@ class AdaptedOptimizer:
             is_new = self.controller.decide(measurement, self._detector.losses.state_of_loss())
             if not self.controller.adapts:
                 self._add_cosines(is_new)
-        self.controller.write(is_final=True)
+        self.controller.write_if_due()
 
     def average_losses(self) -> list[float | None]:
         """The losses since the last measurement, for a checkpoint: see `mean_over_processes`."""
@@ -244,7 +242,8 @@ class AdaptedOptimizer:
         bad, sums, losses = None, measurement.sums.tolist(), list(measurement.losses)
         losses += [None] * (measurement.steps - len(losses))  # a batch may have several steps
         for loss in losses:
-            is_skipped = self._has_grad_scaler and loss is not None and not math.isfinite(loss)
+            # a GradScaler skips its step, so it does no harm
+            is_skipped = self.controller.has_grad_scaler and loss is not None and not math.isfinite(loss)
             if self._detector.add_loss(None if is_skipped else loss):
                 bad = loss  # those behind it are not calm
                 break

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from lightning_lr.adaptation import constants
 from lightning_lr.adaptation.decay import FinalDecay
-from lightning_lr.adaptation.displacement import AnchorDisplacement, Displacement, alignment_sums
+from lightning_lr.adaptation.displacement import AnchorDisplacement, Displacement, alignment_sums, all_finite
 from lightning_lr.adaptation.first_step import shorten_first_step
 from lightning_lr.adaptation.last_step import LastStepDisplacement
 from lightning_lr.adaptation.measurement import Measurement, UsedLR
@@ -46,6 +46,7 @@ class LRController:
         decay: fall of the learning rate at the end, in which the scales stay; None for none.
         freeze_after: steps after which the scales stay.
         steps: of this optimizer that were begun before.
+        has_grad_scaler: whether a GradScaler skips steps whose gradients are not finite.
 
     Attributes:
         scales: of the learning rates.
@@ -54,6 +55,7 @@ class LRController:
         steps: begun so far.
         not_finite: measurements with gradients that were not finite.
         adapts: whether it does more than measure.
+        has_grad_scaler: see above.
         freeze_after: see above.
         adapts_until: the last step after which the scales change.
         adapts_by_anchor: whether it adapts, with an anchor to return to.
@@ -76,6 +78,7 @@ class LRController:
         decay: FinalDecay | None = None,
         freeze_after: float = math.inf,
         steps: int = 0,
+        has_grad_scaler: bool = False,
     ) -> None:
         self.optimizer = optimizer
         self.steps, self.not_finite, self.keeps_anchor = steps, 0, False
@@ -84,7 +87,7 @@ class LRController:
         self.adapts_until = freeze_after if decay is None else min(freeze_after, decay.start)
         self._make_rule, self.adapts, self._every = make_rule, adapts, every
         self._reset = OptimizerReset(optimizer) if reset is None else reset
-        self._world_size = world_size
+        self._world_size, self.has_grad_scaler = world_size, has_grad_scaler
         self._anchor = None if horizon is None else AnchorDisplacement(horizon)
         self.adapts_by_anchor = adapts and self._anchor is not None
         self._displacement: Displacement = self._anchor or _last_step(optimizer)
@@ -111,8 +114,7 @@ class LRController:
         Returns:
             What this process has measured; None if nothing is measured before this step.
         """
-        if self.scales.lrs.take() or self.scales.is_due:
-            self.write(is_final=True)
+        self.write_if_due()
         self.steps += 1
         self._since += 1
         spacing = self._spacing()
@@ -122,7 +124,7 @@ class LRController:
             return measured
         if self._anchor is None and self._since == spacing - 1:
             for params in (params for group in self.groups for params in group.params):
-                self._displacement.before_step(params, None)  # the displacement of the next step is measured
+                self._displacement.begin(params)  # the displacement of the next step is measured
         return None
 
     def after_step(self) -> None:
@@ -136,6 +138,7 @@ class LRController:
                 if has_gradients and not group.has_started:
                     self._shorten_first_step(group)
         self.scales.record_used()
+        self.scales.is_due |= self._decay is not None and self.steps >= self._decay.start
 
     def decide(self, measurement: Measurement, loss: LossState = UNKNOWN_LOSS) -> list[bool]:
         """Adapt the scales.
@@ -190,6 +193,11 @@ class LRController:
         self.keeps_anchor = False
         self.write()
 
+    def write_if_due(self) -> None:
+        """Set the learning rates of the coming step, if anything has changed since they were set."""
+        if self.scales.lrs.take() or self.scales.is_due:
+            self.write(is_final=True)
+
     def write(self, *, is_final: bool = False) -> None:
         """Set the learning rates of the coming step: see `OptimizerScales.write`."""
         # as fast as the rule may; 1e-9 for rounding
@@ -238,18 +246,19 @@ class LRController:
     @torch.no_grad()
     def _measure(self, loss_scale: Tensor | None) -> Measurement:
         self.scales.add_new_params()
+        is_trusted: bool | Tensor = not self.keeps_anchor
+        if is_trusted and self.has_grad_scaler:  # a step that is skipped is none, for no anchor
+            is_trusted = all_finite([params for group in self.groups for params in group.params], self.device)
         rows, numbers = [], []
         for i, group in enumerate(self.groups):
             lr, scale = self.scales.used[i] if i < len(self.scales.used) else UsedLR(0.0, 1.0)
-            sums = alignment_sums(
-                group.params, self._displacement, self._since, self.device, is_trusted=not self.keeps_anchor
-            )
+            sums = alignment_sums(group.params, self._displacement, self._since, self.device, is_trusted=is_trusted)
             if not group.has_moved:
                 sums = torch.zeros_like(sums)  # nothing was measured: rules must not take d = 0 for an alignment
             if loss_scale is not None:
                 sums = sums / torch.stack([loss_scale, loss_scale**2, torch.ones_like(loss_scale)]).to(sums)
-            device_lr = (lr / self._world_size).to(sums) if isinstance(lr, Tensor) else sums.new_zeros(())
-            rows += [sums, device_lr.reshape(1)]
+            device_lr = (lr / self._world_size).to(sums).reshape(1) if isinstance(lr, Tensor) else sums.new_zeros(1)
+            rows += [sums, device_lr]
             numbers.append(UsedLR(0.0 if isinstance(lr, Tensor) else lr, scale))
         return Measurement(torch.cat(rows), numbers, self._since)
 

@@ -6,8 +6,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -16,32 +17,24 @@ from lightning_lr.adaptation import constants
 from lightning_lr.adaptation.flat_params import FlatParams
 
 
-class AnchorUpdate(NamedTuple):
-    """What decides how the anchor of some parameters follows them. Scalars on the device.
-
-    Attributes:
-        squared_distance: ``‖d‖²`` of these parameters.
-        is_allowed: false if any gradient of the optimizer is not finite, or the iterates are not trusted.
-        steps: since the last measurement.
-    """
-
-    squared_distance: Tensor
-    is_allowed: Tensor
-    steps: int
-
-
 class Displacement(Protocol):
     """Knows the displacement of parameters."""
 
     def vector(self, params: FlatParams) -> Tensor | None:
-        """d before a step; None where it is not known. It may be a view of a tensor: do not write to it."""
+        """d before a step, for `follow` to write to; None where it is not known."""
 
-    def before_step(self, params: FlatParams, update: AnchorUpdate | None) -> None:
-        """To be called for all parameters before a step.
+    def begin(self, params: FlatParams) -> None:
+        """To be called before a step where d is not known: it will be that of this step and those behind it."""
+
+    def follow(self, params: FlatParams, d: Tensor, square: Tensor, is_allowed: Tensor, steps: int) -> None:
+        """To be called before a step where d is known.
 
         Args:
             params: as they are before the step.
-            update: how an anchor follows them; None if nothing was measured.
+            d: what `vector` gave. It is overwritten.
+            square: ``‖d‖²`` of these parameters, a scalar.
+            is_allowed: false if an anchor has to stay, a scalar.
+            steps: since the last measurement.
         """
 
     def after_step(self) -> None:
@@ -59,8 +52,8 @@ class AnchorDisplacement:
 
         anchor ← anchor + (θ - anchor) · min(1, steps / horizon)        anchor = θ at the start
 
-    Keeps one copy of the parameters, in float32 or wider. Iterates that have blown up are not averaged in: those that
-    are not finite, and those more than FAR times as far away as the ones before. Slower growth is averaged in.
+    Keeps one copy of the parameters, in float32 or wider. Iterates more than FAR times as far away as the ones before
+    have blown up, and are not averaged in. A distance counts as at most MAX_DISTANCE_GROWTH times the one before it.
 
     Args:
         horizon: in steps. With 1 it is the displacement of the last step, for any optimizer.
@@ -69,33 +62,30 @@ class AnchorDisplacement:
     def __init__(self, horizon: float) -> None:
         self.horizon = horizon
         self._anchors: dict[FlatParams, Tensor] = {}
-        self._distances: dict[FlatParams, Tensor] = {}  # of the iterates that were averaged in, on the device
+        self._squares: dict[FlatParams, Tensor] = {}  # of the distance of the iterates before, on the device
 
     def vector(self, params: FlatParams) -> Tensor | None:
         return self._anchors[params] - params.values() if params in self._anchors else None
 
-    def before_step(self, params: FlatParams, update: AnchorUpdate | None) -> None:
-        if params not in self._anchors or update is None:
-            self.set_anchor(params)
-            return
+    def begin(self, params: FlatParams) -> None:
+        self.set_anchor(params)
+
+    def follow(self, params: FlatParams, d: Tensor, square: Tensor, is_allowed: Tensor, steps: int) -> None:
         anchor = self._anchors[params]
-        if update.steps >= self.horizon:
-            torch.where(update.is_allowed, params.values(), anchor, out=anchor)
+        if steps >= self.horizon:
+            torch.where(is_allowed, params.values(), anchor, out=anchor)
             return
-        distance = update.squared_distance.sqrt()
-        known = self._distances.get(params, distance)
-        limit = constants.FAR * known
-        is_near = torch.isfinite(distance) & ((distance <= limit) | (known == 0))
+        known = self._squares.get(params, square)
+        known = torch.where(known > 0, known, square)
+        is_followed = is_allowed & (square <= constants.FAR**2 * known)
         # a distance that grows fast outruns the known one; one that stays large is reached in the end
-        followed = distance.minimum(constants.MAX_DISTANCE_GROWTH * known)
-        grown = torch.where(is_near, torch.where(known == 0, distance, followed), limit)
-        self._distances[params] = torch.where(update.is_allowed, grown, known)
-        is_followed = update.is_allowed & is_near
-        if anchor.is_cpu:  # its numbers can be read at once, and memory is the cost
-            if is_followed:
-                anchor.lerp_(params.values(), update.steps / self.horizon)
-        else:
-            anchor.lerp_(torch.where(is_followed, params.values(), anchor), update.steps / self.horizon)
+        grown = square.minimum(constants.MAX_DISTANCE_GROWTH**2 * known)
+        self._squares[params] = torch.where(is_allowed, grown, known)
+        if not anchor.is_cpu:
+            d.masked_fill_(~is_followed, 0)
+        elif not is_followed:  # its numbers can be read at once, and memory is the cost
+            return
+        anchor.sub_(d, alpha=steps / self.horizon)
 
     def after_step(self) -> None:
         pass
@@ -103,7 +93,7 @@ class AnchorDisplacement:
     def clear(self) -> None:
         """Have no anchor until the next step sets one."""
         self._anchors.clear()
-        self._distances.clear()
+        self._squares.clear()
 
     def set_anchor(self, params: FlatParams) -> None:
         """Set the anchor to the parameters as they are."""
@@ -111,14 +101,14 @@ class AnchorDisplacement:
             self._anchors[params].copy_(params.values())
         else:
             self._anchors[params] = params.values().clone()
-        self._distances.pop(params, None)
+        self._squares.pop(params, None)
 
     def restore(self, params: FlatParams, keep: float = 0.0) -> None:
         """Set the parameters to ``anchor + keep (θ - anchor)``, if there is an anchor."""
         if params in self._anchors:
             anchor = self._anchors[params]
             params.write(torch.lerp(anchor, params.values(), keep) if keep else anchor)
-            self._distances.pop(params, None)
+            self._squares.pop(params, None)
 
     def state(self, positions: dict[Tensor, int]) -> dict[str, Any]:
         whole = {params: anchor for params, anchor in self._anchors.items() if not params.is_sharded}
@@ -127,9 +117,9 @@ class AnchorDisplacement:
             for parameter, part in zip(params.parameters, params.split(anchor), strict=True):
                 parts.setdefault(positions[parameter], []).append(part)
         distances = [
-            [positions[params.parameters[0]], params.start, self._distances[params].item()]
+            [positions[params.parameters[0]], params.start, math.sqrt(self._squares[params])]
             for params in whole
-            if params in self._distances
+            if params in self._squares
         ]
         return {"means": {i: torch.cat(slices) for i, slices in parts.items()}, "reach": distances}
 
@@ -142,7 +132,7 @@ class AnchorDisplacement:
                     params.values().dtype, copy=True
                 )
                 if (key := (params.parameters[0], params.start)) in distances:
-                    self._distances[params] = self._anchors[params].new_tensor(distances[key])
+                    self._squares[params] = self._anchors[params].new_tensor(distances[key] ** 2)
 
 
 def alignment_sums(
@@ -151,9 +141,11 @@ def alignment_sums(
     steps: int,
     device: torch.device,
     *,
-    is_trusted: bool = True,
+    is_trusted: bool | Tensor = True,
 ) -> Tensor:
-    """This process's part of ``⟨g, d⟩``, ``‖g‖²`` and ``‖d‖²``, shape [3]. Calls ``displacement.before_step``.
+    """This process's part of ``⟨g, d⟩``, ``‖g‖²`` and ``‖d‖²``, shape [3]. An anchor then follows the parameters.
+
+    It stays where parameters or gradients are not finite.
 
     Args:
         flat: the parameters, with their gradients. Those whose d is not known add nothing.
@@ -162,21 +154,26 @@ def alignment_sums(
         device: to sum on.
         is_trusted: whether an anchor may follow the iterates.
     """
-    total = torch.zeros(3, device=device)
-    squares: list[Tensor | None] = []
+    total: Tensor | None = None
     for params in flat:
         d = displacement.vector(params)
-        squares.append(None)
-        if d is not None:
-            gradient = params.gradients()
-            sums = torch.stack([gradient @ d, gradient @ gradient, d @ d])
-            squares[-1] = sums[2]
-            total = total + (sums * params.share).to(device)
-            del gradient  # frees its memory before the next vectors are made
-        del d
-    # a second pass, since one gradient that is not finite stops the anchors of all parameters
-    is_allowed = total[1].isfinite() & is_trusted
-    for params, square in zip(flat, squares, strict=True):
-        update = None if square is None else AnchorUpdate(square, is_allowed.to(square.device), steps)
-        displacement.before_step(params, update)
-    return total
+        if d is None:
+            displacement.begin(params)
+            continue
+        gradient = params.gradients()
+        sums = torch.stack([gradient @ d, gradient @ gradient, d @ d])
+        del gradient  # frees its memory
+        weighted = (sums * params.share).to(device)
+        total = weighted if total is None else total + weighted
+        if is_trusted is not False:
+            is_finite = sums.isfinite().all()
+            is_allowed = is_finite if is_trusted is True else is_finite & is_trusted.to(sums.device)
+            displacement.follow(params, d, sums[2], is_allowed, steps)
+        del d  # before the next vectors are made
+    return torch.zeros(3, device=device) if total is None else total
+
+
+def all_finite(flat: Sequence[FlatParams], device: torch.device) -> Tensor:
+    """Whether all gradients are finite. To be asked where a step is skipped if one is not."""
+    squares = [gradient @ gradient for gradient in (params.gradients() for params in flat)]
+    return torch.stack([square.to(device) for square in squares]).isfinite().all()

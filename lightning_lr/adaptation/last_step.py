@@ -8,7 +8,6 @@ from typing import Any
 from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
-from lightning_lr.adaptation.displacement import AnchorUpdate
 from lightning_lr.adaptation.flat_params import FlatParams
 
 _HYPERPARAMETERS = "lr", "weight_decay", "momentum", "betas"
@@ -73,7 +72,10 @@ class LastStepDisplacement:
             return None  # θ_t does not depend on θ_t-1
         return (direction + decay * params.flatten(moved)) * (lr / (1 - lr * decay))
 
-    def before_step(self, params: FlatParams, update: AnchorUpdate | None) -> None:
+    def begin(self, params: FlatParams) -> None:
+        pass
+
+    def follow(self, params: FlatParams, d: Tensor, square: Tensor, is_allowed: Tensor, steps: int) -> None:
         pass
 
     def after_step(self) -> None:

@@ -127,7 +127,7 @@ class OptimizerScales:
             self.used.append(UsedLR(lr, self.lrs.scales[i]))
             if self._by_anchor:
                 group.max_survived_lr = 0.0 if is_on_device(lr) else max(group.max_survived_lr, float(lr))
-        self.used_decay_factor, self.is_due = self._decay_factor, True
+        self.used_decay_factor = self._decay_factor
 
     def reached_lrs(self) -> list[float]:
         """The highest learning rate of each scaled group in the last step, without the final decay.

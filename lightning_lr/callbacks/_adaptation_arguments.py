@@ -18,6 +18,7 @@ from lightning_lr.adaptation.rules import RuleName, rule_maker
 from lightning_lr.callbacks._scheduled_lr import ScheduledLR
 from lightning_lr.optimizers.param_groups import lr_ratios
 from lightning_lr.schedules.durations import Duration
+from lightning_lr.trainer.grad_scaler import has_grad_scaler
 from lightning_lr.trainer.lightning_packages import MisconfigurationException, either
 from lightning_lr.trainer.run_lengths import RunLengths
 
@@ -70,6 +71,7 @@ class AdaptationArguments:
             freeze_after=math.inf if self.freeze_after is None else _steps("freeze_after", self.freeze_after, lengths),
             decay=decay,
             world_size=trainer.world_size,
+            has_grad_scaler=has_grad_scaler(trainer),
             steps=trainer.global_step // len(trainer.optimizers),  # a checkpoint may be of a run without adaptation
         )
 

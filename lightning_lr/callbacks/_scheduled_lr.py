@@ -22,7 +22,7 @@ from lightning_lr.callbacks._replaced_schedulers import ReplacedSchedulers
 from lightning_lr.callbacks._saved_arguments import warn_if_changed
 from lightning_lr.callbacks._saved_state import checked_state, header
 from lightning_lr.callbacks._schedule_run import TIMED_STEPS, FittedSchedule, ScheduleRun, timed_run_clock
-from lightning_lr.callbacks._skipped_hooks import EMPTY_HOOKS, SkippedHooks
+from lightning_lr.callbacks._skipped_hooks import SkippedHooks
 from lightning_lr.callbacks._state_rules import SCHEDULE
 from lightning_lr.optimizers.param_groups import lr_ratios, optimizer_names
 from lightning_lr.range_test.suggestion import Suggestion
@@ -79,7 +79,7 @@ class ScheduledLR(Callback, ABC):
         self._replaced_schedulers = ReplacedSchedulers(replace_scheduler)
         self._run: ScheduleRun | None = None  # while training
         self._saved_run: dict[str, Any] = {}  # state of the last run, or of the one that is resumed
-        self._skipped_hooks = SkippedHooks(self, base=ScheduledLR)
+        self._skipped_hooks = SkippedHooks(self)
         self._tag = "cyclical_lr/"
         self._logs_position: bool = arguments.get("log_position", False)
         self.lr_tracer = LRTracer(self._position_values)
@@ -143,7 +143,9 @@ class ScheduledLR(Callback, ABC):
         if self._optimizer_index is not None:
             self._tag = f"cyclical_lr/{optimizer_names(trainer.optimizers)[self._optimizer_index]}/"
         self._run = self._start_run(trainer)
-        self._skip_hooks(vars(trainer)["callbacks"])
+        callbacks = vars(trainer)["callbacks"]
+        finetunes = any(isinstance(callback, _FINETUNING) for callback in callbacks)
+        self._skipped_hooks.skip(callbacks, [] if finetunes else [ScheduledLR.on_train_batch_start])
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # By now a range test has set the bounds, wherever it stands in the list of callbacks.
@@ -240,11 +242,3 @@ class ScheduledLR(Callback, ABC):
             if limits is not None:
                 values[f"{self._tag}{key}"] = limits.at(position.amplitude)
         return values
-
-    def _skip_hooks(self, callbacks: list[Callback]) -> None:
-        self._skipped_hooks.restore()  # if an error of another callback kept `on_exception` from being called
-        if not any(callback is self for callback in callbacks):
-            return  # another callback holds this one, and calls its hooks
-        self._skipped_hooks.skip(EMPTY_HOOKS)
-        if not any(isinstance(callback, _FINETUNING) for callback in callbacks):
-            self._skipped_hooks.skip(["on_train_batch_start"])

@@ -1,39 +1,55 @@
 """Hooks that Lightning does not call while training, to save their time.
 
-Lightning calls every hook of every callback at every batch, through its profiler, also if the hook does nothing. The
-five calls that `ScheduledLR` skips take about 8 of the 20 µs that it would add to a step. Without skipping, its cost is
-0.6 of the cost of torch's ``CyclicLR`` with ``LearningRateMonitor``; with skipping, 0.4 (median steps of
-``python -m benchmarks.costs`` at ``log_every_n_steps=50``).
+Lightning calls every hook of every callback at every batch, through its profiler, also if the hook does nothing. A
+callback without a hook of its own adds 8 µs to a step so. That is half of what Lightning's ``LearningRateMonitor`` adds
+(``python -m benchmarks.costs``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from lightning_lr.trainer.lightning_packages import Callback
 
-# Hooks of every batch that do nothing in the callbacks of this package that schedule.
-EMPTY_HOOKS = ("on_before_zero_grad", "on_before_backward", "on_after_backward", "on_before_optimizer_step")
+_EMPTY: tuple[Callable[..., Any], ...] = (
+    Callback.on_train_batch_start,
+    Callback.on_before_zero_grad,
+    Callback.on_before_backward,
+    Callback.on_after_backward,
+    Callback.on_before_optimizer_step,
+    Callback.on_train_batch_end,
+)
 
 
 class SkippedHooks:
     """Hooks of a callback that are None while it trains. Lightning calls only what is callable.
 
+    These are the hooks of every batch that the callback inherits from Lightning, where they do nothing.
+
     Args:
         callback: whose hooks are skipped.
-        base: a class of the callback. A hook that a subclass of it overrides is never skipped.
     """
 
-    def __init__(self, callback: Callback, base: type[Callback]) -> None:
+    def __init__(self, callback: Callback) -> None:
         self._callback = callback
-        self._base = base
         self._names: list[str] = []
 
-    def skip(self, names: Iterable[str]) -> None:
-        """Set these hooks to None until `restore`."""
-        callback, base = self._callback, self._base
-        for name in names:
-            if name not in vars(callback) and getattr(type(callback), name) is getattr(base, name):
+    def skip(self, callbacks: Iterable[Callback], unneeded: Iterable[Callable[..., Any]] = ()) -> None:
+        """Set the hooks to None until `restore`.
+
+        Args:
+            callbacks: those of the Trainer. If this one is not among them, another one holds it and calls its hooks. So
+                none is skipped.
+            unneeded: further methods that do nothing in this run. One that a subclass overrides is not skipped.
+        """
+        self.restore()  # an error of another callback may have kept the end of the last run from being told
+        callback = self._callback
+        if not any(each is callback for each in callbacks):
+            return
+        for hook in (*_EMPTY, *unneeded):
+            name = hook.__name__
+            if name not in vars(callback) and getattr(type(callback), name) is hook:
                 setattr(callback, name, None)
                 self._names.append(name)
 

@@ -20,9 +20,10 @@ from lightning_lr.callbacks._adaptation_trace import ADAPTATION_CHARTS, say_verd
 from lightning_lr.callbacks._argument_rules import ADAPTATION
 from lightning_lr.callbacks._saved_arguments import plain_arguments, warn_if_changed
 from lightning_lr.callbacks._saved_state import check_vectors, checked_state, header
+from lightning_lr.callbacks._skipped_hooks import SkippedHooks
 from lightning_lr.callbacks._state_rules import ADAPTATION as ADAPTATION_STATE
 from lightning_lr.optimizers.param_groups import optimizer_names
-from lightning_lr.trainer.grad_scaler import has_grad_scaler, loss_scale
+from lightning_lr.trainer.grad_scaler import loss_scale
 from lightning_lr.trainer.lazy_parameters import check_no_lazy_parameters
 from lightning_lr.trainer.lightning_packages import Callback
 from lightning_lr.trainer.lr_tracer import LRTracer
@@ -114,7 +115,7 @@ class HypergradientLR(Callback):
         self._is_resumed, self._is_same_rule = False, True  # the saved states are from a checkpoint, and fit
         self._resets: list[OptimizerReset] = []
         self._loss, self._lrs_are_scaled, self._is_first_batch = StepLoss(), False, True
-        self._separate_losses = SeparateLosses()
+        self._separate_losses, self._skipped_hooks = SeparateLosses(), SkippedHooks(self)
         self.lr_tracer = LRTracer(self._logged_values, [ADAPTATION_CHARTS])
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -137,6 +138,8 @@ class HypergradientLR(Callback):
         self._to_restart = []
         for adapted in self._optimizers:
             adapted.watch((config.scheduler for config in trainer.lr_scheduler_configs), warns=True)
+        unneeded = [HypergradientLR.on_after_backward] if len(self._optimizers) == 1 else []
+        self._skipped_hooks.skip(vars(trainer)["callbacks"], unneeded)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._take_lrs(trainer)
@@ -149,8 +152,7 @@ class HypergradientLR(Callback):
             self._separate_losses.batch_start()
 
     def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if len(self._optimizers) > 1:
-            self._separate_losses.backward()
+        self._separate_losses.backward()
 
     def on_before_optimizer_step(self, trainer: Trainer, pl_module: LightningModule, optimizer: Optimizer) -> None:
         for i, adapted in enumerate(self._optimizers):
@@ -223,7 +225,6 @@ class HypergradientLR(Callback):
                 warn=lambda text: rank_zero_warn(f"{text} This is step {trainer.global_step}."),
                 after_return=partial(reset_running_statistics, pl_module),
                 guard=self._guard,
-                has_grad_scaler=has_grad_scaler(trainer),
             )
             for name, optimizer, reset in zip(names, trainer.optimizers, self._resets, strict=True)
         ]
@@ -244,6 +245,7 @@ class HypergradientLR(Callback):
             for adapted in self._optimizers:
                 adapted.detach()
             self._optimizers = []
+            self._skipped_hooks.restore()
             self.lr_tracer.stop()
 
     def _logged_values(self) -> dict[str, float]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 
+from lightning_lr.callbacks._skipped_hooks import SkippedHooks
 from lightning_lr.trainer.lightning_packages import Callback
 from lightning_lr.trainer.lr_tracer import LRTracer
 
@@ -40,9 +41,11 @@ class LRTrace(Callback):
 
     def __init__(self) -> None:
         self.lr_tracer = LRTracer()
+        self._skipped_hooks = SkippedHooks(self)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.lr_tracer.start(trainer, self)
+        self._skipped_hooks.skip(vars(trainer)["callbacks"])
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -50,7 +53,9 @@ class LRTrace(Callback):
         self.lr_tracer.batch_end(outputs)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._skipped_hooks.restore()
         self.lr_tracer.stop()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._skipped_hooks.restore()
         self.lr_tracer.stop()

@@ -63,7 +63,10 @@ def _is_inner_step(optimizer: Optimizer, wrapper: FrameType) -> bool:
         optimizer: whose hook is called.
         wrapper: the frame of torch's wrapper that calls it.
     """
-    if not any(hasattr(vars(base).get("step"), "hooked") for base in type(optimizer).__mro__[1:]):
+    for base in type(optimizer).__mro__[1:]:
+        if hasattr(vars(base).get("step"), "hooked"):
+            break
+    else:
         return False  # there is no other wrapper
     outer = wrapper.f_back
     while outer is not None and not (outer.f_code is wrapper.f_code and outer.f_locals["self"] is optimizer):

@@ -163,23 +163,31 @@ class _Trace:
         return self._log_every > 0 and (self._epoch_loop._batches_that_stepped + 1) % self._log_every == 0
 
     def _read_lrs(self, optimizer: Optimizer, args: object, kwargs: object) -> None:
-        groups = optimizer.param_groups
-        effective = {i: lr for i, group in enumerate(groups) if (lr := effective_lr(group)) is not None}
+        # Called at every step, so it is one loop: each call and list of its own would show in the cost of a step.
+        lrs: list[float | Tensor] = []
+        effective: dict[int, float | Tensor] = {}
+        for i, group in enumerate(optimizer.param_groups):
+            lrs.append(group["lr"])
+            if (lr := effective_lr(group)) is not None:
+                effective[i] = lr
         names = self._names.get(optimizer)
         # A finetuning callback may add groups, and a state that is loaded may add or take a rate in effect.
-        if names is None or names.num_groups != len(groups) or names.adapting != list(effective):
+        if names is None or names.num_groups != len(lrs) or names.adapting != list(effective):
             names = self._names[optimizer] = self._names_of(optimizer, list(effective))
-        lrs = [*(group["lr"] for group in groups), *effective.values()]
-        lrs = [lr.detach().clone() if isinstance(lr, Tensor) else lr for lr in lrs]  # it will be filled in place
-        if self._has_loggers and self._is_due():
-            self._used_lrs.update(zip(names.logged, lrs, strict=True))
+        if effective:
+            lrs.extend(effective.values())
+        is_logged = self._has_loggers and self._is_due()
         # The property would compute all metrics of the step, which costs far more.
         callback_metrics = self._trainer._logger_connector._callback_metrics
-        # A float stays on the CPU: Lightning takes metrics of any device, and a copy to one would wait for it.
         dtype = torch.get_default_dtype()
-        metrics = [lr if isinstance(lr, Tensor) else torch.full((), lr, dtype=dtype, device="cpu") for lr in lrs]
-        callback_metrics.update(zip(names.logged, metrics, strict=True))
-        callback_metrics.update(zip(names.monitored, metrics, strict=True))
+        for lr, key, monitored in zip(lrs, names.logged, names.monitored, strict=True):
+            if isinstance(lr, Tensor):
+                metric = lr.detach().clone()  # it will be filled in place
+            else:  # stays on the CPU: Lightning takes metrics of any device, and a copy to one would wait for it
+                metric = torch.full((), lr, dtype=dtype, device="cpu")
+            callback_metrics[key] = callback_metrics[monitored] = metric
+            if is_logged:
+                self._used_lrs[key] = metric if isinstance(lr, Tensor) else lr
 
     def _names_of(self, optimizer: Optimizer, adapting: list[int]) -> _Names:
         name, names = self._optimizer_names[optimizer], group_names(optimizer)

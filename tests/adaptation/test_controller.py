@@ -59,7 +59,7 @@ def test_skipped_steps_change_nothing_but_their_count(rule: str) -> None:
         pair = [nn.Parameter(torch.randn(4)), nn.Parameter(torch.randn(3, 1).double())]  # a vector each
         optimizer = torch.optim.RMSprop(pair, 0.01)
         make, horizon = (LongHorizon, 20) if rule == "long" else (lambda: Multiplicative(0.1), None)
-        controller = LRController(optimizer, make, horizon)
+        controller = LRController(optimizer, make, horizon, has_grad_scaler=True)
         for _ in range(4):
             _step(optimizer, controller, [1.0, -1.0])
         for _ in range(bad):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_lr.adaptation.controller import LRController
-from lightning_lr.adaptation.displacement import AnchorDisplacement, AnchorUpdate, Displacement
+from lightning_lr.adaptation.displacement import AnchorDisplacement, Displacement
 from lightning_lr.adaptation.flat_params import FlatParams, flat_params
 from lightning_lr.adaptation.last_step import LastStepDisplacement
 from lightning_lr.adaptation.rules import Multiplicative
@@ -90,17 +90,20 @@ def _all_params(optimizer: torch.optim.Optimizer) -> list[FlatParams]:
 
 def _dot(displacement: Displacement, parts: Iterable[FlatParams]) -> Tensor | None:
     """⟨g, d⟩ as it is summed in training; tells the displacement of the step."""
-    dots: list[Tensor] = []
-    for params in parts:
-        moved = displacement.vector(params)
-        if moved is not None:
-            dots.append(params.gradients() @ moved)
-        displacement.before_step(params, _update(moved))
+    dots = [sums[0] for params in parts if (sums := _measure(displacement, params)) is not None]
     return torch.stack(dots).sum() if dots else None
 
 
-def _update(moved: Tensor | None, is_allowed: bool = True) -> AnchorUpdate | None:
-    return None if moved is None else AnchorUpdate(moved @ moved, torch.tensor(is_allowed), 1)
+def _measure(displacement: Displacement, params: FlatParams) -> Tensor | None:
+    """The sums of one measurement, after which an anchor follows. Parameters without a gradient have one of 0."""
+    d = displacement.vector(params)
+    if d is None:
+        displacement.begin(params)
+        return None
+    gradient = params.gradients()
+    sums = torch.stack([gradient @ d, gradient @ gradient, d @ d])
+    displacement.follow(params, d, sums[2], sums.isfinite().all(), steps=1)
+    return sums
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
@@ -214,11 +217,11 @@ def test_anchor_by_hand() -> None:
     for i, value in enumerate(iterates):
         with torch.no_grad():
             theta.fill_(value)
-        moved = displacement.vector(params)
         if i:
+            moved = displacement.vector(params)
             assert moved is not None
             assert moved.item() == pytest.approx(mean - value)
-        displacement.before_step(params, _update(moved))
+        _measure(displacement, params)
         mean += (value - mean) / 4
     displacement.restore(params)
     assert theta.item() == pytest.approx(mean)
@@ -232,9 +235,21 @@ def test_an_iterate_that_blew_up_is_not_averaged_in(bad: float) -> None:
         with torch.no_grad():
             theta.fill_(1.0)
             theta[0] = value
-        displacement.before_step(params, _update(displacement.vector(params)))
+        _measure(displacement, params)
     displacement.restore(params)
     assert theta.detach().abs().max() <= 1.0
+
+
+def test_an_iterate_whose_gradient_is_not_finite_is_not_averaged_in() -> None:
+    theta = nn.Parameter(torch.zeros(2))
+    displacement, (params,) = AnchorDisplacement(4), flat_params({"params": [theta]})
+    for value, gradient in ((0.0, 1.0), (1.0, 1.0), (1.5, float("nan")), (1.5, float("inf"))):
+        with torch.no_grad():
+            theta.fill_(value)
+        theta.grad = torch.tensor([1.0, gradient])
+        _measure(displacement, params)
+    displacement.restore(params)
+    assert theta.tolist() == [0.25, 0.25]
 
 
 def test_the_anchor_follows_parameters_that_stay_far_away() -> None:
@@ -244,7 +259,7 @@ def test_the_anchor_follows_parameters_that_stay_far_away() -> None:
     for value in (0.0, 1e-3, *[1e3] * 40):
         with torch.no_grad():
             theta.fill_(value)
-        displacement.before_step(params, _update(displacement.vector(params)))
+        _measure(displacement, params)
     displacement.restore(params)
     assert theta.item() == pytest.approx(1e3, rel=0.01)
 

@@ -58,38 +58,6 @@ def test_a_fit_that_goes_on_goes_on_with_the_schedule() -> None:
     assert first_group_lrs(model) == CyclicalLR(0.0, 0.1, 7).preview(40).lr.tolist()
 
 
-def test_a_hook_of_a_subclass_is_called() -> None:
-    """Those that do nothing are left out while training; an own one is not, and after training all are there again."""
-
-    class Counting(CyclicalLR):
-        calls = 0
-
-        def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
-            super().on_after_backward(trainer, pl_module)
-            self.calls += 1
-            assert self.on_before_backward is None
-
-    cycle = Counting(0.01, 0.1, 5)
-    own: list[int] = []
-    cycle.on_before_zero_grad = lambda *_: own.append(1)  # type: ignore[method-assign]
-    fit(RecordingClassifier(), cycle)
-    assert cycle.calls == len(own) == 40
-    assert callable(cycle.on_before_backward)
-
-
-def test_a_hook_that_is_set_while_training_stays() -> None:
-    class Setting(CyclicalLR):
-        def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-            super().on_train_epoch_start(trainer, pl_module)
-            self.on_before_backward = lambda *_: own.append(1)  # type: ignore[method-assign]
-
-    own: list[int] = []
-    cycle = Setting(0.01, 0.1, 5)
-    fit(RecordingClassifier(), cycle)
-    assert len(own) == 40
-    assert "on_before_backward" in vars(cycle)
-
-
 @pytest.mark.parametrize(
     ("build", "message"),
     [
