@@ -181,10 +181,9 @@ class _Trace:
         callback_metrics = self._trainer._logger_connector._callback_metrics
         dtype = torch.get_default_dtype()
         for lr, key, monitored in zip(lrs, names.logged, names.monitored, strict=True):
-            if isinstance(lr, Tensor):
-                metric = lr.detach().clone()  # it will be filled in place
-            else:  # stays on the CPU: Lightning takes metrics of any device, and a copy to one would wait for it
-                metric = torch.full((), lr, dtype=dtype, device="cpu")
+            # A tensor will be filled in place. A float stays on the CPU: Lightning takes metrics of any device, and a
+            # copy to one would wait for it.
+            metric = lr.detach().clone() if isinstance(lr, Tensor) else torch.full((), lr, dtype=dtype, device="cpu")
             callback_metrics[key] = callback_metrics[monitored] = metric
             if is_logged:
                 self._used_lrs[key] = metric if isinstance(lr, Tensor) else lr

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from lightning_lr import CyclicalLR, LRRangeTest, OneCycleLR, WarmupStableDecayLR
-from tests.helpers.lightning_classes import LightningModule, MisconfigurationException, Trainer
+from tests.helpers.lightning_classes import MisconfigurationException, Trainer
 from tests.helpers.recorded_steps import RecordingClassifier, first_group_lrs, fit
 from tests.helpers.schedule_cases import SCHEDULES
 from tests.helpers.tiny_models import loader
