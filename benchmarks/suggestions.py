@@ -131,8 +131,9 @@ def _left_out_rows(rows: list[Row], chosen: dict[str, Constants]) -> list[Row]:
     for row in rows:
         if row.contestant == RANGE_TEST and row.best is not None:
             constants = chosen[task_of(row.setting)]
-            max_lr = suggested_max_lr(row.best, constants)
-            found = Found(suggested_lr(row.best, constants.exponent), max_lr, max_lr, row.steps, best=row.best)
+            exponent = constants.normalized_exponent if row.best.is_normalized else constants.exponent
+            max_lr = suggested_max_lr(row.best, constants.max_lr_per_best)
+            found = Found(suggested_lr(row.best, exponent), max_lr, max_lr, row.steps, best=row.best)
             left_out.append(row._replace(contestant=_LEFT_OUT, found=found, gaps=_gaps(row.setting, found)))
     return left_out
 
@@ -202,10 +203,10 @@ def _print_total(name: str, rows: list[Row]) -> None:
 def _print_chosen(chosen: dict[str, Constants]) -> None:
     """How many tasks each choice of constants was made for."""
     print("\nConstants chosen without the task, and for how many tasks:\n")
-    print("| length exponent | max_lr per lr | tasks |")
-    print("|---|---|---|")
+    print("| length exponent | of normalized updates | max_lr per best lr | tasks |")
+    print("|---|---|---|---|")
     for constants, count in Counter(chosen.values()).most_common():
-        print(f"| {constants.exponent:g} | {constants.max_lr_per_lr:g} | {count} |")
+        print(f"| {' | '.join(f'{value:g}' for value in constants)} | {count} |")
 
 
 def _write_csv(path: Path, rows: list[Row]) -> None:

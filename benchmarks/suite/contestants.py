@@ -24,6 +24,7 @@ from benchmarks.suite.finders import find
 from benchmarks.suite.leave_one_out import BestTrial
 from benchmarks.suite.setting import Setting
 from lightning_lr import LRCurve, LRRangeTest, LRSearch, Suggestion
+from lightning_lr.optimizers.update_kind import update_kind
 from lightning_lr.search.result import SearchResult
 from lightning_lr.search.verdicts import score
 
@@ -66,6 +67,12 @@ class Cell:
         assert finder.result is not None
         return finder.result, finder.result.curve, steps
 
+    @cached_property
+    def is_normalized(self) -> bool:
+        """Whether an optimizer normalizes its updates, as far as is known."""
+        optimizers = self.setting.optimizers(self.setting.build(), 1e-3)
+        return any(update_kind(optimizer) in ("normalized", None) for optimizer in optimizers)
+
 
 Contestant = Callable[[Cell], Found | None]  # None where it finds no learning rate
 Search = Callable[[Cell, int], Found]  # of a cell and a budget of optimizer steps
@@ -75,13 +82,13 @@ def _range_test(cell: Cell) -> Found:
     finder, steps = find(cell.setting, cell.seed, LRRangeTest())
     assert finder.result is not None
     assert finder.result.search is not None
-    return _found(finder.result, steps, _best_trial(finder.result.search))
+    return _found(finder.result, steps, _best_trial(cell, finder.result.search))
 
 
 def _search(cell: Cell) -> Found:
     finder, steps = find(cell.setting, cell.seed, LRSearch())
     assert finder.result is not None
-    return _found(finder.result, steps, _best_trial(finder.result))
+    return _found(finder.result, steps, _best_trial(cell, finder.result))
 
 
 def _sweep_alone(cell: Cell) -> Found:
@@ -93,11 +100,11 @@ def _found(suggestion: Suggestion, steps: int, best: BestTrial | None = None) ->
     return Found(suggestion.lr, suggestion.max_lr, suggestion.one_cycle_max_lr, steps, suggestion.confident, best)
 
 
-def _best_trial(result: SearchResult) -> BestTrial:
+def _best_trial(cell: Cell, result: SearchResult) -> BestTrial:
     best = result.candidates[0]
     higher = [each for each in result.candidates if each.lr > best.lr]
     is_at_edge = bool(higher) and min(higher, key=lambda each: each.lr).verdict == "very high"
-    return BestTrial(best.lr, best.steps, is_at_edge)
+    return BestTrial(best.lr, best.steps, is_at_edge, cell.is_normalized)
 
 
 def _rule(rule: RivalRule, cell: Cell) -> Found | None:

@@ -18,6 +18,7 @@ from lightning_lr.callbacks._saved_arguments import warn_if_changed
 from lightning_lr.callbacks._saved_state import checked_state, header
 from lightning_lr.callbacks._state_rules import FINDER
 from lightning_lr.optimizers.param_groups import lr_ratios, optimizer_names
+from lightning_lr.optimizers.update_kind import UpdateKind
 from lightning_lr.range_test.suggestion import Suggestion
 from lightning_lr.search.bracket import Bracket
 from lightning_lr.search.result import SearchResult, search_result
@@ -57,6 +58,7 @@ class LRFinder(Callback, ABC):
         self._snapshot_device: Literal["device", "cpu"] = arguments["snapshot"]
         self._search: Search | None = None  # once it has begun
         self._run_steps = math.inf  # optimizer steps of the run from the search on; infinite if not known
+        self._update: UpdateKind = "normalized"  # of the optimizer, from the search on
         self._is_resumed = False
         self._module_lr: float | None = None  # of the module's hyperparameters, as it was set
         self._has_logged_found_lr = False  # in this fit
@@ -96,6 +98,7 @@ class LRFinder(Callback, ABC):
             "arguments": self._arguments,
             "search": None if self._search is None else self._search.state(),
             "run_steps": self._run_steps,
+            "update": self._update,
             "module_lr": self._module_lr,
         }
 
@@ -103,7 +106,7 @@ class LRFinder(Callback, ABC):
         state = checked_state(self, state_dict, FINDER)
         changed = warn_if_changed(self._name, state["arguments"], self._arguments)
         self._is_resumed = True
-        self._run_steps = state["run_steps"]
+        self._run_steps, self._update = state["run_steps"], state["update"]
         self._module_lr = state["module_lr"]
         if (saved := state["search"]) is None:
             return
@@ -168,17 +171,21 @@ class LRFinder(Callback, ABC):
     def _run_search(self, trainer: Trainer, search: Search) -> SearchResult:
         """Run the trials that are left, and report all of them."""
         search.run(trainer)
-        result = search_result(search.bracket, self._run_steps)
+        result = self._search_result(search.bracket)
         tag = self._report_tag(trainer, "lr_search")
         monitor = self._monitor or "loss"
         report_search(trainer, search.bracket, result, monitor, tag, self._output_dir, self._arguments)
         best = result.candidates[0]
         if result.lr != best.lr:
             rank_zero_info(
-                f"{self._name}: lr={best.lr:.3g} is the best in trials of {best.steps} steps. Longer runs need lower"
-                f" learning rates, so this one of {self._run_steps:.0f} steps gets {result.lr:.3g}."
+                f"{self._name}: lr={best.lr:.3g} is the best in trials of {best.steps} steps. With an optimizer of this"
+                f" kind longer runs need lower learning rates, so this one of {self._run_steps:.0f} steps gets"
+                f" {result.lr:.3g}."
             )
         return result
+
+    def _search_result(self, bracket: Bracket) -> SearchResult:
+        return search_result(bracket, self._run_steps, self._update)
 
     @property
     @abstractmethod

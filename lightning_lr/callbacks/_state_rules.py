@@ -9,6 +9,7 @@ from typing import Any
 from lightning_lr.arguments import (
     ArgumentRule,
     anything,
+    choice,
     flag,
     learning_rate,
     number,
@@ -23,6 +24,7 @@ from lightning_lr.callbacks._saved_state import ABSENT, Default, fields, list_wi
 from lightning_lr.range_test.curve import LRCurve
 from lightning_lr.schedules.bounds import Bounds
 from lightning_lr.search.bracket import Bracket
+from lightning_lr.search.result import LENGTH_EXPONENTS
 
 _COUNT = whole(at_least=0)
 _EPOCH_BATCHES = Default(optional(number_or_infinity(at_least=1)), None)  # with which lengths are counted
@@ -92,6 +94,7 @@ FINDER: dict[str, ArgumentRule | Default] = {
         None,
     ),
     "run_steps": Default(number_or_infinity(at_least=1), math.inf),
+    "update": Default(choice(LENGTH_EXPONENTS), "normalized"),  # which was taken for all before
     "module_lr": Default(optional(real), None),
 }
 RANGE_TEST: dict[str, ArgumentRule | Default] = {

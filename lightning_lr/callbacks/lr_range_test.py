@@ -23,7 +23,7 @@ from lightning_lr.range_test.curve import LRCurve
 from lightning_lr.range_test.rules import Rule as RuleName  # jsonargparse would take it for that of `arguments`
 from lightning_lr.range_test.suggestion import SUGGESTION_FIELDS, Suggestion, suggest
 from lightning_lr.range_test.sweep_lrs import num_lrs, sweep_lrs
-from lightning_lr.search.result import SearchResult, search_result
+from lightning_lr.search.result import SearchResult
 from lightning_lr.trainer.range_test import RangeTest, kind_of_updates
 from lightning_lr.trainer.range_test_report import report_range_test
 from lightning_lr.trainer.run_lengths import check_epochs_begin_together
@@ -197,14 +197,14 @@ class LRRangeTest(LRFinder):
                 **{**saved, "reasons": tuple(saved["reasons"]), "curve": LRCurve.from_dict(saved["curve"])}
             )
             if self._search is not None and self._search.bracket.is_done:
-                result = replace(result, search=search_result(self._search.bracket, self._run_steps))
+                result = replace(result, search=self._search_result(self._search.bracket))
             self.result = result
 
     def _run_if_due(self, trainer: Trainer, pl_module: LightningModule) -> None:
         epoch = trainer.current_epoch
         if epoch not in self._at_epochs or epoch in self._done_epochs or vars(trainer)["fast_dev_run"]:
             return
-        update = kind_of_updates(trainer)
+        update = self._update = kind_of_updates(trainer, self._name)
         if self._search is None or self._search.bracket.is_done:  # else the search was interrupted
             self._read_run_steps(trainer)
             curve = self._range_test.run(trainer)

@@ -12,8 +12,9 @@ from lightning_lr.arguments import checked
 from lightning_lr.callbacks._argument_rules import SEARCH
 from lightning_lr.callbacks._lr_finder import LRFinder
 from lightning_lr.callbacks._saved_arguments import plain_arguments
-from lightning_lr.search.result import SearchResult, search_result
+from lightning_lr.search.result import SearchResult
 from lightning_lr.trainer.lightning_packages import MisconfigurationException
+from lightning_lr.trainer.range_test import kind_of_updates
 from lightning_lr.trainer.tensorboard_charts import SEARCH_CHARTS
 
 
@@ -24,9 +25,9 @@ class LRSearch(LRFinder):
     and for 400 if the loss still falls steeply (see `lightning_lr.search.bracket`). If the best one lies at an end of
     the range, the search goes on beyond it. All trials start from the same state, train on the same batches in the same
     order, and end early when they diverge or cannot catch up. Then everything is restored. The run that follows is bit
-    for bit the run without a search, but with the learning rate that was found. A longer run than the trials gets a
-    lower one than the best, see `SearchResult`. It also gives bounds to a `CyclicalLR`, or another schedule of this
-    package, whose bounds were left open.
+    for bit the run without a search, but with the learning rate that was found. With Adam and its
+    like, a longer run than the trials gets a lower one than the best, see `SearchResult`. It also gives bounds to a
+    `CyclicalLR`, or another schedule of this package, whose bounds were left open.
 
     An interrupted search is continued, with the first trial that was not finished, when the run is resumed from a
     checkpoint of that time (for example by Lightning's ``OnExceptionCheckpoint``). A finished search is not repeated.
@@ -128,10 +129,11 @@ class LRSearch(LRFinder):
             if self._search is None:
                 self._read_run_steps(trainer)
                 self._search = self._new_search(self._new_bracket(*self._bracket_arguments))
+            self._update = kind_of_updates(trainer, self._name)
             self.result = self._run_search(trainer, self._search)
             self._apply_result(trainer, pl_module, self.result)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         super().load_state_dict(state_dict)
         if self._search is not None and self._search.bracket.is_done:
-            self.result = search_result(self._search.bracket, self._run_steps)
+            self.result = self._search_result(self._search.bracket)

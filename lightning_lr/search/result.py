@@ -7,35 +7,40 @@ from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
-from lightning_lr.arguments import checked, instance_of, number_or_infinity
+from lightning_lr.arguments import checked, choice, instance_of, number_or_infinity
+from lightning_lr.optimizers.update_kind import UpdateKind
 from lightning_lr.range_test.suggestion import Suggestion, with_bounds
 from lightning_lr.search.bracket import Bracket
 from lightning_lr.search.leaderboard import Candidate, leaderboard
 from lightning_lr.search.progress import has_learned, still_falls
 
-# The best constant learning rate falls with the length of a run T as T^-0.35. Measured on fifteen settings of
-# benchmarks/suite, on average: T^-0.4 from 200 to 600 steps, T^-0.31 from 600 to 4800, and on five of them T^-0.41 from
-# 4800 to 19200. Single settings have exponents from -0.3 to 0.9. Runs of 4800 steps have a mean log gap of 0.085 with
-# this and of 0.113 without. Johan Bjorck et al. ("Scaling Optimal LR Across Token Horizons", 2025, arXiv:2409.19913)
-# found T^-0.32 for language models.
-LENGTH_EXPONENT = 0.35
+# The best constant learning rate falls with the length of a run T as T^-e. e depends on the kind of update. Measured on
+# settings of benchmarks/suite, with the best rate of runs of 200 steps in runs of 2400, as the mean log gap:
+# - Ten with Adam or Lion, whose updates are normalized: 0.202 with e = 0, 0.122 with 0.35, 0.119 with 0.5. Single ones
+#   have exponents from -0.5 to 0.9. Johan Bjorck et al. ("Scaling Optimal LR Across Token Horizons", 2025,
+#   arXiv:2409.19913) found 0.32 for language models.
+# - Eleven with SGD, momentum or Adagrad: 0.031 with 0, 0.118 with 0.35. Their updates shrink as the gradients do, or by
+#   themselves. So what limits the rate is the edge of stability, which stays where it is.
+LENGTH_EXPONENTS: dict[UpdateKind, float] = {"gradient": 0.0, "momentum": 0.0, "shrinking": 0.0, "normalized": 0.35}
 # No longer runs were measured, so longer ones get the learning rate of this length.
 LONGEST_MEASURED = 19200
-# max_lr per lr. On the settings of benchmarks/suite, in runs of 600 steps, the mean log gap of triangular2 and of one
-# cycle with the trials of LRRangeTest is 0.082 and 0.083 with 2, 0.074 and 0.079 with 2.5, 0.075 and 0.077 with 3. With
-# those of LRSearch it is 0.077 and 0.077, 0.060 and 0.065, 0.077 and 0.111. The worst run has 0.74 with 2 and 0.85 with
-# 2.5. That of a sweep alone is lower, since it is less certain.
+# max_lr is at most 2.5 lr and 1.7 l, with l the best learning rate of the trials. In runs of 600 steps on the settings
+# of benchmarks/suite both are about the same: docs/results.md has other factors. On 21 of the settings, with l of runs
+# of 200 steps, one cycle has a mean log gap of 0.058 with the lower one in runs of 300 steps, and of 0.122 in runs of
+# 2400. With 2.5 l (K / T)^0.35 for all optimizers it is 0.119 and 0.158. That of a sweep alone is lower, since that is
+# less certain.
 MAX_LR_PER_LR = 2.5
+MAX_LR_PER_BEST = 1.7
 
 
 @dataclass(frozen=True)
 class SearchResult(Suggestion):
     """The learning rate for a run, the bounds of a cycle that go with it, and all learning rates that were tried.
 
-    ``lr`` is ``l (K / T)^0.35``, with l the best learning rate of trials of K optimizer steps, and T the length of the
-    run, counted as at most 19200. It is l if T is not known. ``max_lr`` is 2.5 lr, and at most the next higher learning
-    rate that was tried if that did worse, or l if it diverged. A schedule that decays to almost nothing does best from
-    there.
+    With l the best learning rate of trials of K optimizer steps, and T the length of the run, counted as at most 19200,
+    ``lr`` is ``l (K / T)^0.35`` for optimizers that normalize their updates, such as Adam. It is l for others, and if T
+    is not known or not above K. ``max_lr`` is the lower one of 2.5 lr and 1.7 l, and at most the next higher learning
+    rate that was tried if that did worse, or l if it diverged.
 
     Attributes:
         candidates: every learning rate that was tried, the best first.
@@ -46,20 +51,25 @@ class SearchResult(Suggestion):
     steps: int
 
 
-@checked(bracket=instance_of(Bracket, what="a Bracket"), run_steps=number_or_infinity(at_least=1))
-def search_result(bracket: Bracket, run_steps: float = math.inf) -> SearchResult:
+@checked(
+    bracket=instance_of(Bracket, what="a Bracket"),
+    run_steps=number_or_infinity(at_least=1),
+    update=choice(LENGTH_EXPONENTS),
+)
+def search_result(bracket: Bracket, run_steps: float = math.inf, update: UpdateKind = "normalized") -> SearchResult:
     """The result of a search that is done.
 
     Args:
         bracket: the search.
         run_steps: optimizer steps of the run that the learning rate is for; infinite if not known.
+        update: the kind of the optimizer's updates, see `lightning_lr.optimizers.update_kind.update_kind`.
 
     Raises:
         ValueError: if it is not done, or all learning rates diverged.
     """
     candidates = leaderboard(bracket)
-    lr = _lr_for_run(bracket, run_steps)
-    max_lr = min(MAX_LR_PER_LR * lr, _highest_peak(candidates))
+    lr = _lr_for_run(bracket, run_steps, LENGTH_EXPONENTS[update])
+    max_lr = min(MAX_LR_PER_LR * lr, MAX_LR_PER_BEST * candidates[0].lr, _highest_peak(candidates))
     suggestion = with_bounds(lr, _reasons(bracket, candidates, run_steps), max_lr=max_lr)
     return SearchResult(**asdict(suggestion), candidates=tuple(candidates), steps=bracket.spent)
 
@@ -76,11 +86,11 @@ def _highest_peak(candidates: list[Candidate]) -> float:
     return best if next_higher.verdict == "very high" else next_higher.lr
 
 
-def _lr_for_run(bracket: Bracket, run_steps: float) -> float:
+def _lr_for_run(bracket: Bracket, run_steps: float, exponent: float) -> float:
     steps, lr = bracket.best.trial.steps, bracket.best.lr
     if not math.isfinite(run_steps):
         return lr
-    return float(lr * min(1.0, steps / min(run_steps, LONGEST_MEASURED)) ** LENGTH_EXPONENT)
+    return float(lr * min(1.0, steps / min(run_steps, LONGEST_MEASURED)) ** exponent)
 
 
 def _reasons(bracket: Bracket, candidates: list[Candidate], run_steps: float) -> tuple[str, ...]:

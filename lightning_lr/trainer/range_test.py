@@ -175,13 +175,13 @@ def _filled(values: Sequence[float]) -> list[float]:
     return filled
 
 
-def kind_of_updates(trainer: Trainer) -> UpdateKind:
+def kind_of_updates(trainer: Trainer, owner: str) -> UpdateKind:
     """That of several optimizers is the one with the largest divisor, which gives the lowest learning rate."""
     kinds: list[UpdateKind] = []
     for optimizer in trainer.optimizers:
         kind = update_kind(optimizer)
         if kind is None:
             name = type(optimizer).__name__
-            rank_zero_info(f"LRRangeTest cannot try {name} on a small parameter, so it reads the curve as for Adam.")
+            rank_zero_info(f"{owner} cannot try {name} on a small parameter, so it takes it for one like Adam.")
         kinds.append(kind or "normalized")
     return max(kinds, key=lambda each: DIVISORS[each])

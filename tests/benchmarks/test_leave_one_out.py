@@ -4,13 +4,29 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.suite.leave_one_out import BestTrial, Constants, suggested_lr, suggested_max_lr
-from benchmarks.suite.truth import STEPS
+from benchmarks.suite.leave_one_out import BestTrial, Run, choose, choose_without_each, suggested_lr, suggested_max_lr
+from benchmarks.suite.truth import STEPS, truth_of
+
+_BEST = BestTrial(lr=0.1, steps=STEPS // 4, is_at_edge=False, is_normalized=False)
 
 
 def test_the_peak_is_limited_where_the_next_higher_rate_diverged() -> None:
-    constants = Constants(exponent=0.5, max_lr_per_lr=2.5)
-    best = BestTrial(lr=0.1, steps=STEPS // 4, is_at_edge=False)
-    assert suggested_lr(best, constants.exponent) == pytest.approx(0.05)
-    assert suggested_max_lr(best, constants) == pytest.approx(0.125)
-    assert suggested_max_lr(best._replace(is_at_edge=True), constants) == pytest.approx(0.1)
+    assert suggested_lr(_BEST, 0.5) == pytest.approx(0.05)
+    assert suggested_max_lr(_BEST, 1.7) == pytest.approx(0.17)
+    assert suggested_max_lr(_BEST._replace(is_at_edge=True), 1.7) == pytest.approx(0.1)
+    assert suggested_max_lr(_BEST._replace(is_at_edge=True), 0.7) == pytest.approx(0.07)
+
+
+def test_each_kind_of_updates_has_its_own_exponent() -> None:
+    """Here trials with SGD have found the best rate, and those with Adam twice the best one."""
+    sgd, adam = (truth_of(name)["constant"].best_lr for name in ("characters/sgd", "characters/adam"))
+    runs = [Run("characters/sgd", _BEST._replace(lr=sgd))]
+    assert choose(runs).exponent == choose(runs).normalized_exponent == 0
+    runs.append(Run("characters/adam", _BEST._replace(lr=2 * adam, is_normalized=True)))
+    assert choose(runs).exponent == 0
+    assert choose(runs).normalized_exponent == pytest.approx(0.5)
+
+
+def test_a_single_task_leaves_none_to_choose_on() -> None:
+    with pytest.raises(ValueError, match="at least two tasks, got digits"):
+        choose_without_each([Run("digits/sgd", _BEST), Run("digits/adam", _BEST)])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from lightning_lr import CyclicalLR, LRRangeTest
+from lightning_lr import CyclicalLR, LRRangeTest, LRSearch
 from tests.helpers.interrupted_training import STEPS, Interrupted, OnException
 from tests.helpers.lightning_classes import Callback, MisconfigurationException, Trainer, seed_everything
 from tests.helpers.lr_finder_runs import UsedLRs, fit, found, lrs, stream
@@ -79,12 +79,12 @@ def test_says_why_a_longer_run_gets_a_lower_learning_rate_than_the_best(
 ) -> None:
     test = LRRangeTest()
     with caplog.at_level("INFO"):
-        fit(Classifier(lr=1e-3), test, EndsTheRun(), max_epochs=-1, max_steps=max_steps)
+        fit(Classifier(lr=1e-3, optimizer="Adam"), test, EndsTheRun(), max_epochs=-1, max_steps=max_steps)
     best = found(test).candidates[0]
     assert test.result is not None
     reason = (
-        f"LRRangeTest: lr={best.lr:.3g} is the best in trials of {best.steps} steps. Longer runs need lower learning"
-        f" rates, so this one of {max_steps} steps gets {test.result.lr:.3g}."
+        f"LRRangeTest: lr={best.lr:.3g} is the best in trials of {best.steps} steps. With an optimizer of this kind"
+        f" longer runs need lower learning rates, so this one of {max_steps} steps gets {test.result.lr:.3g}."
     )
     assert (reason in caplog.text) == (max_steps > best.steps)
 
@@ -138,18 +138,27 @@ def test_an_open_cycle_takes_the_bounds_of_the_trials() -> None:
     assert (watch.lrs[0], watch.lrs[5]) == pytest.approx((found(test).base_lr, found(test).max_lr))
 
 
-def test_a_longer_run_gets_a_lower_learning_rate() -> None:
+@pytest.mark.parametrize(("optimizer", "exponent"), [("Adam", 0.35), ("SGD", 0.0), ("Adagrad", 0.0)])
+@pytest.mark.parametrize("finder", [LRRangeTest, LRSearch])
+def test_a_longer_run_gets_a_lower_learning_rate_with_adam(
+    finder: type[LRRangeTest | LRSearch], optimizer: str, exponent: float
+) -> None:
     """With the best one l of trials of 200 steps, a run of 4000 steps gets ``l (200 / 4000)^0.35``."""
     results = []
     for epochs in (10, 200):
-        test = LRRangeTest(1e-3, 1.0, 20, apply=False)
+        test = finder(1e-3, 1.0, apply=False)
         seed_everything(0)
-        fit(Classifier(lr=1e-3), test, EndsTheRun(), max_epochs=epochs)
-        results.append(found(test))
-    short, long = results
+        fit(Classifier(lr=1e-3, optimizer=optimizer), test, EndsTheRun(), max_epochs=epochs)
+        results.append(test)
+    short, long = (found(test) if isinstance(test, LRRangeTest) else test.result for test in results)
+    assert short is not None
+    assert long is not None
     assert short.lr == short.candidates[0].lr
-    assert long.lr == pytest.approx(long.candidates[0].lr * (long.candidates[0].steps / 4000) ** 0.35)
-    assert long.lr < short.lr
+    assert long.lr == pytest.approx(long.candidates[0].lr * (long.candidates[0].steps / 4000) ** exponent)
+    resumed = finder(1e-3, 1.0, apply=False)
+    resumed.load_state_dict(results[1].state_dict())
+    assert resumed.result is not None
+    assert resumed.result.lr == long.lr
 
 
 @pytest.mark.parametrize("epoch", [0, 1])

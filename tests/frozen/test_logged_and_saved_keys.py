@@ -90,7 +90,7 @@ CYCLICAL_SAVES = f"""{SCHEDULE_SAVES}
     progress.schedule: cycle_mult, down, gamma, mode, num_cycles, scale_mode, up, warmup, wave
 """
 RANGE_TEST_SAVES = """
-    done_epochs, module_lr, run_steps
+    done_epochs, module_lr, run_steps, update
     result: base_lr, confident, epoch, lr, max_lr, one_cycle_max_lr, reasons
     result.curve: losses, lrs, mode, monitor
 """
@@ -168,12 +168,12 @@ RUNS = {
     "LRSearch": Run(
         lambda: LRSearch(1e-3, 1.0, budget=800),
         TRACE_LOGS + SEARCH_LOGS,
-        SEARCH_SAVES + "module_lr, run_steps",
+        SEARCH_SAVES + "module_lr, run_steps, update",
     ),
     "LRSearch, interrupted": Run(
         lambda: LRSearch(1e-3, 1.0, budget=800),
         "",
-        SEARCH_SAVES + "module_lr, run_steps",
+        SEARCH_SAVES + "module_lr, run_steps, update",
         model=ctrl_c,
         interrupted_at=220,
     ),

@@ -174,7 +174,7 @@ ARGUMENTS = {
     "search.Verdict": "'very high', 'high', 'good', 'low'",
     "search.leaderboard": "bracket",
     "search.search_figure": "candidates, every=1, monitor='loss', mode='min'",
-    "search.search_result": "bracket, run_steps=inf",
+    "search.search_result": "bracket, run_steps=inf, update='normalized'",
 }
 
 

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, get_args
 
 import hypothesis
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lightning_lr.optimizers.update_kind import UpdateKind
 from lightning_lr.search.bracket import Bracket
-from lightning_lr.search.result import LENGTH_EXPONENT, LONGEST_MEASURED, SearchResult, search_result
+from lightning_lr.search.result import LENGTH_EXPONENTS, LONGEST_MEASURED, SearchResult, search_result
 from tests.helpers.searches import Curve, ask, run_whole, settings, valley, valley_settings, values_of
 
 
 def _found(
-    curve: Curve, run_steps: float = math.inf, min_lr: float = 1e-4, max_lr: float = 1.0, **arguments: Any
+    curve: Curve,
+    run_steps: float = math.inf,
+    min_lr: float = 1e-4,
+    max_lr: float = 1.0,
+    update: UpdateKind = "normalized",
+    **arguments: Any,
 ) -> SearchResult:
     bracket = Bracket(min_lr, max_lr, **arguments)
     run_whole(bracket, curve)
-    return search_result(bracket, run_steps)
+    return search_result(bracket, run_steps, update)
 
 
 def _fast(lr: float, i: int) -> float:
@@ -30,13 +36,25 @@ def _fast(lr: float, i: int) -> float:
 @pytest.mark.parametrize("run_steps", [201, 300, 1000, 4800, 19200, 10**6, 10**9])
 def test_a_longer_run_gets_a_lower_rate(run_steps: int) -> None:
     found = _found(valley(1e-2), run_steps)
-    expected = 1e-2 * (200 / min(run_steps, LONGEST_MEASURED)) ** LENGTH_EXPONENT
+    expected = 1e-2 * (200 / min(run_steps, LONGEST_MEASURED)) ** 0.35
     assert found.lr == pytest.approx(expected)
     assert found.lr < 1e-2
-    assert found.max_lr == pytest.approx(2.5 * expected)
+    assert found.max_lr == pytest.approx(min(2.5 * expected, 1.7e-2))
     assert found.base_lr == pytest.approx(found.max_lr / 4)
     assert found.one_cycle_max_lr == found.max_lr
-    assert found.decay_lr == pytest.approx(2 * expected)
+    assert found.decay_lr == pytest.approx(min(2 * expected, 1.7e-2))
+
+
+@pytest.mark.parametrize("update", ["gradient", "momentum", "shrinking"])
+@pytest.mark.parametrize("run_steps", [100, 600, 10**6, math.inf])
+def test_updates_that_shrink_by_themselves_keep_the_rate_of_the_trials(update: UpdateKind, run_steps: float) -> None:
+    found = _found(valley(1e-2), run_steps, update=update)
+    assert found.lr == pytest.approx(1e-2)
+    assert found.max_lr == found.decay_lr == pytest.approx(1.7e-2)
+
+
+def test_every_kind_of_update_has_an_exponent() -> None:
+    assert set(LENGTH_EXPONENTS) == set(get_args(UpdateKind))
 
 
 def test_runs_longer_than_what_was_measured_get_one_rate() -> None:
@@ -48,29 +66,29 @@ def test_runs_longer_than_what_was_measured_get_one_rate() -> None:
 def test_a_run_of_unknown_length_or_no_longer_than_a_trial_gets_the_rate_of_the_trials(run_steps: float) -> None:
     found = _found(valley(1e-2), run_steps)
     assert found.lr == pytest.approx(1e-2)
-    assert found.max_lr == pytest.approx(2.5e-2)
+    assert found.max_lr == pytest.approx(1.7e-2)
 
 
 def test_the_steps_are_those_of_the_trials_of_the_best_rung() -> None:
     assert _found(valley(1e-2), 400, budget=5000).lr == pytest.approx(1e-2)  # trials of 1180 steps
-    assert _found(valley(1e-2), 80, max_steps=40).lr == pytest.approx(1e-2 * 0.5**LENGTH_EXPONENT)
+    assert _found(valley(1e-2), 80, max_steps=40).lr == pytest.approx(1e-2 * 0.5**0.35)
 
 
 def test_bounds_stay_below_a_rate_that_diverged() -> None:
     assert _found(valley(1e-2, diverges_at=0.02), 400).max_lr == pytest.approx(1e-2)
     found = _found(valley(1e-2, diverges_at=0.02))
     assert found.lr == found.max_lr == found.decay_lr == pytest.approx(1e-2)
-    assert _found(valley(1e-2, diverges_at=0.2)).max_lr == pytest.approx(2.5e-2)
+    assert _found(valley(1e-2, diverges_at=0.2)).max_lr == pytest.approx(1.7e-2)
 
 
 def test_bounds_stay_below_a_rate_that_did_worse() -> None:
     def curve(lr: float, i: int) -> float:
-        return math.exp(-i / 20) + abs(math.log(lr / 1e-2))
+        return math.exp(-i / 20) + 0.5 * abs(math.log(lr / 1e-2)) * (1 - math.exp(-i / 100))
 
-    found = _found(curve, min_lr=5e-3, max_lr=2e-2)  # a grid with a factor of 2
+    found = _found(curve, min_lr=1e-2, max_lr=1.5e-2)  # a grid with a factor of 1.5
     assert found.lr == pytest.approx(1e-2)
-    assert {each.lr: each.verdict for each in found.candidates}[2e-2] == "high"
-    assert found.max_lr == 2e-2
+    assert {each.lr: each.verdict for each in found.candidates}[1.5e-2] == "high"
+    assert found.max_lr == 1.5e-2
 
 
 @hypothesis.settings(deadline=None)
@@ -85,7 +103,7 @@ def test_bounds(setting: tuple[dict[str, Any], Curve], run_steps: int | None) ->
     best = found.candidates[0].lr
     assert best == bracket.best.lr
     assert 0 < found.base_lr < found.lr <= best
-    assert found.lr <= found.max_lr <= 2.5 * found.lr * (1 + 1e-12)
+    assert found.lr <= found.max_lr <= min(2.5 * found.lr, 1.7 * best) * (1 + 1e-12)
     assert found.confident == (not found.reasons)
     assert found.steps == bracket.spent
     higher = [each for each in found.candidates if each.lr > best]
