@@ -131,9 +131,10 @@ def _left_out_rows(rows: list[Row], chosen: dict[str, Constants]) -> list[Row]:
     for row in rows:
         if row.contestant == RANGE_TEST and row.best is not None:
             constants = chosen[task_of(row.setting)]
-            exponent = constants.normalized_exponent if row.best.is_normalized else constants.exponent
             max_lr = suggested_max_lr(row.best, constants.max_lr_per_best)
-            found = Found(suggested_lr(row.best, exponent), max_lr, max_lr, row.steps, best=row.best)
+            found = Found(
+                suggested_lr(row.best, constants.exponent, constants.share), max_lr, max_lr, row.steps, best=row.best
+            )
             left_out.append(row._replace(contestant=_LEFT_OUT, found=found, gaps=_gaps(row.setting, found)))
     return left_out
 
@@ -203,7 +204,7 @@ def _print_total(name: str, rows: list[Row]) -> None:
 def _print_chosen(chosen: dict[str, Constants]) -> None:
     """How many tasks each choice of constants was made for."""
     print("\nConstants chosen without the task, and for how many tasks:\n")
-    print("| length exponent | of normalized updates | max_lr per best lr | tasks |")
+    print("| length exponent, normalized updates | share of the best lr, others | max_lr per best lr | tasks |")
     print("|---|---|---|---|")
     for constants, count in Counter(chosen.values()).most_common():
         print(f"| {' | '.join(f'{value:g}' for value in constants)} | {count} |")

@@ -177,10 +177,13 @@ class LRFinder(Callback, ABC):
         report_search(trainer, search.bracket, result, monitor, tag, self._output_dir, self._arguments)
         best = result.candidates[0]
         if result.lr != best.lr:
+            reason = (
+                f"Longer runs need lower learning rates, so this one of {self._run_steps:.0f} steps gets"
+                if self._update == "normalized"
+                else "With SGD that is close to a learning rate that is too high, so the run gets"
+            )
             rank_zero_info(
-                f"{self._name}: lr={best.lr:.3g} is the best in trials of {best.steps} steps. With an optimizer of this"
-                f" kind longer runs need lower learning rates, so this one of {self._run_steps:.0f} steps gets"
-                f" {result.lr:.3g}."
+                f"{self._name}: lr={best.lr:.3g} is the best in trials of {best.steps} steps. {reason} {result.lr:.3g}."
             )
         return result
 

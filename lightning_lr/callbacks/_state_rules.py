@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 from lightning_lr.arguments import (
     ArgumentRule,
@@ -21,10 +21,10 @@ from lightning_lr.arguments import (
     whole,
 )
 from lightning_lr.callbacks._saved_state import ABSENT, Default, fields, list_with, mapping, vectors
+from lightning_lr.optimizers.update_kind import UpdateKind
 from lightning_lr.range_test.curve import LRCurve
 from lightning_lr.schedules.bounds import Bounds
 from lightning_lr.search.bracket import Bracket
-from lightning_lr.search.result import LENGTH_EXPONENTS
 
 _COUNT = whole(at_least=0)
 _EPOCH_BATCHES = Default(optional(number_or_infinity(at_least=1)), None)  # with which lengths are counted
@@ -94,7 +94,7 @@ FINDER: dict[str, ArgumentRule | Default] = {
         None,
     ),
     "run_steps": Default(number_or_infinity(at_least=1), math.inf),
-    "update": Default(choice(LENGTH_EXPONENTS), "normalized"),  # which was taken for all before
+    "update": Default(choice(get_args(UpdateKind)), "normalized"),  # which was taken for all before
     "module_lr": Default(optional(real), None),
 }
 RANGE_TEST: dict[str, ArgumentRule | Default] = {

@@ -11,20 +11,21 @@ _BEST = BestTrial(lr=0.1, steps=STEPS // 4, is_at_edge=False, is_normalized=Fals
 
 
 def test_the_peak_is_limited_where_the_next_higher_rate_diverged() -> None:
-    assert suggested_lr(_BEST, 0.5) == pytest.approx(0.05)
+    assert suggested_lr(_BEST, 0.5, 0.8) == pytest.approx(0.08)
+    assert suggested_lr(_BEST._replace(is_normalized=True), 0.5, 0.8) == pytest.approx(0.05)
     assert suggested_max_lr(_BEST, 1.7) == pytest.approx(0.17)
     assert suggested_max_lr(_BEST._replace(is_at_edge=True), 1.7) == pytest.approx(0.1)
     assert suggested_max_lr(_BEST._replace(is_at_edge=True), 0.7) == pytest.approx(0.07)
 
 
-def test_each_kind_of_updates_has_its_own_exponent() -> None:
-    """Here trials with SGD have found the best rate, and those with Adam twice the best one."""
+def test_each_kind_of_updates_has_its_own_constant() -> None:
+    """Here trials with SGD have found 1.25 times the best rate, and those with Adam twice the best one."""
     sgd, adam = (truth_of(name)["constant"].best_lr for name in ("characters/sgd", "characters/adam"))
-    runs = [Run("characters/sgd", _BEST._replace(lr=sgd))]
-    assert choose(runs).exponent == choose(runs).normalized_exponent == 0
-    runs.append(Run("characters/adam", _BEST._replace(lr=2 * adam, is_normalized=True)))
-    assert choose(runs).exponent == 0
-    assert choose(runs).normalized_exponent == pytest.approx(0.5)
+    runs = [
+        Run("characters/sgd", _BEST._replace(lr=1.25 * sgd)),
+        Run("characters/adam", _BEST._replace(lr=2 * adam, is_normalized=True)),
+    ]
+    assert choose(runs)[:2] == pytest.approx((0.5, 0.8))
 
 
 def test_a_single_task_leaves_none_to_choose_on() -> None:

@@ -73,6 +73,17 @@ class EndsTheRun(Callback):
         trainer.should_stop = True
 
 
+def test_says_why_sgd_gets_a_lower_learning_rate_than_the_best(caplog: pytest.LogCaptureFixture) -> None:
+    test = LRRangeTest()
+    with caplog.at_level("INFO"):
+        fit(Classifier(lr=1e-3), test, EndsTheRun())
+    best = found(test).candidates[0]
+    assert (
+        f"LRRangeTest: lr={best.lr:.3g} is the best in trials of {best.steps} steps. With SGD that is close to a"
+        f" learning rate that is too high, so the run gets {0.75 * best.lr:.3g}."
+    ) in caplog.text
+
+
 @pytest.mark.parametrize("max_steps", [60, 1200])
 def test_says_why_a_longer_run_gets_a_lower_learning_rate_than_the_best(
     caplog: pytest.LogCaptureFixture, max_steps: int
@@ -83,8 +94,8 @@ def test_says_why_a_longer_run_gets_a_lower_learning_rate_than_the_best(
     best = found(test).candidates[0]
     assert test.result is not None
     reason = (
-        f"LRRangeTest: lr={best.lr:.3g} is the best in trials of {best.steps} steps. With an optimizer of this kind"
-        f" longer runs need lower learning rates, so this one of {max_steps} steps gets {test.result.lr:.3g}."
+        f"LRRangeTest: lr={best.lr:.3g} is the best in trials of {best.steps} steps. Longer runs need lower learning"
+        f" rates, so this one of {max_steps} steps gets {test.result.lr:.3g}."
     )
     assert (reason in caplog.text) == (max_steps > best.steps)
 
@@ -138,10 +149,10 @@ def test_an_open_cycle_takes_the_bounds_of_the_trials() -> None:
     assert (watch.lrs[0], watch.lrs[5]) == pytest.approx((found(test).base_lr, found(test).max_lr))
 
 
-@pytest.mark.parametrize(("optimizer", "exponent"), [("Adam", 0.35), ("SGD", 0.0), ("Adagrad", 0.0)])
+@pytest.mark.parametrize(("optimizer", "share"), [("Adam", None), ("SGD", 0.75), ("Adagrad", 1)])
 @pytest.mark.parametrize("finder", [LRRangeTest, LRSearch])
 def test_a_longer_run_gets_a_lower_learning_rate_with_adam(
-    finder: type[LRRangeTest | LRSearch], optimizer: str, exponent: float
+    finder: type[LRRangeTest | LRSearch], optimizer: str, share: float | None
 ) -> None:
     """With the best one l of trials of 200 steps, a run of 4000 steps gets ``l (200 / 4000)^0.35``."""
     results = []
@@ -153,8 +164,9 @@ def test_a_longer_run_gets_a_lower_learning_rate_with_adam(
     short, long = (found(test) if isinstance(test, LRRangeTest) else test.result for test in results)
     assert short is not None
     assert long is not None
-    assert short.lr == short.candidates[0].lr
-    assert long.lr == pytest.approx(long.candidates[0].lr * (long.candidates[0].steps / 4000) ** exponent)
+    best = long.candidates[0]
+    assert short.lr == short.candidates[0].lr * (share or 1)
+    assert long.lr == pytest.approx(best.lr * (share or (best.steps / 4000) ** 0.35))
     resumed = finder(1e-3, 1.0, apply=False)
     resumed.load_state_dict(results[1].state_dict())
     assert resumed.result is not None

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from lightning_lr.optimizers.update_kind import UpdateKind
 from lightning_lr.search.bracket import Bracket
-from lightning_lr.search.result import LENGTH_EXPONENTS, LONGEST_MEASURED, SearchResult, search_result
+from lightning_lr.search.result import LONGEST_MEASURED, SHARES, SearchResult, search_result
 from tests.helpers.searches import Curve, ask, run_whole, settings, valley, valley_settings, values_of
 
 
@@ -45,16 +45,19 @@ def test_a_longer_run_gets_a_lower_rate(run_steps: int) -> None:
     assert found.decay_lr == pytest.approx(min(2 * expected, 1.7e-2))
 
 
-@pytest.mark.parametrize("update", ["gradient", "momentum", "shrinking"])
 @pytest.mark.parametrize("run_steps", [100, 600, 10**6, math.inf])
-def test_updates_that_shrink_by_themselves_keep_the_rate_of_the_trials(update: UpdateKind, run_steps: float) -> None:
+@pytest.mark.parametrize(("update", "share"), [("gradient", 0.75), ("momentum", 0.75), ("shrinking", 1)])
+def test_where_updates_shrink_the_length_of_the_run_does_not_matter(
+    update: UpdateKind, share: float, run_steps: float
+) -> None:
     found = _found(valley(1e-2), run_steps, update=update)
-    assert found.lr == pytest.approx(1e-2)
-    assert found.max_lr == found.decay_lr == pytest.approx(1.7e-2)
+    assert found.lr == pytest.approx(share * 1e-2)
+    assert found.max_lr == pytest.approx(1.7e-2)
+    assert found.decay_lr == pytest.approx(min(2 * found.lr, 1.7e-2))
 
 
-def test_every_kind_of_update_has_an_exponent() -> None:
-    assert set(LENGTH_EXPONENTS) == set(get_args(UpdateKind))
+def test_every_kind_of_update_but_one_has_a_share() -> None:
+    assert {*SHARES, "normalized"} == set(get_args(UpdateKind))
 
 
 def test_runs_longer_than_what_was_measured_get_one_rate() -> None:
