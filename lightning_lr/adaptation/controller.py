@@ -116,6 +116,8 @@ class LRController:
         """
         self.write_if_due()
         self.steps += 1
+        # here and not after the step, which a GradScaler may skip
+        self.scales.is_due |= self._decay is not None and self.steps >= self._decay.start
         self._since += 1
         spacing = self._spacing()
         if self._since >= spacing or not self.scales.used:
@@ -138,7 +140,6 @@ class LRController:
                 if has_gradients and not group.has_started:
                     self._shorten_first_step(group)
         self.scales.record_used()
-        self.scales.is_due |= self._decay is not None and self.steps >= self._decay.start
 
     def decide(self, measurement: Measurement, loss: LossState = UNKNOWN_LOSS) -> list[bool]:
         """Adapt the scales.

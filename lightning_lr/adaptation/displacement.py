@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -116,23 +115,26 @@ class AnchorDisplacement:
         for params, anchor in whole.items():
             for parameter, part in zip(params.parameters, params.split(anchor), strict=True):
                 parts.setdefault(positions[parameter], []).append(part)
-        distances = [
-            [positions[params.parameters[0]], params.start, math.sqrt(self._squares[params])]
+        squares = [
+            [positions[params.parameters[0]], params.start, self._squares[params].item()]
             for params in whole
             if params in self._squares
         ]
-        return {"means": {i: torch.cat(slices) for i, slices in parts.items()}, "reach": distances}
+        return {"means": {i: torch.cat(slices) for i, slices in parts.items()}, "squares": squares}
 
     def load_state(self, state: dict[str, Any], parameters: Sequence[Tensor], flat: Sequence[FlatParams]) -> None:
         anchors = {parameters[i]: anchor.to(parameters[i].device) for i, anchor in state["means"].items()}
-        distances = {(parameters[i], start): distance for i, start, distance in state["reach"]}
+        squares = {
+            (parameters[i], start): distance**2 for i, start, distance in state.get("reach", ())
+        }  # of older ones
+        squares |= {(parameters[i], start): square for i, start, square in state["squares"]}
         for params in flat:
             if all(parameter in anchors for parameter in params.parameters):
                 self._anchors[params] = params.flatten([anchors[parameter] for parameter in params.parameters]).to(
                     params.values().dtype, copy=True
                 )
-                if (key := (params.parameters[0], params.start)) in distances:
-                    self._squares[params] = self._anchors[params].new_tensor(distances[key] ** 2)
+                if (key := (params.parameters[0], params.start)) in squares:
+                    self._squares[params] = self._anchors[params].new_tensor(squares[key])
 
 
 def alignment_sums(
@@ -175,5 +177,7 @@ def alignment_sums(
 
 def all_finite(flat: Sequence[FlatParams], device: torch.device) -> Tensor:
     """Whether all gradients are finite. To be asked where a step is skipped if one is not."""
+    if not flat:  # nothing is trainable yet, or this process holds nothing
+        return torch.ones((), dtype=torch.bool, device=device)
     squares = [gradient @ gradient for gradient in (params.gradients() for params in flat)]
     return torch.stack([square.to(device) for square in squares]).isfinite().all()

@@ -178,9 +178,9 @@ class LRFinder(Callback, ABC):
         best = result.candidates[0]
         if result.lr != best.lr:
             reason = (
-                f"Longer runs need lower learning rates, so this one of {self._run_steps:.0f} steps gets"
+                f"Longer runs need lower learning rates: in {self._run_steps:.0f} steps a constant one gets"
                 if self._update == "normalized"
-                else "With SGD that is close to a learning rate that is too high, so the run gets"
+                else "With SGD that is close to a learning rate that is too high: a constant one gets"
             )
             rank_zero_info(
                 f"{self._name}: lr={best.lr:.3g} is the best in trials of {best.steps} steps. {reason} {result.lr:.3g}."

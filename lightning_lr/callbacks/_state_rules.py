@@ -142,7 +142,12 @@ def _hyperparameters(name: str, value: Any) -> dict[str, Any]:
     return {key: _numbers(f"{name}.{key}", each) for key, each in mapping(name, value).items()}
 
 
-_ANCHOR = fields(means=vectors, reach=Default(list_with(list_with(real, 3)), list))
+_OF_VECTORS = list_with(list_with(real, 3))
+_ANCHOR = fields(
+    means=vectors,
+    squares=Default(_OF_VECTORS, list),
+    reach=Default(_OF_VECTORS, ABSENT),  # distances, in checkpoints of older versions
+)
 _LAST_STEP = fields(used=list_with(_hyperparameters), moved=list_with(_COUNT), gradients=vectors)
 _SCALED_GROUP = fields(
     rule=fields(

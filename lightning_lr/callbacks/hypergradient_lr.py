@@ -66,7 +66,7 @@ class HypergradientLR(Callback):
             finite. It ends with a warning after `MAX_RETURNS` = 3 returns in a row.
         save_anchor: whether checkpoints hold the anchor, or plain SGD's last gradients: as much as the parameters.
             Without it a resumed run begins a new anchor, as it does with sharded parameters (FSDP2).
-        min_lr: learning rate below which the rule does not go; a schedule may.
+        min_lr: learning rate below which the rule does not go; a schedule and ``decay`` may.
         max_lr: learning rate that is never exceeded.
         freeze_after: steps, epochs or share of the run after which the scale stays.
         decay: steps, epochs (``"2ep"``) or share of the run (``"0.2run"``) at its end in which the learning rate falls

@@ -60,7 +60,7 @@ class LRRangeTest(LRFinder):
     At the start of each epoch in ``at_epochs`` the model is trained for ``num_steps`` optimizer steps while the
     learning rate rises. What is read off the curve is then tried in short trainings. Then everything is restored. The
     run equals, bit for bit, one without a test that starts with the learning rate found. Schedules of this package,
-    such as `CyclicalLR`, get bounds if theirs were left open. A longer run gets a lower one, see `SearchResult`.
+    such as `CyclicalLR`, get bounds if theirs were left open. `SearchResult` says what a run of another length gets.
 
     Args:
         min_lr: first learning rate, for the parameter group with the highest one. Other groups keep their ratio to it.

@@ -25,8 +25,8 @@ class LRSearch(LRFinder):
     and for 400 if the loss still falls steeply (see `lightning_lr.search.bracket`). If the best one lies at an end of
     the range, the search goes on beyond it. All trials start from the same state, train on the same batches in the same
     order, and end early when they diverge or cannot catch up. Then everything is restored. The run that follows is bit
-    for bit the run without a search, but with the learning rate that was found. A longer run than the trials gets a
-    lower one than the best, see `SearchResult`. It also gives bounds to a `CyclicalLR`, or another schedule of this
+    for bit the run without a search, but with the learning rate that was found. `SearchResult` says
+    what a longer run than the trials gets. It also gives bounds to a `CyclicalLR`, or another schedule of this
     package, whose bounds were left open.
 
     An interrupted search is continued, with the first trial that was not finished, when the run is resumed from a

@@ -88,7 +88,7 @@ def _highest_peak(candidates: list[Candidate]) -> float:
         return math.inf
     # On the settings of benchmarks/suite some runs of one cycle diverge at 4/3 of the best learning rate. At 0.9 of it
     # the mean log gap is no lower. A next rate that did worse limits max_lr on narrow ranges only: on a grid of half
-    # decades it is 3.2 times as high as the best one, and max_lr at most 2.5 times.
+    # decades it is 3.2 times as high as the best one, and max_lr at most 1.7 times.
     return best if next_higher.verdict == "very high" else next_higher.lr
 
 

@@ -19,6 +19,7 @@ from lightning_lr.range_test.rule_input import DIVISORS
 from lightning_lr.range_test.smoothing import fill_gaps
 from lightning_lr.range_test.sweep_range import EXTENSION, begins_too_high, still_falls_at_end
 from lightning_lr.search.planner import LOWEST_LR
+from lightning_lr.search.result import SHARES
 from lightning_lr.trainer.bad_batches import first_bad_step
 from lightning_lr.trainer.progress_bar import ProgressLine, progress_line
 from lightning_lr.trainer.rehearsal import Rehearsal
@@ -176,7 +177,10 @@ def _filled(values: Sequence[float]) -> list[float]:
 
 
 def kind_of_updates(trainer: Trainer, owner: str) -> UpdateKind:
-    """That of several optimizers is the one with the largest divisor, which gives the lowest learning rate."""
+    """That of several optimizers is the one for which the sweep suggests the lowest learning rate.
+
+    Of two that are alike there it is the one that gets the lower share of the best rate of the trials.
+    """
     kinds: list[UpdateKind] = []
     for optimizer in trainer.optimizers:
         kind = update_kind(optimizer)
@@ -184,4 +188,4 @@ def kind_of_updates(trainer: Trainer, owner: str) -> UpdateKind:
             name = type(optimizer).__name__
             rank_zero_info(f"{owner} cannot try {name} on a small parameter, so it takes it for one like Adam.")
         kinds.append(kind or "normalized")
-    return max(kinds, key=lambda each: DIVISORS[each])
+    return max(kinds, key=lambda each: (DIVISORS[each], -SHARES.get(each, 1.0)))

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 
 from lightning_lr.adaptation.controller import LRController
+from lightning_lr.adaptation.decay import FinalDecay
 from lightning_lr.adaptation.measurement import Measurement, UsedLR
 from lightning_lr.adaptation.rules import LongHorizon, Multiplicative
 
@@ -66,6 +67,31 @@ def test_skipped_steps_change_nothing_but_their_count(rule: str) -> None:
             assert not math.isfinite(_step(optimizer, controller, [math.inf, 1.0])[0].sums[1])
         states.append(_step(optimizer, controller, [1.0, 1.0])[0].sums.tolist())
     assert states[0] == states[1]
+
+
+@pytest.mark.parametrize("every", [1, 5])
+@pytest.mark.parametrize("skipped", [None, 7])
+def test_the_decay_is_that_of_each_step(every: int, skipped: int | None) -> None:
+    """Also between two measurements, and after a step that a GradScaler has skipped."""
+    parameter = nn.Parameter(torch.ones(4))
+    optimizer, decay = torch.optim.SGD([parameter], 1e-3), FinalDecay(length=6, run_length=12)
+    controller = LRController(
+        optimizer, LongHorizon, 20, every=every, decay=decay, has_grad_scaler=True, freeze_after=0
+    )
+    for step in range(12):
+        _step(optimizer, controller, [math.inf if step == skipped else 1.0])
+        controller.write_if_due()
+        assert optimizer.param_groups[0]["lr"] == pytest.approx(
+            1e-3 * controller.groups[0].scale * decay.factor(step + 1)
+        )
+
+
+def test_nothing_trainable_has_no_gradient_that_is_not_finite() -> None:
+    parameter = nn.Parameter(torch.ones(0))
+    optimizer = torch.optim.SGD([parameter], 0.1)
+    controller = LRController(optimizer, LongHorizon, 20, has_grad_scaler=True)
+    (measured,) = _step(optimizer, controller, [1.0])
+    assert measured.sums.tolist() == [0.0] * 4
 
 
 def test_steps_too_short_to_be_seen_are_too_short() -> None:

@@ -252,6 +252,40 @@ def test_an_iterate_whose_gradient_is_not_finite_is_not_averaged_in() -> None:
     assert theta.tolist() == [0.25, 0.25]
 
 
+def _follow(distances: list[tuple[float, bool]]) -> list[bool]:
+    """Whether an anchor at 0 with a long horizon follows parameters at these distances, each if it is allowed to."""
+    theta = nn.Parameter(torch.zeros(1, dtype=torch.float64))
+    displacement, (params,) = AnchorDisplacement(1e9), flat_params({"params": [theta]})
+    displacement.begin(params)
+    followed = []
+    for distance, is_allowed in distances:
+        with torch.no_grad():
+            theta.fill_(distance)
+        d = displacement.vector(params)
+        assert d is not None
+        displacement.follow(params, d.clone(), d @ d, torch.tensor(is_allowed), steps=1)
+        after = displacement.vector(params)
+        assert after is not None
+        followed.append(abs(after.item()) < abs(d.item()))
+    return followed
+
+
+@pytest.mark.parametrize(
+    ("distances", "followed"),
+    [
+        ([(1, True), (9.9, True)], [True, True]),
+        ([(1, True), (10.1, True)], [True, False]),
+        ([(1, True), (9.9, True), (19.9, True)], [True, True, True]),  # 9.9 counts as 2
+        ([(1, True), (9.9, True), (20.1, True)], [True, True, False]),
+        ([(1, True), (100, True), (19.9, True)], [True, False, True]),  # so does 100
+        ([(1, True), (9.9, False), (10.1, True)], [True, False, False]),  # what is not allowed does not count
+        ([(0, True), (1e-3, True), (9.9e-3, True)], [False, True, True]),  # a start from 0
+    ],
+)
+def test_what_is_far_is_not_averaged_in(distances: list[tuple[float, bool]], followed: list[bool]) -> None:
+    assert _follow(distances) == followed
+
+
 def test_the_anchor_follows_parameters_that_stay_far_away() -> None:
     """It does not stay behind for good."""
     theta = nn.Parameter(torch.zeros(1))
@@ -262,6 +296,20 @@ def test_the_anchor_follows_parameters_that_stay_far_away() -> None:
         _measure(displacement, params)
     displacement.restore(params)
     assert theta.item() == pytest.approx(1e3, rel=0.01)
+
+
+def test_distances_of_an_older_checkpoint_are_taken() -> None:
+    theta = nn.Parameter(torch.zeros(1))
+    new, old, (params,) = AnchorDisplacement(4), AnchorDisplacement(4), flat_params({"params": [theta]})
+    for value in (0.0, 3.0):
+        with torch.no_grad():
+            theta.fill_(value)
+        _measure(new, params)
+    state = new.state({theta: 0})
+    assert state["squares"] == [[0, 0, 9.0]]
+    older = {"means": state["means"], "squares": [], "reach": [[0, 0, 3.0]]}
+    old.load_state(older, [theta], [params])
+    assert old.state({theta: 0}) == state
 
 
 def test_resumes_exactly() -> None:

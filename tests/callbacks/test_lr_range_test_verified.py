@@ -80,7 +80,7 @@ def test_says_why_sgd_gets_a_lower_learning_rate_than_the_best(caplog: pytest.Lo
     best = found(test).candidates[0]
     assert (
         f"LRRangeTest: lr={best.lr:.3g} is the best in trials of {best.steps} steps. With SGD that is close to a"
-        f" learning rate that is too high, so the run gets {0.75 * best.lr:.3g}."
+        f" learning rate that is too high: a constant one gets {0.75 * best.lr:.3g}."
     ) in caplog.text
 
 
@@ -95,7 +95,7 @@ def test_says_why_a_longer_run_gets_a_lower_learning_rate_than_the_best(
     assert test.result is not None
     reason = (
         f"LRRangeTest: lr={best.lr:.3g} is the best in trials of {best.steps} steps. Longer runs need lower learning"
-        f" rates, so this one of {max_steps} steps gets {test.result.lr:.3g}."
+        f" rates: in {max_steps} steps a constant one gets {test.result.lr:.3g}."
     )
     assert (reason in caplog.text) == (max_steps > best.steps)
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from lightning_lr import CyclicalLR, HypergradientLR, LRTrace
+from lightning_lr.callbacks._skipped_hooks import SkippedHooks
 from lightning_lr.trainer.lightning_packages import Callback
 from tests.helpers.lightning_classes import LightningModule, Trainer
 from tests.helpers.recorded_steps import RecordingClassifier, fit
@@ -79,3 +80,22 @@ def test_a_callback_that_another_one_holds_has_all_hooks(cls: type[Callback], ar
         setattr(holder, name, forward(name))
     fit(RecordingClassifier(), holder)
     assert called >= {"on_before_backward", "on_after_backward", "on_before_zero_grad", "on_train_batch_start"}
+
+
+def test_an_optimizer_alone_needs_no_count_of_backward_passes() -> None:
+    class Looks(Callback):
+        def on_train_epoch_start(self, *_: Any) -> None:
+            seen.append(adapts.on_after_backward)
+
+    adapts, seen = HypergradientLR(), list[Any]()
+    fit(RecordingClassifier(), adapts, Looks())
+    assert seen == [None, None]
+
+
+def test_hooks_are_skipped_once_more_after_a_run_that_did_not_say_how_it_ended() -> None:
+    trace = LRTrace()
+    skipped = SkippedHooks(trace)
+    skipped.skip([trace])
+    skipped.skip([trace])
+    skipped.restore()
+    assert callable(trace.on_before_backward)

@@ -108,7 +108,7 @@ ADAPTATION_SAVES = """
     progress[].watch: calm, deviation, first, learned, level, lowest, norm, returns
 """
 LONG_HORIZON_SAVES = f"""{ADAPTATION_SAVES}
-    progress[].adaptation.movement: reach
+    progress[].adaptation.movement: squares
     progress[].adaptation.movement.means: *
     progress[].adaptation.units[].rule: count, mean, norm, square
 """
