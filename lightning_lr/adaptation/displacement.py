@@ -124,9 +124,8 @@ class AnchorDisplacement:
 
     def load_state(self, state: dict[str, Any], parameters: Sequence[Tensor], flat: Sequence[FlatParams]) -> None:
         anchors = {parameters[i]: anchor.to(parameters[i].device) for i, anchor in state["means"].items()}
-        squares = {
-            (parameters[i], start): distance**2 for i, start, distance in state.get("reach", ())
-        }  # of older ones
+        older = state.get("reach", ())  # distances, in checkpoints of earlier versions
+        squares = {(parameters[i], start): distance**2 for i, start, distance in older}
         squares |= {(parameters[i], start): square for i, start, square in state["squares"]}
         for params in flat:
             if all(parameter in anchors for parameter in params.parameters):
