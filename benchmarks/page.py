@@ -62,8 +62,9 @@ once it has settled:
 _AIMS = """
 Aims, with the worst that was measured of each. `LearningRateMonitor` does nothing between two logged steps. The
 callbacks of this package write the learning rate of each step to `callback_metrics`. So when every 50th step is logged,
-they cost about as much as `CyclicLR` and the monitor, and not half of it. `HypergradientLR` reads gradients and
-parameters, which takes long against a step of so small a network:
+they cost about half of `CyclicLR` and the monitor in the smallest model. Where a step takes longer, the spread is as
+large as what they add. `HypergradientLR` reads gradients and parameters, which takes long against a step of so small a
+network:
 """
 
 
