@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from lightning_lr import CyclicalLR, HypergradientLR, OneCycleLR
+from lightning_lr import CyclicalLR, HypergradientLR, LRRangeTest, OneCycleLR
 from lightning_lr.callbacks._scheduled_lr import ScheduledLR
 from lightning_lr.schedules.base import lr_at
 from lightning_lr.schedules.cyclical import Cyclical
@@ -64,8 +64,10 @@ def test_without_an_end_only_shares_of_the_run_are_unknown(more: dict[str, Any])
     fit(model, CyclicalLR(0.01, 0.1, "0.5ep"), Stop(), **more)
     assert first_group_lrs(model) == CyclicalLR(0.01, 0.1, 10).preview(len(model.used)).lr.tolist()
     if "max_time" not in more:
+        model = RecordingClassifier()
         with pytest.raises(ValueError, match=r"step_size=0.2run needs the length of the run"):
-            fit(RecordingClassifier(), CyclicalLR(0.01, 0.1, "0.2run"), **more)
+            fit(model, LRRangeTest(), CyclicalLR(step_size="0.2run"), **more)
+        assert model.used == []  # the range test has not begun
 
 
 @pytest.mark.filterwarnings("ignore:Your `IterableDataset`")
