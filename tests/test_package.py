@@ -26,7 +26,7 @@ MAY_IMPORT = {
     "range_test": {"arguments", "figure_style", "optimizers"},
     "schedules": {"arguments", "figure_style", "optimizers", "range_test"},
     "adaptation": {"arguments", "optimizers"},
-    "search": {"arguments", "figure_style", "range_test"},
+    "search": {"arguments", "figure_style", "optimizers", "range_test"},
     "integrations": {"arguments", "search"},
     "trainer": {"figure_style", "optimizers", "range_test", "schedules", "search"},
     "callbacks": {"adaptation", "arguments", "optimizers", "range_test", "schedules", "search", "trainer"},

@@ -133,9 +133,8 @@ class HypergradientLR(Callback):
         for adapted, saved in zip(self._optimizers, self._saved, strict=False):
             adapted.resume(saved, is_new_fit=not self._is_resumed, is_same_rule=self._is_same_rule)
         self._saved, self._resets, self._is_resumed = [], [], False
-        for optimizer in self._to_restart:
-            self.restart(optimizer)
-        self._to_restart = []
+        while self._to_restart:
+            self.restart(self._to_restart.pop())
         for adapted in self._optimizers:
             adapted.watch((config.scheduler for config in trainer.lr_scheduler_configs), warns=True)
         unneeded = [HypergradientLR.on_after_backward] if len(self._optimizers) == 1 else []
@@ -148,8 +147,7 @@ class HypergradientLR(Callback):
         if batch_idx == 0 or self._is_first_batch:  # a resumed run may begin at any batch
             self._take_lrs(trainer)  # of callbacks that come after this one
         self._is_first_batch = False
-        if len(self._optimizers) > 1:
-            self._separate_losses.batch_start()
+        self._separate_losses.batch_start()
 
     def on_after_backward(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._separate_losses.backward()
@@ -195,8 +193,8 @@ class HypergradientLR(Callback):
             adapted.restart()
 
     def state_dict(self) -> dict[str, Any]:
-        fields = {"arguments": self._arguments, "progress": self._progress(), "epoch_batches": self._epoch_batches}
-        return {**header(self), **fields}
+        own = {"arguments": self._arguments, "progress": self._progress(), "epoch_batches": self._epoch_batches}
+        return header(self) | own
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         # for all processes; in `state_dict`, and after an exception, one of them may be alone

@@ -130,7 +130,7 @@ CALLS = {
     "search.Bracket.from_state": Call(search.Bracket.from_state, {"state": "object"}),
     "search.leaderboard": Call(search.leaderboard, {"bracket": "object"}),
     "search.search_result": Call(
-        search.search_result, kinds("bracket: object, run_steps: from 1 or infinite"), {"bracket": DONE}
+        search.search_result, kinds("bracket: object, run_steps: from 1 or infinite, update: choice"), {"bracket": DONE}
     ),
     "search.search_figure": Call(
         search.search_figure,
