@@ -101,7 +101,6 @@ def cycle_gap(run: Run, max_lr_per_best: float) -> float:
 
 def choose(runs: Sequence[Run]) -> Constants:
     """The constants with the lowest mean gap over these runs, the first of those that are equally good."""
-
     pairs = product(_EXPONENTS, _SHARES)
     exponent, share = min(pairs, key=lambda pair: fmean(constant_gap(run, *pair) for run in runs))
     per_best = min(_PER_BEST, key=lambda each: fmean(cycle_gap(run, each) for run in runs))

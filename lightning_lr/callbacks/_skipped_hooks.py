@@ -1,8 +1,8 @@
 """Hooks that Lightning does not call while training, to save their time.
 
 Lightning calls every hook of every callback at every batch, through its profiler, also if the hook does nothing. A
-callback without a hook of its own adds 8 µs to a step so. That is half of what Lightning's ``LearningRateMonitor`` adds
-(``python -m benchmarks.costs``).
+callback without a hook of its own adds 8 µs to a step by these calls. That is half of what Lightning's
+``LearningRateMonitor`` adds (``python -m benchmarks.costs``).
 """
 
 from __future__ import annotations
