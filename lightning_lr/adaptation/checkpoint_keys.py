@@ -13,6 +13,7 @@ RULE = {
     "mean": "mean",
     "mean_square": "square",
     "mean_square_norm": "norm",
+    "has_overshot": "overshot",
     "last_value": "before",
 }
 SCALED_GROUP = {

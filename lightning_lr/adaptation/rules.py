@@ -14,7 +14,7 @@ from functools import partial
 from typing import Literal, NamedTuple, Protocol, get_args
 
 from lightning_lr.adaptation import constants
-from lightning_lr.arguments import checked, choice, number, real, whole
+from lightning_lr.arguments import checked, choice, flag, number, real, whole
 
 RuleName = Literal["long_horizon", "multiplicative", "additive"]
 
@@ -90,6 +90,7 @@ class Rule(Protocol):
     mean=number(),
     mean_square=number(at_least=0),
     mean_square_norm=number(at_least=0),
+    has_overshot=flag,
 )
 @dataclass
 class LongHorizon:
@@ -107,7 +108,8 @@ class LongHorizon:
         m ← m + MEAN_WEIGHT (c - m)
         v ← v + SQUARE_WEIGHT (c² - v),  k ← k + 1
         r = √(v / (1 - (1 - SQUARE_WEIGHT)^k))
-        has effect = the loss has learned or has risen: see `LossLevel`
+        has overshot = at some measurement, m < -OVERSHOT_MEAN r
+        has effect = it has overshot, or the loss has learned or has risen: see `LossLevel`
         limit = MAX_CHANGE if it has effect, else MAX_CHANGE_AT_START
         K ← K + 1 if m has changed its sign and it has effect
         x = limit clip(GAIN c / r / (1 + K / GAIN_HALVING), ±1)
@@ -134,6 +136,7 @@ class LongHorizon:
     mean: float = 0.0
     mean_square: float = 0.0
     mean_square_norm: float = 0.0
+    has_overshot: bool = False
 
     def update(self, alignment: Alignment, lr: float, steps: int, loss: LossState = UNKNOWN_LOSS) -> float:  # noqa: ARG002
         derivative = self._derivative(alignment)
@@ -143,7 +146,8 @@ class LongHorizon:
         rms = math.sqrt(self.mean_square / (1 - (1 - constants.SQUARE_WEIGHT) ** self.count))
         if rms == 0:
             return 1.0
-        has_effect = loss.has_learned or loss.has_risen
+        self.has_overshot = self.has_overshot or self.mean < -constants.OVERSHOT_MEAN * rms
+        has_effect = self.has_overshot or loss.has_learned or loss.has_risen
         limit = constants.MAX_CHANGE if has_effect else constants.MAX_CHANGE_AT_START
         self.sign_changes += has_effect and before * self.mean < 0
         gain = constants.GAIN / (1 + self.sign_changes / constants.GAIN_HALVING)

@@ -158,6 +158,7 @@ _SCALED_GROUP = fields(
         mean=Default(real, ABSENT),
         square=Default(real, ABSENT),
         norm=Default(real, ABSENT),
+        overshot=Default(flag, ABSENT),
         before=Default(real, ABSENT),
         beta=Default(real, ABSENT),
     ),

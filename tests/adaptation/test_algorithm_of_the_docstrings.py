@@ -23,6 +23,7 @@ from lightning_lr.adaptation.constants import (
     MAX_CHANGE,
     MAX_CHANGE_AT_START,
     MEAN_WEIGHT,
+    OVERSHOT_MEAN,
     SETTLED_SPACING,
     SQUARE_WEIGHT,
 )
@@ -85,6 +86,7 @@ class Measured(NamedTuple):
 def reference(theta: Array, x: Array, y: Array, lr: float, horizon: int) -> tuple[list[float], list[int], int]:
     """The learning rates of all steps, the numbers of steps between measurements, and the sign changes."""
     s, m, v, k, sign_changes, usual, n = 1.0, 0.0, 0.0, 0, 0, 0.0, 0
+    overshot = False
     rates, spacings, loss = [], [], Loss()
     anchor, losses = theta, list[float]()
     waiting: list[Measured] = []
@@ -103,7 +105,8 @@ def reference(theta: Array, x: Array, y: Array, lr: float, horizon: int) -> tupl
             before, m = m, m + MEAN_WEIGHT * (c - m)
             v, k = v + SQUARE_WEIGHT * (c**2 - v), k + 1
             r = np.sqrt(v / (1 - (1 - SQUARE_WEIGHT) ** k))
-            has_effect = loss.learned or loss.risen
+            overshot |= m < -OVERSHOT_MEAN * r
+            has_effect = overshot or loss.learned or loss.risen
             limit = MAX_CHANGE if has_effect else MAX_CHANGE_AT_START
             sign_changes += has_effect and before * m < 0
             change = limit * np.clip(GAIN * c / r / (1 + sign_changes / GAIN_HALVING), -1, 1)

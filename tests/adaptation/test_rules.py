@@ -88,7 +88,19 @@ def test_long_horizon_does_not_fall_before_anything_was_learned() -> None:
     assert _factors(_at_its_best(), [-0.1] * 5, NOT_LEARNED) == [1.0] * 5
     assert all(factor < 1 for factor in _factors(_at_its_best(), [-0.1] * 5, RISEN))
     assert all(factor < 1 for factor in _factors(_at_its_best(), [-0.1] * 5, LEARNED))
-    assert _factors(LongHorizon(), [-0.1] * 30, NOT_LEARNED) == [1.0] * 30  # on its way up as well
+
+
+def test_long_horizon_falls_once_the_mean_is_clearly_negative() -> None:
+    """Losses with heavy tails never show that training has learned: the alignment has to do."""
+    rule = LongHorizon()
+    means = [1 - 0.9**n for n in range(1, 31)]  # in root mean squares
+    factors = _factors(rule, [-0.1] * 30, NOT_LEARNED)
+    assert [factor < 1 for factor in factors] == [mean > 0.7 for mean in means]
+    assert min(factors) == pytest.approx(math.exp(-0.03))  # as if it had learned, and at most by the lower limit
+    assert _factors(rule, [0.1], NOT_LEARNED)[0] == pytest.approx(math.exp(0.03))  # from then on
+    assert _factors(rule, [0.1] * 30, NOT_LEARNED)
+    assert _factors(rule, [-0.1], NOT_LEARNED)[0] < 1
+    assert rule.sign_changes == 1
 
 
 def test_long_horizon_counts_short_gradients_less() -> None:

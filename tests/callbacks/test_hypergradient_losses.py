@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_lr import CyclicalLR, HypergradientLR
 from lightning_lr.adaptation.rules import LongHorizon, LossState
 from tests.helpers.hypergradient_cases import FaultyLoss, first_group_state, step_by_hand
-from tests.helpers.lightning_classes import Callback
+from tests.helpers.lightning_classes import Callback, LightningModule
 from tests.helpers.recorded_steps import first_group_lrs, fit
 from tests.helpers.tiny_models import Classifier, loader
 
@@ -158,3 +159,34 @@ def test_losses_are_watched_where_the_next_is_written_to_the_same_place() -> Non
     for loss in model.losses[:26]:  # later ones are added at the next measurement
         level += 0.2 * (loss - level)
     assert adapts.state_dict()["progress"][0]["watch"]["level"] == pytest.approx(level, rel=1e-6)
+
+
+class _HeavyTails(LightningModule):
+    """Linear regression with noise that has no mean, so that no loss shows whether it learns."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(16, 1)
+        self.rates: list[float] = []
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        self.rates.append(self.trainer.optimizers[0].param_groups[0]["lr"])
+        inputs, targets = batch
+        return torch.nn.functional.huber_loss(self.layer(inputs), targets)
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), lr=1e-4)
+
+
+def test_the_rate_stays_near_its_best_where_the_loss_is_too_noisy_to_tell() -> None:
+    torch.manual_seed(0)
+    inputs, weights = torch.randn(8000, 16), torch.randn(16, 1)
+    noise = torch.distributions.Cauchy(0.0, 0.5).sample((8000, 1))
+    data = DataLoader(TensorDataset(inputs, inputs @ weights + noise), batch_size=16)
+    model = _HeavyTails()
+    adapts = HypergradientLR(decay=None)
+    fit(model, adapts, data=data, max_epochs=1)
+    assert not adapts.state_dict()["progress"][0]["watch"]["learned"]
+    # mean square error of the weights with constant rates: 0.12 with 0.01, 0.001 with 0.03, 0.007 with 0.3, 0.05 with 1
+    assert 0.02 < min(model.rates[300:])
+    assert max(model.rates[300:]) < 1

@@ -110,7 +110,7 @@ ADAPTATION_SAVES = """
 LONG_HORIZON_SAVES = f"""{ADAPTATION_SAVES}
     progress[].adaptation.movement: squares
     progress[].adaptation.movement.means: *
-    progress[].adaptation.units[].rule: count, mean, norm, square
+    progress[].adaptation.units[].rule: count, mean, norm, overshot, square
 """
 LAST_STEP_SAVES = f"""{ADAPTATION_SAVES}
     progress[].adaptation.movement: gradients, moved
@@ -267,7 +267,7 @@ RUNS = {
         ADAPTATION_SAVES
         + """
         progress[].adaptation: movement
-        progress[].adaptation.units[].rule: count, mean, norm, square
+        progress[].adaptation.units[].rule: count, mean, norm, overshot, square
         """,
     ),
 }

@@ -102,7 +102,7 @@ ARGUMENTS = {
     "adaptation.FinalDecay.factor": "step",
     "adaptation.FinalDecay.start": "(property)",
     "adaptation.LongHorizon": """
-        sign_changes=0, count=0, mean=0.0, mean_square=0.0, mean_square_norm=0.0
+        sign_changes=0, count=0, mean=0.0, mean_square=0.0, mean_square_norm=0.0, has_overshot=False
     """,
     "adaptation.LongHorizon.update": """
         alignment, lr, steps, loss=LossState(has_learned=True, has_risen=False)

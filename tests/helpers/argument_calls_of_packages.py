@@ -53,7 +53,7 @@ CALLS = {
         adaptation.LongHorizon,
         kinds("""
             sign_changes: whole from 0, count: whole from 0, mean: number,
-            mean_square: from 0, mean_square_norm: from 0
+            mean_square: from 0, mean_square_norm: from 0, has_overshot: flag
         """),
     ),
     "adaptation.Multiplicative": Call(
