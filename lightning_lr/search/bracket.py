@@ -106,7 +106,7 @@ class Bracket:
         self.every, self.sign, self.resumes_trials = every, 1.0 if mode == "min" else -1.0, resumes_trials
         self._grid = LRGrid.between(min_lr, max_lr, extends)
         self._planner = Planner(self._grid, budget, every, self.sign, math.inf if max_steps is None else max_steps)
-        self._rungs = Rungs(self._planner.first())
+        self._rungs = Rungs(self._planner.first(), self.sign)
         self._spent_on: list[int] = []  # optimizer steps, in the order of telling
         self._others: dict[Trial, tuple[Array, Array]] = {}  # level and rival of each trial, until another one is told
         self._can_resume: set[float] = set()  # learning rates of trials whose last state is worth keeping

@@ -156,6 +156,8 @@ def _why(bracket: Bracket, outcome: Outcome) -> str:
     if (outcome.score, outcome.lr) <= (rival.score, rival.lr):
         if outcome.lr > bracket.lowest_diverged:
             return f"above lr={bracket.lowest_diverged:.2g}, which diverged"
+        if rival.lr > outcome.lr:
+            return f"nothing was learned, and lr={rival.lr:.2g} is higher and ended as well after {total} steps"
         # The best of this rung has diverged later, in a longer trial.
         completed = [each for each in bracket.rungs[outcome.trial.rung] if each.end == "completed"]
         rival = min(completed, key=lambda each: (each.score, each.lr))

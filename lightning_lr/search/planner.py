@@ -6,11 +6,8 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-
-from lightning_lr.range_test.smoothing import Array
 from lightning_lr.search.lr_grid import LRGrid
-from lightning_lr.search.progress import has_learned, still_falls
+from lightning_lr.search.progress import still_falls
 from lightning_lr.search.rungs import Rungs
 from lightning_lr.search.trial import Outcome, Trial
 
@@ -103,16 +100,8 @@ class Planner:
         lowest, highest = min(tried), max(tried)
         if best is None:
             index = lowest - 1
-        elif self.grid.index(best.lr) == highest:
-            index = highest + 1
-        elif len(rungs.trials) == 1 and not has_learned(self._costs(best)):
-            # Where all do equally badly a higher one may learn, and where those above are worse a lower one.
-            if self._is_as_good(rungs, highest):
-                index = highest + 1
-            elif self.grid.index(best.lr) == lowest and not self._is_as_good(rungs, lowest + 1):
-                index = lowest - 1
-            else:
-                return None
+        elif any(self.grid.index(each.lr) == highest and rungs.ends_as_well(each, best) for each in rungs.of(-1)):
+            index = highest + 1  # also where all do equally well: on a plateau a higher one may learn
         elif self.grid.index(best.lr) == lowest and not self._was_neighbour(rungs, lowest):
             index = lowest - 1
         else:
@@ -121,11 +110,6 @@ class Planner:
         if not self.grid.has(index) or not LOWEST_LR <= lr <= HIGHEST_LR or rungs.has_diverged(lr):
             return None
         return replace(rungs.latest[0], lr=lr)
-
-    def _is_as_good(self, rungs: Rungs, index: int) -> bool:
-        """Whether a trial of the first rung has run all its steps, so it was not far behind the others."""
-        lr = self.grid.lr(index)
-        return any(outcome.end == "completed" for outcome in rungs.of(0) if outcome.lr == lr)
 
     def _was_neighbour(self, rungs: Rungs, index: int) -> bool:
         """Whether this is the lower neighbour of the best one of the rung before.
@@ -144,11 +128,8 @@ class Planner:
             steps = int(min(wanted, self.max_steps)) // self.every * self.every
         elif number == 1:
             steps = self.rounded(FINE_STEPS)
-        elif number == 2 and still_falls(self._costs(best)):
+        elif number == 2 and still_falls(rungs.costs(best)):
             steps = self.rounded(LONG_STEPS)
         else:
             return None
         return steps if steps >= MIN_STEPS_RATIO * now else None
-
-    def _costs(self, outcome: Outcome) -> Array:
-        return self.sign * np.asarray(outcome.values, dtype=np.float64)

@@ -106,9 +106,12 @@ def _reasons(bracket: Bracket, candidates: list[Candidate], run_steps: float) ->
     best = candidates[0]
     costs = bracket.sign * np.array(best.values)
     tried = [each.lr for each in candidates]
+    higher = [each for each in candidates if each.lr > best.lr]
     reasons = []
-    if best.lr == max(tried):
+    if not higher:
         reasons.append(f"lr={best.lr:.3g} is the highest that was tried")
+    elif (next_higher := min(higher, key=lambda each: each.lr)).rung < best.rung and next_higher.verdict != "very high":
+        reasons.append(f"lr={best.lr:.3g} is the highest that was tried for {best.steps} steps")
     if best.lr == min(tried):
         reasons.append(f"lr={best.lr:.3g} is the lowest that was tried")
     if not has_learned(costs):

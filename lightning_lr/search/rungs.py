@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
+from lightning_lr.range_test.smoothing import Array
+from lightning_lr.search.progress import has_learned, negligible
 from lightning_lr.search.trial import Outcome, Trial
 
 
@@ -12,14 +16,16 @@ class Rungs:
 
     Args:
         first: the trials of the first rung.
+        sign: 1 where less is better, else -1.
 
     Attributes:
         trials: the trials of each rung, in the order in which they should be run.
         outcomes: what became of those that were told, in the order of telling.
     """
 
-    def __init__(self, first: list[Trial]) -> None:
+    def __init__(self, first: list[Trial], sign: float) -> None:
         self.trials = [first]
+        self._sign = sign
         self.outcomes: dict[Trial, Outcome] = {}
 
     @property
@@ -40,11 +46,25 @@ class Rungs:
         """The best outcome of a rung so far, None if none has run all its steps. Of equal ones the lower rate.
 
         A learning rate above one that diverged counts only if there is no other. Such trainings may survive the first
-        steps by chance, and end in a worse valley.
+        steps by chance, and end in a worse valley. If none has learned anything and a higher one does worse, it is
+        the highest of those that end as well as the best: on a plateau lower ones learn even later.
         """
         completed = [outcome for outcome in self.of(rung) if outcome.end == "completed"]
-        below = [outcome for outcome in completed if outcome.lr < self.lowest_diverged]
-        return min(below or completed, key=lambda outcome: (outcome.score, outcome.lr), default=None)
+        counted = [outcome for outcome in completed if outcome.lr < self.lowest_diverged] or completed
+        best = min(counted, key=lambda outcome: (outcome.score, outcome.lr), default=None)
+        if best is None or has_learned(self.costs(best)):
+            return best
+        highest = max((each for each in counted if self.ends_as_well(each, best)), key=lambda each: each.lr)
+        has_edge = self.lowest_diverged < math.inf or any(each.lr > highest.lr for each in self.of(rung))
+        return highest if has_edge else best
+
+    def ends_as_well(self, outcome: Outcome, best: Outcome) -> bool:
+        """Whether a trial that has run all its steps is as good as the best one: see `progress.negligible`."""
+        return outcome.end == "completed" and outcome.score <= best.score + negligible(self.costs(best))
+
+    def costs(self, outcome: Outcome) -> Array:
+        """The values of a trial, negated where more is better."""
+        return self._sign * np.asarray(outcome.values, dtype=np.float64)
 
     def final(self) -> Outcome | None:
         """The best outcome of the last rung that has one.

@@ -13,6 +13,7 @@ from typing import Literal
 import numpy as np
 
 from lightning_lr.range_test.smoothing import Array
+from lightning_lr.search.progress import negligible
 
 End = Literal["completed", "diverged", "dropped"]
 Verdict = Literal["very high", "high", "good", "low"]
@@ -89,7 +90,7 @@ def is_behind(costs: Array, rival: Array) -> bool:
     This is asked after a third of the steps or more. Two forecasts of the mean over the last third must both say so:
 
     * the forecast cost is above the rival's score;
-    * the forecast gap (cost - rival, step by step) is above its noise.
+    * the forecast gap (cost - rival, step by step) is above its noise, and is not `negligible`.
 
     Each alone is wrong in some cases: the first where both are noisy, the second where the rival starts fast and ends
     badly. A forecast continues the change from the first half to the second half of the costs so far if that was a
@@ -106,7 +107,8 @@ def is_behind(costs: Array, rival: Array) -> bool:
         return False
     gap = _finite(_gap(costs, rival[:n]))
     noise = float(np.std(np.diff(gap))) / math.sqrt(n)
-    return _forecast(gap, total) > DROP_NOISE * noise
+    forecast = _forecast(gap, total)
+    return forecast > DROP_NOISE * noise and forecast > negligible(rival)
 
 
 def _forecast(row: Array, total: int) -> float:
@@ -123,8 +125,9 @@ def verdict(lr: float, costs: Array, end: End, best_lr: float, best: Array) -> V
     """How a learning rate did, compared with the best one.
 
     ``very high`` if it diverged. ``good`` if it ran all its steps, and its mean cost over its last third is above that
-    of the best one by at most a tenth of what the best one had gained by then. Else ``high`` above the best learning
-    rate and ``low`` below it. A fast start is not a condition of ``high``, though most of these have one.
+    of the best one by what is `negligible`, or by at most a tenth of what the best one had gained by then. Else
+    ``high`` above the best learning rate and ``low`` below it. A fast start is not a condition of ``high``, though most
+    of these have one.
 
     Args:
         lr: the learning rate.
@@ -138,7 +141,7 @@ def verdict(lr: float, costs: Array, end: End, best_lr: float, best: Array) -> V
     costs, best = costs[: len(best)], best[: len(costs)]
     of_best = _last_third(best)
     gained = max(0.0, float(_finite(best)[0]) - _mean(of_best))
-    if end == "completed" and _mean(_gap(_last_third(costs), of_best)) <= GOOD_LACK * gained:
+    if end == "completed" and _mean(_gap(_last_third(costs), of_best)) <= max(GOOD_LACK * gained, negligible(best)):
         return "good"
     return "high" if lr > best_lr else "low"
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from lightning_lr.search.bracket import Bracket
 from lightning_lr.search.leaderboard import leaderboard
+from lightning_lr.search.progress import has_learned, negligible
 from lightning_lr.search.trial import Trial
 from lightning_lr.search.verdicts import MEANINGS
 from tests.helpers.searches import Curve, ask, run_whole, search, settings, valley, valley_settings, values_of
@@ -69,8 +70,12 @@ def test_laws(setting: tuple[dict[str, Any], Curve], random: Any) -> None:
         assert all(outcome.end != "completed" or outcome.lr > bracket.lowest_diverged for outcome in later)
     for rival in last:
         is_above_edge = rival.lr > bracket.lowest_diverged > best.lr
-        if rival.lr != best.lr and rival.end == "completed" and not is_above_edge:
-            assert (best.score, best.lr) < (rival.score, rival.lr)
+        is_counted = rival.end == "completed" and not is_above_edge
+        if is_counted and (best.score, best.lr) > (rival.score, rival.lr):
+            costs = bracket.sign * np.array(rival.values)
+            assert not has_learned(costs)
+            assert rival.lr < best.lr
+            assert best.score <= rival.score + negligible(costs)
 
 
 @hypothesis.settings(deadline=None)

@@ -52,6 +52,10 @@ def _is_true(bracket: Bracket, candidate: Candidate) -> bool:
         return any(
             each.score == outcome.score and each.lr < outcome.lr for each in _rivals(bracket, candidate.rung, match[1])
         )
+    if match := re.fullmatch(
+        rf"nothing was learned, and lr=({NUMBER}) is higher and ended as well after {total} steps", why
+    ):
+        return any(each.lr > outcome.lr for each in _rivals(bracket, candidate.rung, match[1]))
     pattern = rf"could not catch up with lr=({NUMBER}) after {ran} of {total} steps: ({NUMBER}) to ({NUMBER})"
     if match := re.fullmatch(pattern, why):
         is_worse = sign * float(match[2]) >= sign * float(match[3])  # six digits may be equal
@@ -132,7 +136,7 @@ def test_equal_ones_are_not_called_better() -> None:
     whys = {round(math.log10(each.lr), 1): each.why for each in leaderboard(bracket)}
     assert whys[-3.0] == "the best of the last rung, after 200 steps"
     assert whys[-2.5] == "lr=0.001 is lower and ended as well after 200 steps: 1.5"
-    assert whys[-1.0] == "lr=0.001 is lower and ended as well after 40 steps: 1.5"
+    assert whys[-1.0] == "lr=0.001 is lower and ended as well after 200 steps: 1.5"
 
 
 def test_a_rate_above_one_that_diverged_is_not_good() -> None:

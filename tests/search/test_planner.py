@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from lightning_lr.search.bracket import Bracket
-from tests.helpers.searches import Curve, run_whole, valley
+from tests.helpers.searches import Curve, run_whole, search, valley
 
 
 def _moves(before: float, after: float) -> Curve:
@@ -88,9 +88,43 @@ def test_goes_up_while_nothing_has_learned() -> None:
     trials = run_whole(bracket, flat)
     assert trials == [
         *_first(-3, -1, -1.5, -2, -2.5, -0.5, 0, 0.5),  # the last one diverges
-        *((exponent, 1, 200) for exponent in (-3, -3.5, -2.5)),  # of equal ones the lowest is the best
+        *((exponent, 1, 200) for exponent in (0, -0.5)),  # of equal ones the highest below the edge is the best
     ]
     assert bracket.lowest_diverged == pytest.approx(10**0.5)
+    assert bracket.best.lr == pytest.approx(1.0)
+
+
+def test_where_no_learning_rate_has_any_effect_the_lowest_is_the_best() -> None:
+    """Nothing tells that a high one is safe."""
+    bracket = Bracket(1e-3, 1e-1, extends=False)
+    run_whole(bracket, _flat)
+    assert bracket.best.lr == 1e-3
+
+
+def test_on_a_plateau_the_differences_of_lower_rates_are_no_reason_to_stay_low() -> None:
+    """All learn late, the higher the earlier. Until then, higher ones do worse by a millionth."""
+
+    def plateau(lr: float, i: int) -> float:
+        if lr > 0.2 and i:
+            return 3.0
+        return 2.0 + 0.1 * (-1.0) ** i + 1e-6 * lr * i - max(0.0, lr * i / 2 - 1)
+
+    bracket = Bracket(1e-6, 1.0)
+    search(bracket, plateau)
+    assert bracket.best.lr == pytest.approx(10**-1)
+
+
+def test_goes_up_while_higher_ones_end_as_well() -> None:
+    """All fall fast from 10 to 1, and those above 0.05 further. Those below end as if they were done."""
+
+    def two_falls(lr: float, i: int) -> float:
+        first = 9 * math.exp(-i / 2) + 0.01 * math.log10(lr / 10**-2.5) ** 2
+        second = min(0.9, max(0.0, lr * (i - 100) / 50 - 0.05))
+        return float(1 + first - second)
+
+    trials = run_whole(Bracket(1e-3, 1e-2), two_falls)
+    assert [trial for trial in trials if trial[1]][:3] == [(exponent, 1, 200) for exponent in (-2.5, -3, -2)]
+    assert max(trials)[0] >= -0.5
 
 
 def test_goes_down_where_nothing_has_learned_and_higher_ones_are_worse() -> None:

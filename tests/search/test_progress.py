@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lightning_lr.range_test.smoothing import Array
-from lightning_lr.search.progress import has_learned, still_falls
+from lightning_lr.search.progress import has_learned, negligible, still_falls
 
 
 def _step(fall: float, noise: float = 0.1, number: int = 33) -> Array:
@@ -31,6 +31,14 @@ def _naive_margin(costs: list[float]) -> float:
     mean = sum(steps) / len(steps)
     noise = math.sqrt(sum((step - mean) ** 2 for step in steps) / len(steps) / 2)
     return sum(start) / len(start) - sum(last) / len(last) - 2 * noise * math.sqrt(1 / 3 + 1 / -third)
+
+
+def test_negligible_is_a_twentieth_of_the_fall_or_of_its_noise() -> None:
+    assert negligible(_step(10.0, noise=0.0)) == pytest.approx(0.5)
+    noise_of_fall = 2 * 0.2 / math.sqrt(2) * math.sqrt(1 / 3 + 1 / 11)  # neighbours differ by 0.2
+    assert negligible(_step(0.0)) == pytest.approx(noise_of_fall / 20, rel=1e-3)
+    assert negligible(np.array([2.0, 1.0, 1.0, 1.0])) == pytest.approx((4 / 3 - 1) / 20)  # too few to know the noise
+    assert negligible(np.full(40, 2.0)) == 0
 
 
 def test_has_learned_if_it_fell_by_twice_the_noise_of_the_two_means() -> None:

@@ -130,6 +130,12 @@ def test_a_clear_search_is_confident() -> None:
             {"extends": False},
             ["lr=0.0001 is the lowest that was tried", "no learning rate improved on the start by more than the noise"],
         ),
+        (  # in the second rung the best is higher and higher, until the steps are spent
+            lambda lr, i: valley(1e-2 if i < 40 else 10.0, width=2.0)(lr, i),
+            math.inf,
+            {},
+            ["lr=0.316 is the highest that was tried for 200 steps"],
+        ),
         (_fast, math.inf, {"max_steps": 40}, ["it was tried for 40 steps only"]),
         (_fast, 41, {"max_steps": 40}, ["it was tried for 40 steps only"]),
         (_fast, 40, {"max_steps": 40}, []),
