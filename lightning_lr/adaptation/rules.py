@@ -112,8 +112,8 @@ class LongHorizon:
         has effect = it has overshot, or the loss has learned or has risen: see `LossLevel`
         limit = MAX_CHANGE if it has effect, else MAX_CHANGE_AT_START
         K ← K + 1 if m has changed its sign and it has effect
-        x = limit clip(GAIN c / r / (1 + K / GAIN_HALVING), ±1)
-        if it has no effect: x ← max(0, x)
+        y = c if it has effect, else max(0, m)
+        x = limit clip(GAIN y / r / (1 + K / GAIN_HALVING), ±1)
         s ← s exp(√n x), from the step after the next on
 
     At the best learning rate the derivative is 0, with or without noise. So there is no offset, and as c is divided by
@@ -151,9 +151,9 @@ class LongHorizon:
         limit = constants.MAX_CHANGE if has_effect else constants.MAX_CHANGE_AT_START
         self.sign_changes += has_effect and before * self.mean < 0
         gain = constants.GAIN / (1 + self.sign_changes / constants.GAIN_HALVING)
-        change = limit * max(-1.0, min(1.0, gain * derivative / rms))
-        if not has_effect:
-            change = max(0.0, change)
+        # Without effect it only rises. So it rises by the mean: single derivatives would drive it up by their noise.
+        signal = derivative if has_effect else max(0.0, self.mean)
+        change = limit * max(-1.0, min(1.0, gain * signal / rms))
         return math.exp(math.sqrt(steps) * change)
 
     def _derivative(self, alignment: Alignment) -> float:

@@ -109,8 +109,9 @@ def reference(theta: Array, x: Array, y: Array, lr: float, horizon: int) -> tupl
             has_effect = overshot or loss.learned or loss.risen
             limit = MAX_CHANGE if has_effect else MAX_CHANGE_AT_START
             sign_changes += has_effect and before * m < 0
-            change = limit * np.clip(GAIN * c / r / (1 + sign_changes / GAIN_HALVING), -1, 1)
-            s *= np.exp(np.sqrt(now.n) * (change if has_effect else max(0.0, change)))
+            signal = c if has_effect else max(0.0, m)
+            change = limit * np.clip(GAIN * signal / r / (1 + sign_changes / GAIN_HALVING), -1, 1)
+            s *= np.exp(np.sqrt(now.n) * change)
         residual = x[t] @ theta - y[t]
         g = 2 * x[t].T @ residual / len(residual)
         losses.append(float(np.float32(np.mean(residual**2))))

@@ -32,7 +32,8 @@ def test_long_horizon_begins_with_the_largest_change() -> None:
     """The first derivative is its own root mean square, so neither its size nor a dimension has a say."""
     for derivative in (0.3, 1e-6):
         assert _factors(LongHorizon(), [derivative] * 3, LEARNED) == pytest.approx([math.exp(0.03)] * 3)
-        assert _factors(LongHorizon(), [derivative] * 3, NOT_LEARNED) == pytest.approx([math.exp(0.1)] * 3)
+        rises = [math.exp(0.1 * min(1.0, 2 * (1 - 0.9**n))) for n in range(1, 11)]  # by the mean, which begins at 0
+        assert _factors(LongHorizon(), [derivative] * 10, NOT_LEARNED) == pytest.approx(rises)
         assert _factors(LongHorizon(), [derivative] * 3, RISEN) == pytest.approx([math.exp(0.03)] * 3)
     assert LongHorizon().update(_aligned(0.3), 0.1, 4, LEARNED) == pytest.approx(math.exp(2 * 0.03))
     assert _factors(LongHorizon(), [-0.3], LEARNED) == pytest.approx([math.exp(-0.03)])
@@ -61,7 +62,8 @@ def test_long_horizon_limits_single_derivatives() -> None:
     for steps, times in ((1, 1.0), (4, 2.0)):
         assert _at_its_best().update(_aligned(-1.0), 0.1, steps, LEARNED) == pytest.approx(math.exp(-0.03 * times))
         assert _at_its_best().update(_aligned(1.0), 0.1, steps, LEARNED) == pytest.approx(math.exp(0.03 * times))
-        assert _at_its_best().update(_aligned(1.0), 0.1, steps, NOT_LEARNED) == pytest.approx(math.exp(0.1 * times))
+        rising = LongHorizon(count=100, mean=1.0, mean_square=1.0, mean_square_norm=1.0)
+        assert rising.update(_aligned(1.0), 0.1, steps, NOT_LEARNED) == pytest.approx(math.exp(0.1 * times))
 
 
 def test_long_horizon_counts_sign_changes_of_the_mean() -> None:
@@ -81,6 +83,16 @@ def test_long_horizon_counts_no_sign_changes_before_anything_was_learned() -> No
     assert rule.sign_changes == 0
     _factors(rule, [0.3, -0.3] * 20, RISEN)
     assert rule.sign_changes > 0
+
+
+def test_long_horizon_does_not_rise_by_noise_before_anything_was_learned() -> None:
+    """Rises by single derivatives would outweigh, since it does not fall."""
+    random = np.random.default_rng(0)
+    noise = random.standard_normal(2000)
+    for shift, most in ((0.0, 0.5), (-0.5, 0.1)):
+        rise = math.log(math.prod(_factors(LongHorizon(), list(0.01 * (noise + shift)), NOT_LEARNED)))
+        by_single_ones = 0.1 * np.clip(2 * (noise + shift) / math.hypot(1, shift), 0, 1).sum()
+        assert rise < most * by_single_ones
 
 
 def test_long_horizon_does_not_fall_before_anything_was_learned() -> None:

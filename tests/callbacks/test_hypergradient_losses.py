@@ -188,5 +188,5 @@ def test_the_rate_stays_near_its_best_where_the_loss_is_too_noisy_to_tell() -> N
     fit(model, adapts, data=data, max_epochs=1)
     assert not adapts.state_dict()["progress"][0]["watch"]["learned"]
     # mean square error of the weights with constant rates: 0.12 with 0.01, 0.001 with 0.03, 0.007 with 0.3, 0.05 with 1
-    assert 0.02 < min(model.rates[300:])
+    assert min(model.rates[300:]) > 0.02
     assert max(model.rates[300:]) < 1
