@@ -46,6 +46,22 @@ class AdaptationArguments:
         if decay is not None and self.rule != "long_horizon":
             raise ValueError(f"rule='long_horizon' takes decay, got rule={self.rule!r} with decay={decay!r}.")
 
+    def check_run(self, trainer: Trainer) -> None:
+        """Raise an error if a run cannot be adapted, as far as it is known before a range test in this fit.
+
+        Raises:
+            MisconfigurationException: if there is no learning rate to adapt.
+            ValueError: if a length is a share of a run that has no end, or only one in time.
+        """
+        _check_optimizers(trainer.optimizers)
+        if trainer.max_steps == -1 and trainer.max_epochs == -1:
+            lengths = {"horizon": self.horizon, "freeze_after": self.freeze_after}
+            if self.adapt and self.decay != "auto":
+                lengths["decay"] = self.decay
+            for name, length in lengths.items():
+                if length is not None and (duration := Duration.parse(name, length)).unit == "run":
+                    duration.steps(name, math.inf, math.inf)
+
     def controllers(self, trainer: Trainer, lengths: RunLengths) -> partial[LRController]:
         """Makes the controllers of a run of these lengths. Says when the learning rate will fall.
 
@@ -111,8 +127,7 @@ def finds_scaled_lrs(trainer: Trainer) -> bool:
     return finetunes and not any(isinstance(callback, ScheduledLR) for callback in callbacks)
 
 
-def check_optimizers(optimizers: Sequence[Optimizer]) -> None:
-    """Raise an error if there is no learning rate to adapt."""
+def _check_optimizers(optimizers: Sequence[Optimizer]) -> None:
     lr_ratios(optimizers)
     if any(isinstance(optimizer, LBFGS) for optimizer in optimizers):
         raise MisconfigurationException(

@@ -15,7 +15,7 @@ from lightning_lr.adaptation.reset import OptimizerReset, reset_running_statisti
 from lightning_lr.adaptation.rules import RuleName
 from lightning_lr.adaptation.separate_losses import SeparateLosses
 from lightning_lr.arguments import checked, instance_of
-from lightning_lr.callbacks._adaptation_arguments import AdaptationArguments, check_optimizers, finds_scaled_lrs
+from lightning_lr.callbacks._adaptation_arguments import AdaptationArguments, finds_scaled_lrs
 from lightning_lr.callbacks._adaptation_trace import ADAPTATION_CHARTS, say_verdicts, values_to_log
 from lightning_lr.callbacks._argument_rules import ADAPTATION
 from lightning_lr.callbacks._saved_arguments import plain_arguments, warn_if_changed
@@ -119,7 +119,7 @@ class HypergradientLR(Callback):
         self.lr_tracer = LRTracer(self._logged_values, [ADAPTATION_CHARTS])
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        check_optimizers(trainer.optimizers)
+        self._adaptation.check_run(trainer)
         self._resets, self._to_restart = [OptimizerReset(optimizer) for optimizer in trainer.optimizers], []
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -78,6 +78,7 @@ def report_range_test(
         stem.with_suffix(".json"),
         {
             **asdict(suggestion),
+            "decay_lr": suggestion.decay_lr,
             "epoch": trainer.current_epoch,
             "monitor": curve.monitor,
             "rule": rule,

@@ -87,6 +87,7 @@ def report_search(
         stem.with_suffix(".json"),
         {
             **asdict(result),
+            "decay_lr": result.decay_lr,
             "epoch": trainer.current_epoch,
             "monitor": monitor,
             "mode": mode,

@@ -80,10 +80,11 @@ def test_everything_says_the_learning_rate_that_was_set(tmp_path: Path, monkeypa
     assert lr != pytest.approx(of_sweep)
     assert lrs(trainer) == [lr]
     written = json.loads((tmp_path / "found" / "lr_range_test.json").read_text())
-    assert (written["lr"], written["max_lr"]) == (lr, test.result.max_lr)
+    bounds = (written["lr"], written["max_lr"], written["decay_lr"])
+    assert bounds == (lr, test.result.max_lr, test.result.decay_lr)
     assert written["lrs_of_rules"]["dual"] == pytest.approx(of_sweep)
     search = json.loads((tmp_path / "found" / "lr_search.json").read_text())
-    assert search["lr"] == lr
+    assert (search["lr"], search["decay_lr"]) == (lr, test.result.decay_lr)
     assert written["search"] == {key: search[key] for key in written["search"]}  # with all trials
     events = EventAccumulator(board.log_dir).Reload()
     for tag in ("lr_range_test", "lr_search"):

@@ -53,6 +53,15 @@ def test_lengths_that_cannot_be_known(schedule: ScheduledLR, length: str) -> Non
         fit(RecordingClassifier(), schedule, data=data, max_epochs=1)
 
 
+@pytest.mark.parametrize("argument", ["horizon", "freeze_after", "decay"])
+@pytest.mark.parametrize("more", [{"max_time": "00:00:01:00"}, {}])
+def test_an_adaptation_without_an_end_is_refused_before_a_range_test(argument: str, more: dict[str, Any]) -> None:
+    test, adapts = LRRangeTest(), HypergradientLR(**{argument: "0.2run"})  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=rf"{argument}=0.2run needs the length of the run"):
+        fit(RecordingClassifier(), test, adapts, max_epochs=-1, **more)
+    assert test.result is None
+
+
 @pytest.mark.parametrize("more", [{"max_time": "00:00:01:00"}, {"max_epochs": -1, "limit_train_batches": 20}])
 def test_without_an_end_only_shares_of_the_run_are_unknown(more: dict[str, Any]) -> None:
     class Stop(Callback):
@@ -64,10 +73,10 @@ def test_without_an_end_only_shares_of_the_run_are_unknown(more: dict[str, Any])
     fit(model, CyclicalLR(0.01, 0.1, "0.5ep"), Stop(), **more)
     assert first_group_lrs(model) == CyclicalLR(0.01, 0.1, 10).preview(len(model.used)).lr.tolist()
     if "max_time" not in more:
-        model = RecordingClassifier()
+        test = LRRangeTest()
         with pytest.raises(ValueError, match=r"step_size=0.2run needs the length of the run"):
-            fit(model, LRRangeTest(), CyclicalLR(step_size="0.2run"), **more)
-        assert model.used == []  # the range test has not begun
+            fit(RecordingClassifier(), test, CyclicalLR(step_size="0.2run"), **more)
+        assert test.result is None  # it has not begun
 
 
 @pytest.mark.filterwarnings("ignore:Your `IterableDataset`")
