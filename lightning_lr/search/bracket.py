@@ -21,8 +21,10 @@ All learning rates lie on one grid of half decades (`LRGrid`). All trials of a r
    kept, they may go on from there.
 3. the same with 400 steps, only if the best one still falls steeply after 200 (`progress.still_falls`).
 
-While the best one of a rung lies at an end of what was tried, the search goes on beyond that end. In the first rung it
-also goes up while no learning rate has learned anything, and down if all diverged.
+While the best one of a rung lies at an end of what was tried, the search goes on beyond that end. It also goes up while
+the highest one ends as well as the best (`progress.negligible`), and down if all diverged. If no learning rate of a
+rung has learned anything and a higher one does worse, the best one is the highest of those that end as well: on a
+plateau, lower ones learn even later.
 
 Sources: longer and longer trials of fewer and fewer learning rates are successive halving (Kevin Jamieson and Ameet
 Talwalkar, "Non-stochastic Best Arm Identification and Hyperparameter Optimization", 2016, arXiv:1502.07943). AutoLRS
