@@ -22,9 +22,8 @@ All learning rates lie on one grid of half decades (`LRGrid`). All trials of a r
 3. the same with 400 steps, only if the best one still falls steeply after 200 (`progress.still_falls`).
 
 While the best one of a rung lies at an end of what was tried, the search goes on beyond that end. It also goes up while
-the highest one ends as well as the best (`progress.negligible`), and down if all diverged. If no learning rate of a
-rung has learned anything and a higher one does worse, the best one is the highest of those that end as well: on a
-plateau, lower ones learn even later.
+the highest one ends as well as the best (`progress.negligible`), and down if all diverged. Where nothing was learned
+and a higher one does worse, the highest of those that end as well is the best: on a plateau, lower ones learn later.
 
 Sources: longer and longer trials of fewer and fewer learning rates are successive halving (Kevin Jamieson and Ameet
 Talwalkar, "Non-stochastic Best Arm Identification and Hyperparameter Optimization", 2016, arXiv:1502.07943). AutoLRS
