@@ -17,14 +17,16 @@ HORIZON_STEPS = 300
 
 GAIN = 2
 """Without unit. The log scale changes by its limit where the derivative is half of its root mean square or more, so a
-few wild batches do not decide. On the settings 1 and 4 are worse."""
+few wild batches do not decide. Until the learning rate has an effect, the mean derivative is taken. On the settings 1
+and 4 are worse."""
 
 GAIN_HALVING = 10
 """Sign changes of the mean derivative after which the gain is halved (Kesten 1958), and the learning rate counts as
 settled. A constant gain ends 0.03 worse."""
 
 MAX_CHANGE_AT_START = 0.1
-"""Of the log scale, for each √step, while training has learned nothing: 23 steps for a factor of 10."""
+"""Of the log scale, for each √step, until the learning rate has an effect: 26 steps for the first factor of 10, since
+the mean derivative begins at 0, and 23 for the others."""
 
 MAX_CHANGE = 0.03
 """The same once training learns: 77 steps for a factor of 10. Momentum and second moments show the effect of a learning
@@ -32,7 +34,8 @@ rate some 10 to 30 steps late. With 0.1, a VAE and a dropout network overshoot b
 With falls of up to 0.1 it settles lower: the share of good runs on a line to zero is 0.58 instead of 0.69."""
 
 MEAN_WEIGHT = 0.1
-"""Weight of a new derivative in the mean whose sign is watched: the last 20 decide."""
+"""Weight of a new derivative in its mean, whose sign is watched, and by which the learning rate rises until it has an
+effect: the last 20 decide."""
 
 SQUARE_WEIGHT = 0.05
 """Weight of a new value in the mean squares of the derivative and of the gradient's norm, and in the noise of the loss:

@@ -108,7 +108,7 @@ class LongHorizon:
         m ← m + MEAN_WEIGHT (c - m)
         v ← v + SQUARE_WEIGHT (c² - v),  k ← k + 1
         r = √(v / (1 - (1 - SQUARE_WEIGHT)^k))
-        has overshot = at some measurement, m < -OVERSHOT_MEAN r
+        has overshot = at some measurement since the start or a return to the anchor, m < -OVERSHOT_MEAN r
         has effect = it has overshot, or the loss has learned or has risen: see `LossLevel`
         limit = MAX_CHANGE if it has effect, else MAX_CHANGE_AT_START
         K ← K + 1 if m has changed its sign and it has effect

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import NoReturn
 
 from lightning.pytorch import Trainer
 from lightning.pytorch.utilities import rank_zero_info
@@ -51,16 +52,15 @@ class AdaptationArguments:
 
         Raises:
             MisconfigurationException: if there is no learning rate to adapt.
-            ValueError: if a length is a share of a run that has no end, or only one in time.
+            ValueError: if a run has no end, or only one in time, and ``decay`` or a length in shares of it is given.
         """
         _check_optimizers(trainer.optimizers)
         if trainer.max_steps == -1 and trainer.max_epochs == -1:
-            lengths = {"horizon": self.horizon, "freeze_after": self.freeze_after}
-            if self.adapt and self.decay != "auto":
-                lengths["decay"] = self.decay
-            for name, length in lengths.items():
+            for name, length in {"horizon": self.horizon, "freeze_after": self.freeze_after}.items():
                 if length is not None and (duration := Duration.parse(name, length)).unit == "run":
                     duration.steps(name, math.inf, math.inf)
+            if self.adapt and self.decay not in (None, "auto"):
+                self._refuse_decay()
 
     def controllers(self, trainer: Trainer, lengths: RunLengths) -> partial[LRController]:
         """Makes the controllers of a run of these lengths. Says when the learning rate will fall.
@@ -112,9 +112,12 @@ class AdaptationArguments:
                 f"HypergradientLR: decay={self.decay!r} would come on top of a schedule: leave one of them out."
             )
         if math.isinf(run):
-            raise ValueError(f"decay={self.decay!r} needs the length of the run, which is not known: give max_steps.")
+            self._refuse_decay()
         share = f"{constants.DECAY_SHARE}run" if self.decay == "auto" else self.decay
         return FinalDecay(min(_steps("decay", share, lengths), int(run)), int(run))
+
+    def _refuse_decay(self) -> NoReturn:
+        raise ValueError(f"decay={self.decay!r} needs the length of the run, which is not known: give max_steps.")
 
 
 def finds_scaled_lrs(trainer: Trainer) -> bool:

@@ -16,7 +16,7 @@ from lightning_lr.callbacks._applied import summary
 from lightning_lr.callbacks._apply_suggestion import apply_suggestion, module_lr, set_module_lr
 from lightning_lr.callbacks._saved_arguments import warn_if_changed
 from lightning_lr.callbacks._saved_state import checked_state, header
-from lightning_lr.callbacks._state_rules import FINDER
+from lightning_lr.callbacks._state_rules import FINDER, restored_search
 from lightning_lr.optimizers.param_groups import lr_ratios, optimizer_names
 from lightning_lr.optimizers.update_kind import UpdateKind
 from lightning_lr.range_test.suggestion import Suggestion
@@ -110,13 +110,13 @@ class LRFinder(Callback, ABC):
         self._module_lr = state["module_lr"]
         if (saved := state["search"]) is None:
             return
-        if "extends" not in saved["bracket"]["arguments"]:
+        bracket = restored_search(saved["bracket"])
+        if bracket is None:
             rank_zero_info(
                 f"{self._name}: the search in the checkpoint is of an older version. If it was interrupted, it begins"
                 " anew."
             )
             return
-        bracket = Bracket.from_state(saved["bracket"])
         if bracket.is_done or changed <= _NOT_OF_TRIALS:  # else the arguments ask for another search
             self._search = self._new_search(bracket, saved["seed"], saved["bad_steps"])
 

@@ -25,6 +25,7 @@ from lightning_lr.optimizers.update_kind import UpdateKind
 from lightning_lr.range_test.curve import LRCurve
 from lightning_lr.schedules.bounds import Bounds
 from lightning_lr.search.bracket import Bracket
+from lightning_lr.search.planner import PLAN_VERSION
 
 _COUNT = whole(at_least=0)
 _EPOCH_BATCHES = Default(optional(number_or_infinity(at_least=1)), None)  # with which lengths are counted
@@ -73,11 +74,35 @@ CYCLES: dict[str, ArgumentRule | Default] = {
 }
 
 
+_BRACKET = fields(
+    arguments=mapping,
+    told=list_with(
+        fields(
+            lr=learning_rate,
+            values=list_with(real),
+            spent=Default(optional(_COUNT), None),
+            error=Default(optional(text), None),
+        )
+    ),
+    plan=Default(_COUNT, 0),
+)
+
+
 def _bracket(name: str, value: Any) -> dict[str, Any]:
-    found: dict[str, Any] = fields(arguments=mapping, told=list_with(mapping))(name, value)
-    if "extends" in found["arguments"]:  # else it is of a version whose searches are not continued
-        Bracket.from_state(found)
+    found: dict[str, Any] = _BRACKET(name, value)
+    restored_search(found)
     return found
+
+
+def restored_search(state: Mapping[str, Any]) -> Bracket | None:
+    """The search of a state that these rules have checked; None if an older version has planned other trials."""
+    is_older = state["plan"] != PLAN_VERSION
+    try:
+        return None if is_older and "extends" not in state["arguments"] else Bracket.from_state(state)
+    except ValueError:
+        if not is_older:
+            raise
+        return None
 
 
 def _curve(name: str, value: Any) -> dict[str, Any]:

@@ -131,7 +131,8 @@ class HypergradientLR(Callback):
         check_vectors(self, self._saved, trainer.optimizers)
         self._optimizers = self._adapted_optimizers(trainer, pl_module)
         for adapted, saved in zip(self._optimizers, self._saved, strict=False):
-            adapted.resume(saved, is_new_fit=not self._is_resumed, is_same_rule=self._is_same_rule)
+            is_new = not self._is_resumed or adapted.optimizer in self._to_restart  # else the groups hold scaled rates
+            adapted.resume(saved, is_new_fit=is_new, is_same_rule=self._is_same_rule)
         self._saved, self._resets, self._is_resumed = [], [], False
         while self._to_restart:
             self.restart(self._to_restart.pop())
@@ -205,8 +206,7 @@ class HypergradientLR(Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         state = checked_state(self, state_dict, ADAPTATION_STATE)
         changed = warn_if_changed("HypergradientLR", state["arguments"], self._arguments)
-        # what another rule has learned, or for other groups, is of no use
-        self._is_same_rule = not changed & {"rule", "per_group"}
+        self._is_same_rule = not changed & {"rule", "per_group"}  # else what was learned is of no use
         self._saved, self._epoch_batches, self._is_resumed = state["progress"], state["epoch_batches"], True
         if not self._is_same_rule:
             rank_zero_warn("HypergradientLR: with another rule or per_group it begins anew, with a scale of 1.")

@@ -41,7 +41,7 @@ import numpy as np
 from lightning_lr import arguments as arg
 from lightning_lr.range_test.smoothing import Array
 from lightning_lr.search.lr_grid import LRGrid
-from lightning_lr.search.planner import COARSE_STEPS, LONG_STEPS, Planner
+from lightning_lr.search.planner import COARSE_STEPS, LONG_STEPS, PLAN_VERSION, Planner
 from lightning_lr.search.rungs import Rungs
 from lightning_lr.search.trial import Outcome, Trial, quoted_error
 from lightning_lr.search.verdicts import End, diverges, is_behind, score
@@ -106,7 +106,7 @@ class Bracket:
             raise arg.refuse("max_lr", f"be above min_lr={min_lr}", max_lr)
         self.every, self.sign, self.resumes_trials = every, 1.0 if mode == "min" else -1.0, resumes_trials
         self._grid = LRGrid.between(min_lr, max_lr, extends)
-        self._planner = Planner(self._grid, budget, every, self.sign, math.inf if max_steps is None else max_steps)
+        self._planner = Planner(self._grid, budget, every, math.inf if max_steps is None else max_steps)
         self._rungs = Rungs(self._planner.first(), self.sign)
         self._spent_on: list[int] = []  # optimizer steps, in the order of telling
         self._others: dict[Trial, tuple[Array, Array]] = {}  # level and rival of each trial, until another one is told
@@ -156,7 +156,7 @@ class Bracket:
 
     @property
     def best(self) -> Outcome:
-        """The best of the last rung. Of equal ones it is that with the lower learning rate.
+        """The best of the last rung. Of equal ones it is that with the lower learning rate; on a plateau, the highest.
 
         If all of the last rung diverged, it is the best of the rung before, of the learning rates below all that did.
 
@@ -184,8 +184,7 @@ class Bracket:
     def may_continue(self, lr: float) -> bool:
         """Whether a learning rate may go on from the state in which its last trial ended.
 
-        The best one of a rung and its two neighbours go on in the next rung, if there is one. Judged by what was told
-        so far.
+        The best one so far and its two neighbours go on in the next rung, if there is one.
         """
         waiting = {trial.lr for trial in self._rungs.waiting}
         rung_has_begun = bool(self._rungs.of(-1))
@@ -261,12 +260,13 @@ class Bracket:
     def state(self) -> dict[str, Any]:
         """Numbers, strings, lists and dicts from which `from_state` restores this bracket."""
         told = [each.plain(spent) for each, spent in zip(self.told, self._spent_on, strict=True)]
-        return {"arguments": {**self._arguments, "resumes_trials": self.resumes_trials}, "told": told}
+        arguments = self._arguments | {"resumes_trials": self.resumes_trials}
+        return {"arguments": arguments, "told": told, "plan": PLAN_VERSION}
 
     @classmethod
     @arg.checked(state=arg.instance_of(Mapping, what="what Bracket.state gave"))
     def from_state(cls, state: Mapping[str, Any]) -> Bracket:
-        """The bracket as it was when `state` was taken."""
+        """The bracket as it was when `state` was taken, by this version of the package."""
         try:
             bracket = cls(**state["arguments"])
             for each in state["told"]:
@@ -279,7 +279,7 @@ class Bracket:
         return bracket
 
     def _may_resume(self, lr: float) -> bool:
-        """As `may_continue`, before the trials that follow are planned."""
+        """As `may_continue`, before the next trials are planned."""
         return any(trial.lr == lr for trial in self._rungs.waiting) or self._is_near_best(lr)
 
     def _is_near_best(self, lr: float) -> bool:

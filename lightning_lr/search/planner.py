@@ -24,6 +24,8 @@ MOST_STEPS = 1400
 TRIALS_OF_RUNG = 4
 # A further rung must be longer than the one before by at least this factor, else it shows little that is new.
 MIN_STEPS_RATIO = 1.25
+# To be raised when the trials of a search follow by other rules: searches of before are not continued.
+PLAN_VERSION = 1
 # No learning rate outside of these is tried, even if all others diverge, or if none has learned anything.
 LOWEST_LR, HIGHEST_LR = 1e-15, 1e6
 
@@ -36,14 +38,12 @@ class Planner:
         grid: the learning rates that can be tried.
         budget: most optimizer steps of all trials together; None for the steps above.
         every: optimizer steps between two values.
-        sign: 1 where less is better, else -1.
         max_steps: most optimizer steps of one trial; infinite if not known.
     """
 
     grid: LRGrid
     budget: int | None
     every: int
-    sign: float
     max_steps: float
 
     def first(self) -> list[Trial]:
@@ -100,8 +100,8 @@ class Planner:
         lowest, highest = min(tried), max(tried)
         if best is None:
             index = lowest - 1
-        elif any(self.grid.index(each.lr) == highest and rungs.ends_as_well(each, best) for each in rungs.of(-1)):
-            index = highest + 1  # also where all do equally well: on a plateau a higher one may learn
+        elif self.grid.index(best.lr) == highest or self._may_learn_above(rungs, best, highest):
+            index = highest + 1
         elif self.grid.index(best.lr) == lowest and not self._was_neighbour(rungs, lowest):
             index = lowest - 1
         else:
@@ -110,6 +110,15 @@ class Planner:
         if not self.grid.has(index) or not LOWEST_LR <= lr <= HIGHEST_LR or rungs.has_diverged(lr):
             return None
         return replace(rungs.latest[0], lr=lr)
+
+    def _may_learn_above(self, rungs: Rungs, best: Outcome, highest: int) -> bool:
+        """Whether the highest trial ends as well as the best one, so that a higher one may leave a plateau.
+
+        In the first rung this counts only if nothing was learned: the steps are kept for the next one.
+        """
+        if len(rungs.trials) == 1 and rungs.has_learned(rungs.of(0)):
+            return False
+        return any(self.grid.index(each.lr) == highest and rungs.ends_as_well(each, best) for each in rungs.of(-1))
 
     def _was_neighbour(self, rungs: Rungs, index: int) -> bool:
         """Whether this is the lower neighbour of the best one of the rung before.

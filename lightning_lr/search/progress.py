@@ -39,8 +39,11 @@ def has_learned(costs: Array) -> bool:
 def negligible(costs: Array) -> float:
     """By how much the score of another trial may be above that of this one, and still be as good.
 
-    A twentieth of the whole fall of this one, or of the largest fall that would be noise if that is more.
+    A twentieth of the whole fall of this one, or of the largest fall that would be noise if that is more. The noise of
+    fewer than ten costs is not known, and counts as 0. Without a finite cost it is 0.
     """
+    if not np.isfinite(costs).any():
+        return 0.0
     noise = _noise_of_fall(costs) if len(costs) >= MIN_COSTS_FOR_NOISE else 0.0
     return TIE_SHARE * max(0.0, _fall(_changes(costs)), noise)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 
@@ -46,21 +47,26 @@ class Rungs:
         """The best outcome of a rung so far, None if none has run all its steps. Of equal ones the lower rate.
 
         A learning rate above one that diverged counts only if there is no other. Such trainings may survive the first
-        steps by chance, and end in a worse valley. If none has learned anything and a higher one does worse, it is
-        the highest of those that end as well as the best: on a plateau lower ones learn even later.
+        steps by chance, and end in a worse valley. If none that counts has learned anything and a higher one does
+        worse, it is the highest of those that end as well as the best: on a plateau lower ones learn even later.
         """
         completed = [outcome for outcome in self.of(rung) if outcome.end == "completed"]
-        counted = [outcome for outcome in completed if outcome.lr < self.lowest_diverged] or completed
-        best = min(counted, key=lambda outcome: (outcome.score, outcome.lr), default=None)
-        if best is None or has_learned(self.costs(best)):
+        below = [outcome for outcome in completed if outcome.lr < self.lowest_diverged]
+        best = min(below or completed, key=lambda outcome: (outcome.score, outcome.lr), default=None)
+        if best is None or not below or self.has_learned(below):
             return best
-        highest = max((each for each in counted if self.ends_as_well(each, best)), key=lambda each: each.lr)
+        highest = max((each for each in below if self.ends_as_well(each, best)), key=lambda each: each.lr)
         has_edge = self.lowest_diverged < math.inf or any(each.lr > highest.lr for each in self.of(rung))
         return highest if has_edge else best
 
     def ends_as_well(self, outcome: Outcome, best: Outcome) -> bool:
-        """Whether a trial that has run all its steps is as good as the best one: see `progress.negligible`."""
-        return outcome.end == "completed" and outcome.score <= best.score + negligible(self.costs(best))
+        """Whether a trial is as good as the best one and lies below all that diverged: see `progress.negligible`."""
+        is_counted = outcome.end == "completed" and outcome.lr < self.lowest_diverged
+        return is_counted and outcome.score <= best.score + negligible(self.costs(best))
+
+    def has_learned(self, outcomes: Iterable[Outcome]) -> bool:
+        """Whether any of these trials has learned anything."""
+        return any(has_learned(self.costs(outcome)) for outcome in outcomes)
 
     def costs(self, outcome: Outcome) -> Array:
         """The values of a trial, negated where more is better."""

@@ -12,6 +12,7 @@ from lightning_lr.adaptation.controller import LRController
 from lightning_lr.adaptation.decay import FinalDecay
 from lightning_lr.adaptation.measurement import Measurement, UsedLR
 from lightning_lr.adaptation.rules import LongHorizon, Multiplicative
+from lightning_lr.adaptation.scaled_group import ScaledGroup
 
 
 def _step(
@@ -300,3 +301,14 @@ def test_holds_one_copy_of_the_parameters_after_a_resume_too() -> None:
     assert resumed._anchor is not None
     held = [value for value in vars(resumed._anchor).values() if isinstance(value, dict)]
     assert sum(tensor.numel() for each in held for tensor in each.values()) <= 1001
+
+
+def test_an_overshoot_is_known_after_a_resume() -> None:
+    saved, resumed = ScaledGroup(LongHorizon(has_overshot=True)), ScaledGroup(LongHorizon())
+    resumed.load_state(saved.state())
+    assert resumed.rule == saved.rule
+    older = saved.state()
+    del older["rule"]["overshot"]
+    resumed = ScaledGroup(LongHorizon())
+    resumed.load_state(older)
+    assert resumed.rule == LongHorizon()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -63,6 +64,20 @@ def test_range_test_at_the_start_sets_the_rate_to_begin_with(adapts_first: bool)
         fit(model, *((adapts, test) if adapts_first else (test, adapts)))
     assert test.result is not None
     assert model.used[0][0] == model.used[1][0] == pytest.approx(test.result.lr, rel=1e-12)
+    assert model.used[-1][0] != model.used[0][0]
+
+
+@pytest.mark.parametrize("adapts_first", [True, False])
+@pytest.mark.filterwarnings("ignore:LRRangeTest is not confident")
+def test_range_test_in_a_resumed_run_sets_the_rate_to_go_on_with(adapts_first: bool, tmp_path: Path) -> None:
+    """Not that of the checkpoint, whose scheduled rate and scale were those of before."""
+    fit(RecordingClassifier(), HypergradientLR(decay=None), max_epochs=2).save_checkpoint(tmp_path / "run.ckpt")
+    model, adapts = RecordingClassifier(), HypergradientLR(decay=None)
+    test = LRRangeTest(num_steps=40, at_epochs=(2,), verify=False)
+    order = (adapts, test) if adapts_first else (test, adapts)
+    fit(model, *order, max_epochs=3, ckpt_path=tmp_path / "run.ckpt")
+    assert test.result is not None
+    assert model.used[0][0] == pytest.approx(test.result.lr, rel=1e-12)
     assert model.used[-1][0] != model.used[0][0]
 
 

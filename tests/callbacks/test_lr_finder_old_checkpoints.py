@@ -60,6 +60,20 @@ def test_what_was_finished_is_not_searched_again(name: str, tmp_path: Path) -> N
         assert finder.result.lr == STATES[name]["result"]["lr"]
 
 
+def test_a_search_that_was_planned_by_other_rules_is_not_continued(caplog: pytest.LogCaptureFixture) -> None:
+    """Earlier states did not say by which rules. Now a state that does not follow them is an error."""
+    search = LRSearch(1e-2, 1.0, budget=350, limit_batches=100)
+    fit(Classifier(lr=1e-3), search, max_epochs=1)
+    state = search.state_dict()
+    state["search"]["bracket"]["told"][0]["lr"] *= 2
+    with pytest.raises(ValueError, match="LRSearch cannot use its state in the checkpoint"):
+        LRSearch(1e-2, 1.0, budget=350, limit_batches=100).load_state_dict(state)
+    del state["search"]["bracket"]["plan"]
+    with caplog.at_level("INFO"):
+        LRSearch(1e-2, 1.0, budget=350, limit_batches=100).load_state_dict(state)
+    assert NOT_CONTINUED in caplog.text
+
+
 @pytest.mark.parametrize("name", [name for name in STATES if "interrupted" in name])
 def test_what_was_interrupted_starts_anew_and_says_so(
     name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture

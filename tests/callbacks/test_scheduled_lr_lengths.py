@@ -53,11 +53,17 @@ def test_lengths_that_cannot_be_known(schedule: ScheduledLR, length: str) -> Non
         fit(RecordingClassifier(), schedule, data=data, max_epochs=1)
 
 
-@pytest.mark.parametrize("argument", ["horizon", "freeze_after", "decay"])
+@pytest.mark.parametrize(
+    ("argument", "length", "advice"),
+    [("horizon", "0.2run", "give it in steps"), ("freeze_after", "0.2run", "give it in steps")]
+    + [("decay", length, "give max_steps") for length in (100, "2ep", "0.2run")],
+)
 @pytest.mark.parametrize("more", [{"max_time": "00:00:01:00"}, {}])
-def test_an_adaptation_without_an_end_is_refused_before_a_range_test(argument: str, more: dict[str, Any]) -> None:
-    test, adapts = LRRangeTest(), HypergradientLR(**{argument: "0.2run"})  # type: ignore[arg-type]
-    with pytest.raises(ValueError, match=rf"{argument}=0.2run needs the length of the run"):
+def test_an_adaptation_without_an_end_is_refused_before_a_range_test(
+    argument: str, length: int | str, advice: str, more: dict[str, Any]
+) -> None:
+    test, adapts = LRRangeTest(), HypergradientLR(**{argument: length})  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match=rf"{argument}='?{length}'? needs the length of the run.*{advice}"):
         fit(RecordingClassifier(), test, adapts, max_epochs=-1, **more)
     assert test.result is None
 

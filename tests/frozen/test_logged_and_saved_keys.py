@@ -96,6 +96,7 @@ RANGE_TEST_SAVES = """
 """
 SEARCH_SAVES = """
     search: bad_steps, seed
+    search.bracket: plan
     search.bracket.arguments: budget, every, extends, max_lr, max_steps, min_lr, mode, resumes_trials
     search.bracket.told[]: lr, spent, values
 """

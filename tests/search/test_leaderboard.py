@@ -13,7 +13,9 @@ from hypothesis import given
 
 from lightning_lr.search.bracket import Bracket
 from lightning_lr.search.leaderboard import Candidate, leaderboard, leaderboard_rows
+from lightning_lr.search.progress import has_learned, negligible
 from lightning_lr.search.trial import Outcome
+from lightning_lr.search.verdicts import score
 from tests.helpers.searches import Curve, ask, run_whole, search, settings, valley, valley_settings, values_of
 
 NUMBER = r"-?[\d.]+(?:e[+-]?\d+)?"
@@ -55,7 +57,13 @@ def _is_true(bracket: Bracket, candidate: Candidate) -> bool:
     if match := re.fullmatch(
         rf"nothing was learned, and lr=({NUMBER}) is higher and ended as well after {total} steps", why
     ):
-        return any(each.lr > outcome.lr for each in _rivals(bracket, candidate.rung, match[1]))
+        completed = [each for each in bracket.rungs[candidate.rung] if each.end == "completed"]
+        counted = [sign * np.array(each.values) for each in completed if each.lr < bracket.lowest_diverged]
+        best = min((score(costs) for costs in counted), default=math.inf)
+        return not any(map(has_learned, counted)) and any(
+            each.lr > outcome.lr and any(each.score <= best + negligible(costs) for costs in counted)
+            for each in _rivals(bracket, candidate.rung, match[1])
+        )
     pattern = rf"could not catch up with lr=({NUMBER}) after {ran} of {total} steps: ({NUMBER}) to ({NUMBER})"
     if match := re.fullmatch(pattern, why):
         is_worse = sign * float(match[2]) >= sign * float(match[3])  # six digits may be equal

@@ -106,12 +106,32 @@ def test_on_a_plateau_the_differences_of_lower_rates_are_no_reason_to_stay_low()
 
     def plateau(lr: float, i: int) -> float:
         if lr > 0.2 and i:
-            return 3.0
-        return 2.0 + 0.1 * (-1.0) ** i + 1e-6 * lr * i - max(0.0, lr * i / 2 - 1)
+            return 2.9  # worse, and no divergence
+        return 2.0 + 0.1 * (-1.0) ** i + 1e-6 * lr * i - max(0.0, lr * i / 10 - 1)
 
     bracket = Bracket(1e-6, 1.0)
     search(bracket, plateau)
+    assert bracket.lowest_diverged == math.inf
     assert bracket.best.lr == pytest.approx(10**-1)
+
+
+def test_a_shallow_valley_leaves_steps_for_longer_trials() -> None:
+    """All end within a twentieth of the fall of the first steps."""
+
+    def shallow(lr: float, i: int) -> float:
+        return 1 + 9 * math.exp(-i / 5) + 0.05 * abs(math.log10(lr / 1e-2)) * min(1, i / 10)
+
+    bracket = Bracket()
+    search(bracket, shallow)
+    assert bracket.best.lr == pytest.approx(1e-2)
+    assert bracket.best.trial.rung == 1
+
+
+def test_does_not_go_up_from_a_rate_above_one_that_diverged() -> None:
+    trials = run_whole(
+        Bracket(1e-4, 1e-1), lambda lr, i: math.nan if 9e-4 < lr < 1.1e-3 and i else 1 + math.exp(-i / 5)
+    )
+    assert max(trials)[0] == -1
 
 
 def test_goes_up_while_higher_ones_end_as_well() -> None:

@@ -39,6 +39,9 @@ def test_negligible_is_a_twentieth_of_the_fall_or_of_its_noise() -> None:
     assert negligible(_step(0.0)) == pytest.approx(noise_of_fall / 20, rel=1e-3)
     assert negligible(np.array([2.0, 1.0, 1.0, 1.0])) == pytest.approx((4 / 3 - 1) / 20)  # too few to know the noise
     assert negligible(np.full(40, 2.0)) == 0
+    assert negligible(np.array([1.0, 2.0, 3.0, 4.0])) == 0  # a rise
+    assert negligible(np.tile([1.0, 2.0], 5)) > 0  # ten are enough to know the noise
+    assert negligible(np.full(3, np.nan)) == 0
 
 
 def test_has_learned_if_it_fell_by_twice_the_noise_of_the_two_means() -> None:

@@ -114,6 +114,10 @@ def test_bounds(setting: tuple[dict[str, Any], Curve], run_steps: int | None) ->
         assert found.max_lr <= (best if next_higher.verdict == "very high" else next_higher.lr)
 
 
+def test_a_rate_that_diverged_above_the_best_is_an_end_that_was_seen() -> None:
+    assert _found(valley(1e-2, diverges_at=2e-2)).reasons == ()
+
+
 def test_a_clear_search_is_confident() -> None:
     assert _found(valley(1e-2)).reasons == ()
     assert _found(valley(1e-2)).confident

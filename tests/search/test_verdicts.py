@@ -75,6 +75,14 @@ def test_behind() -> None:
     assert not any(is_behind(falls[:n], falls) for n in range(1, 61))
 
 
+def test_a_difference_within_its_noise_is_not_behind() -> None:
+    i = np.arange(60.0)
+    rival = 2 - i / 60
+    for noise, is_behind_at_last in ((0.0, True), (2.0, False)):
+        costs = rival + 0.2 + noise * (-1) ** i
+        assert any(is_behind(costs[:n], rival) for n in range(20, 61, 2)) == is_behind_at_last
+
+
 @pytest.mark.parametrize("fall", [0.0, 1.0])
 def test_a_difference_that_does_not_matter_is_not_behind(fall: float) -> None:
     """The same batches leave no noise in it, so it would be seen however small it is."""
