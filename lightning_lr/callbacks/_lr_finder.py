@@ -180,7 +180,7 @@ class LRFinder(Callback, ABC):
             reason = (
                 f"Longer runs need lower learning rates: in {self._run_steps:.0f} steps a constant one gets"
                 if self._update == "normalized"
-                else "With SGD that is close to a learning rate that is too high: a constant one gets"
+                else "With SGD a constant one gets less, since one that is a little higher may be too high:"
             )
             rank_zero_info(
                 f"{self._name}: lr={best.lr:.3g} is the best in trials of {best.steps} steps. {reason} {result.lr:.3g}."

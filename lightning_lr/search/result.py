@@ -121,6 +121,11 @@ def _reasons(bracket: Bracket, candidates: list[Candidate], run_steps: float) ->
             f"trials of {best.steps} steps are short for this training: with the best learning rate the last quarter"
             f" of them has still more than a fifth of the whole improvement"
         )
+    for failed in (each for each in bracket.told if each.error is not None):
+        # a learning rate that is too high may raise one too, but then all above it do or diverge
+        of_rung = bracket.rungs[failed.trial.rung]
+        if any(each.lr > failed.lr and each.end == "completed" for each in of_rung):
+            reasons.append(f"lr={failed.lr:.3g} raised {failed.error}, and higher ones did not")
     if best.rung == 0 and best.steps < run_steps:
         reasons.append(f"it was tried for {best.steps} steps only")
     return tuple(reasons)

@@ -114,6 +114,18 @@ def test_bounds(setting: tuple[dict[str, Any], Curve], run_steps: int | None) ->
         assert found.max_lr <= (best if next_higher.verdict == "very high" else next_higher.lr)
 
 
+@pytest.mark.parametrize(("fails_at", "is_a_reason"), [(1e-3, True), (1.0, False)])
+def test_an_exception_that_higher_ones_do_not_raise_is_a_reason(fails_at: float, is_a_reason: bool) -> None:
+    bracket = Bracket(1e-4, 1.0)
+    curve = valley(1e-2)
+    while trials := bracket.ask():
+        fails = trials[0].lr == pytest.approx(fails_at) and trials[0].rung == 0
+        values = [curve(trials[0].lr, i) for i in range(4 if fails else trials[0].steps)]
+        bracket.tell(trials[0], values, error="ValueError: boom" if fails else None)
+    reasons = search_result(bracket).reasons
+    assert [*reasons] == ["lr=0.001 raised ValueError: boom, and higher ones did not"] * is_a_reason
+
+
 def test_a_rate_that_diverged_above_the_best_is_an_end_that_was_seen() -> None:
     assert _found(valley(1e-2, diverges_at=2e-2)).reasons == ()
 
