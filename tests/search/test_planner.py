@@ -116,7 +116,7 @@ def test_on_a_plateau_the_differences_of_lower_rates_are_no_reason_to_stay_low()
 
 
 def test_a_shallow_valley_leaves_steps_for_longer_trials() -> None:
-    """All end within a twentieth of the fall of the first steps."""
+    """Those within a decade of the best end within a hundredth of the fall of the first steps."""
 
     def shallow(lr: float, i: int) -> float:
         return 1 + 9 * math.exp(-i / 5) + 0.05 * abs(math.log10(lr / 1e-2)) * min(1, i / 10)

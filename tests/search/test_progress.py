@@ -33,11 +33,11 @@ def _naive_margin(costs: list[float]) -> float:
     return sum(start) / len(start) - sum(last) / len(last) - 2 * noise * math.sqrt(1 / 3 + 1 / -third)
 
 
-def test_negligible_is_a_twentieth_of_the_fall_or_of_its_noise() -> None:
-    assert negligible(_step(10.0, noise=0.0)) == pytest.approx(0.5)
+def test_negligible_is_a_hundredth_of_the_fall_or_a_twentieth_of_its_noise() -> None:
+    assert negligible(_step(10.0, noise=0.0)) == pytest.approx(0.1)
     noise_of_fall = 2 * 0.2 / math.sqrt(2) * math.sqrt(1 / 3 + 1 / 11)  # neighbours differ by 0.2
     assert negligible(_step(0.0)) == pytest.approx(noise_of_fall / 20, rel=1e-3)
-    assert negligible(np.array([2.0, 1.0, 1.0, 1.0])) == pytest.approx((4 / 3 - 1) / 20)  # too few to know the noise
+    assert negligible(np.array([2.0, 1.0, 1.0, 1.0])) == pytest.approx((4 / 3 - 1) / 100)  # too few to know the noise
     assert negligible(np.full(40, 2.0)) == 0
     assert negligible(np.array([1.0, 2.0, 3.0, 4.0])) == 0  # a rise
     assert negligible(np.tile([1.0, 2.0], 5)) > 0  # ten are enough to know the noise

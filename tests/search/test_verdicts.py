@@ -88,7 +88,7 @@ def test_a_difference_that_does_not_matter_is_not_behind(fall: float) -> None:
     """The same batches leave no noise in it, so it would be seen however small it is."""
     i = np.arange(60.0)
     rival = 2 + 0.1 * np.sin(1e4 * i) - fall * (1 - np.exp(-i / 5))
-    for above, is_last in ((0.5, False), (1.5, True)):
+    for above, is_last in ((0.5, False), (5.0, True)):
         costs = rival + above * negligible(rival)
         assert any(is_behind(costs[:n], rival) for n in range(1, 61)) == is_last
         assert verdict(0.3, costs, "completed", 0.01, rival) == ("good" if fall or not is_last else "high")
