@@ -79,8 +79,8 @@ def test_says_why_sgd_gets_a_lower_learning_rate_than_the_best(caplog: pytest.Lo
         fit(Classifier(lr=1e-3), test, EndsTheRun())
     best = found(test).candidates[0]
     assert (
-        f"LRRangeTest: lr={best.lr:.3g} is the best in trials of {best.steps} steps. With SGD that is close to a"
-        f" learning rate that is too high: a constant one gets {0.75 * best.lr:.3g}."
+        f"LRRangeTest: lr={best.lr:.3g} is the best in trials of {best.steps} steps. With SGD a constant one"
+        f" gets less, since one that is a little higher may be too high: {0.75 * best.lr:.3g}."
     ) in caplog.text
 
 
