@@ -21,7 +21,7 @@ from lightning_lr.optimizers.param_groups import lr_ratios
 from lightning_lr.schedules.durations import Duration
 from lightning_lr.trainer.grad_scaler import has_grad_scaler
 from lightning_lr.trainer.lightning_packages import MisconfigurationException, either
-from lightning_lr.trainer.run_lengths import RunLengths
+from lightning_lr.trainer.run_lengths import RunLengths, check_run_has_end
 
 
 @dataclass(frozen=True)
@@ -55,12 +55,12 @@ class AdaptationArguments:
             ValueError: if a run has no end, or only one in time, and ``decay`` or a length in shares of it is given.
         """
         _check_optimizers(trainer.optimizers)
-        if trainer.max_steps == -1 and trainer.max_epochs == -1:
-            for name, length in {"horizon": self.horizon, "freeze_after": self.freeze_after}.items():
-                if length is not None and (duration := Duration.parse(name, length)).unit == "run":
-                    duration.steps(name, math.inf, math.inf)
-            if self.adapt and self.decay not in (None, "auto"):
-                self._refuse_decay()
+        given = {"horizon": self.horizon, "freeze_after": self.freeze_after}
+        durations = {name: Duration.parse(name, length) for name, length in given.items() if length is not None}
+        check_run_has_end(trainer, durations)
+        has_end = trainer.max_steps != -1 or trainer.max_epochs != -1
+        if self.adapt and self.decay not in (None, "auto") and not has_end:
+            self._refuse_decay()
 
     def controllers(self, trainer: Trainer, lengths: RunLengths) -> partial[LRController]:
         """Makes the controllers of a run of these lengths. Says when the learning rate will fall.

@@ -34,7 +34,7 @@ from lightning_lr.schedules.writer import ScheduleWriter
 from lightning_lr.trainer.lightning_packages import Callback, MisconfigurationException, either
 from lightning_lr.trainer.lr_tracer import LRTracer
 from lightning_lr.trainer.run_clock import RunClock
-from lightning_lr.trainer.run_lengths import run_lengths
+from lightning_lr.trainer.run_lengths import check_run_has_end, run_lengths
 
 _FINETUNING = either("callbacks.BaseFinetuning")
 
@@ -136,10 +136,8 @@ class ScheduledLR(Callback, ABC):
         self._replaced_schedulers.replace(name, driven, trainer)
         checks.check_sole_driver(self, trainer)
         lr_ratios(driven)  # raises if there is no learning rate
-        if trainer.max_steps == -1 and trainer.max_epochs == -1 and not RunClock.has_time_limit(trainer):
-            for argument, duration in self._durations.items():
-                if duration.unit == "run":  # raises now, not behind a range test before this callback
-                    duration.steps(argument, math.inf, math.inf)
+        if not RunClock.has_time_limit(trainer):
+            check_run_has_end(trainer, self._durations)
         for key, limits in (("momentum", self._momentum), ("weight_decay", self._weight_decay)):
             checks.check_hyperparameter(name, key, limits, driven)
 

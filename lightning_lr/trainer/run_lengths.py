@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -10,6 +11,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.utilities import rank_zero_warn
 from torch import Tensor
 
+from lightning_lr.schedules.durations import Duration
 from lightning_lr.trainer.lightning_packages import MisconfigurationException, either
 
 _ACCUMULATION_SCHEDULERS = either("callbacks.GradientAccumulationScheduler")
@@ -54,6 +56,21 @@ def check_epochs_begin_together(owner: str, trainer: Trainer) -> None:
             f"{owner} needs as many training batches on every process, so that their epochs begin together, got"
             f" {fewest:g} to {most:g}: set limit_train_batches={fewest:g}."
         )
+
+
+def check_run_has_end(trainer: Trainer, durations: Mapping[str, Duration]) -> None:
+    """Raise a ValueError if a duration is a share of a run that has no end in steps or epochs.
+
+    To be called at the start of a fit: `run_lengths` knows more, but only after a range test in the same fit.
+
+    Args:
+        trainer: the Trainer.
+        durations: by the names of their arguments.
+    """
+    if trainer.max_steps == -1 and trainer.max_epochs == -1:
+        for name, duration in durations.items():
+            if duration.unit == "run":
+                duration.steps(name, math.inf, math.inf)
 
 
 def run_lengths(trainer: Trainer, saved_batches: float | None = None) -> RunLengths:

@@ -174,7 +174,7 @@ def test_a_longer_run_gets_a_lower_learning_rate_with_adam(
 
 
 @pytest.mark.parametrize("epoch", [0, 1])
-def test_an_interrupted_test_goes_on_where_it_was(epoch: int, tmp_path: Path) -> None:
+def test_an_interrupted_test_goes_on_where_it_was(epoch: int, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     arguments = {**SWEEP, "at_epochs": [epoch]}
     STEPS["left"] = 0
     seed_everything(0)
@@ -188,7 +188,10 @@ def test_an_interrupted_test_goes_on_where_it_was(epoch: int, tmp_path: Path) ->
     assert len(cut.state_dict()["search"]["bracket"]["told"]) > 1
     STEPS["left"] = 0
     resumed, again = LRRangeTest(**arguments), Interrupted(lr=1e-3)
-    fit(again, resumed, max_epochs=3, ckpt_path=tmp_path / "on_exception.ckpt")
+    caplog.clear()
+    with caplog.at_level("INFO"):
+        fit(again, resumed, max_epochs=3, ckpt_path=tmp_path / "on_exception.ckpt")
+    assert caplog.text.count("LRRangeTest found lr=") == 1  # what the sweep suggested was no result yet
     assert found(resumed).candidates == found(whole).candidates
     if epoch == 0:  # Lightning itself does not run an epoch again that ended at its start
         assert again.losses == model.losses
