@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import re
+import time
 from typing import Any
 
 import pytest
@@ -30,6 +31,7 @@ def _shown(
     bar_first: bool,
     monkeypatch: pytest.MonkeyPatch,
     test: LRRangeTest | LRSearch | None = None,
+    model: type[Classifier] = Classifier,
     **kwargs: Any,
 ) -> str:
     terminal = Terminal()
@@ -41,7 +43,7 @@ def _shown(
     order = [*bars, test] if bar_first else [test, *bars]
     trainer = quiet_trainer(callbacks=order, **{"max_epochs": 1, "enable_progress_bar": True, **kwargs})
     torch.manual_seed(0)  # some initial weights diverge before the last learning rate
-    trainer.fit(Classifier(), loader(), loader(4, seed=1))
+    trainer.fit(model(), loader(), loader(4, seed=1))
     return terminal.getvalue()
 
 
@@ -57,10 +59,17 @@ def test_shows_count_rate_and_loss(
     assert "Epoch 0" in shown  # the user's own bar is shown too
 
 
+class Slow(Classifier):
+    """rich draws ten times a second. So a trial of 60 steps is drawn, however fast the machine is."""
+
+    def training_step(self, batch: Any, batch_idx: int) -> Any:
+        time.sleep(0.004)
+        return super().training_step(batch, batch_idx)
+
+
 @pytest.mark.parametrize("kind", [TQDMProgressBar, RichProgressBar])
 def test_a_search_counts_its_trials(kind: type[ProgressBar], monkeypatch: pytest.MonkeyPatch) -> None:
-    shown = _shown(kind(), True, monkeypatch, LRSearch(1e-2, 1.0), max_epochs=5)
-    # rich draws ten times a second, so a quick machine shows any of the steps
+    shown = _shown(kind(), True, monkeypatch, LRSearch(1e-2, 1.0), Slow, max_epochs=5)
     assert re.search(r"LR search \d+/\d+ lr=\S+ step \d+/\d+ loss=\S+, \d:\d\d left", shown)
     steps = [(int(step), int(total)) for step, total in re.findall(r"step (\d+)/(\d+)", shown)]
     assert all(step <= total for step, total in steps)
