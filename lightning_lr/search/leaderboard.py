@@ -151,20 +151,25 @@ def _why(bracket: Bracket, outcome: Outcome) -> str:
         return f"the best of {what}, after {total} steps"
     if outcome.end == "dropped":
         return _why_dropped(bracket, outcome)
-    rival = bracket.best_of_rung(outcome.trial.rung)
-    assert rival is not None  # the rung has this outcome at least
+    rival = _winner(bracket, outcome.trial.rung)
     if (outcome.score, outcome.lr) <= (rival.score, rival.lr):
         if outcome.lr > bracket.lowest_diverged:
             return f"above lr={bracket.lowest_diverged:.2g}, which diverged"
-        if rival.lr > outcome.lr:
-            return f"nothing was learned, and lr={rival.lr:.2g} is higher and ended as well after {total} steps"
-        # The best of this rung has diverged later, in a longer trial.
-        completed = [each for each in bracket.rungs[outcome.trial.rung] if each.end == "completed"]
-        rival = min(completed, key=lambda each: (each.score, each.lr))
+        return f"nothing was learned, and lr={rival.lr:.2g} is higher and ended as well after {total} steps"
     score, of_rival = bracket.sign * outcome.score, bracket.sign * rival.score
     if score == of_rival:
         return f"lr={rival.lr:.2g} is lower and ended as well after {total} steps: {score:.3g}"
     return f"lr={rival.lr:.2g} ended better after {total} steps: {_compared(score, of_rival)}"
+
+
+def _winner(bracket: Bracket, rung: int) -> Outcome:
+    """The best of a rung when it was done. It may have diverged since then, and is the first one of the next rung."""
+    if rung == len(bracket.rungs) - 1:
+        best = bracket.best_of_rung(rung)
+        assert best is not None  # this is asked for a trial that was completed
+        return best
+    winner = bracket.rungs[rung + 1][0].lr
+    return next(each for each in bracket.rungs[rung] if each.lr == winner)
 
 
 def _why_dropped(bracket: Bracket, outcome: Outcome) -> str:

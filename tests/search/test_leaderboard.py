@@ -36,6 +36,15 @@ def _tells_apart(match: re.Match[str], score: float, other: float) -> bool:
     return (match[2], match[3]) == (f"{score:.{digits}g}", f"{other:.{digits}g}")
 
 
+def _is_top_of_plateau(bracket: Bracket, winner: Outcome, outcome: Outcome) -> bool:
+    """Whether nothing up to a higher learning rate has learned, and that one has ended as well as the best of these."""
+    completed = [each for each in bracket.rungs[winner.trial.rung] if each.end == "completed"]
+    costs = [bracket.sign * np.array(each.values) for each in completed if each.lr <= winner.lr]
+    best = min(costs, key=score)
+    is_as_good = winner.score <= score(best) + negligible(best)
+    return winner.lr > outcome.lr and is_as_good and not any(map(has_learned, costs))
+
+
 def _is_true(bracket: Bracket, candidate: Candidate) -> bool:
     """Whether the reason that the leaderboard gives is what the trials show. Less is better, or more with `sign` -1."""
     outcome, sign, why = _outcome(bracket, candidate), bracket.sign, candidate.why
@@ -57,13 +66,7 @@ def _is_true(bracket: Bracket, candidate: Candidate) -> bool:
     if match := re.fullmatch(
         rf"nothing was learned, and lr=({NUMBER}) is higher and ended as well after {total} steps", why
     ):
-        completed = [each for each in bracket.rungs[candidate.rung] if each.end == "completed"]
-        counted = [sign * np.array(each.values) for each in completed if each.lr < bracket.lowest_diverged]
-        best = min((score(costs) for costs in counted), default=math.inf)
-        return not any(map(has_learned, counted)) and any(
-            each.lr > outcome.lr and any(each.score <= best + negligible(costs) for costs in counted)
-            for each in _rivals(bracket, candidate.rung, match[1])
-        )
+        return any(_is_top_of_plateau(bracket, each, outcome) for each in _rivals(bracket, candidate.rung, match[1]))
     pattern = rf"could not catch up with lr=({NUMBER}) after {ran} of {total} steps: ({NUMBER}) to ({NUMBER})"
     if match := re.fullmatch(pattern, why):
         is_worse = sign * float(match[2]) >= sign * float(match[3])  # six digits may be equal
@@ -190,3 +193,17 @@ def test_a_reason_shows_the_digits_in_which_two_scores_differ() -> None:
     best, *others = leaderboard(bracket)
     assert best.lr == pytest.approx(0.1)
     assert others[0].why == "lr=0.1 ended better after 200 steps: 1.5 to 1.4999"
+
+
+def test_the_top_of_a_plateau_is_named_though_it_diverged_later() -> None:
+    def curve(lr: float, i: int) -> float:
+        if lr > 0.5:
+            return 2.9 if i else 2.0
+        return math.nan if lr > 0.02 and i >= 50 else 2.0
+
+    bracket = Bracket(1e-3, 1.0, extends=False)
+    run_whole(bracket, curve)
+    whys = {round(math.log10(each.lr), 1): each.why for each in leaderboard(bracket)}
+    assert bracket.lowest_diverged < 0.4
+    assert whys[-3.0] == "nothing was learned, and lr=0.32 is higher and ended as well after 40 steps"
+    assert all(_is_true(bracket, each) for each in leaderboard(bracket))
