@@ -36,6 +36,7 @@ from lightning_lr.trainer.trials import Search
 _TRIALS_FROM, _TRIALS_TO = 30.0, 3.0
 _NORMALIZED_TRIALS_FROM, _NORMALIZED_TRIALS_TO = 20.0, 2.0  # the suggestion is divided by 6 already, not by 4
 _MIN_STEPS_PER_EVAL = 10  # optimizer steps between two values of a metric, at least: the default of `LRSearch`
+_NO_TRIALS = "its trials did not end"
 _LIMIT_BATCHES = 1.0  # share of an epoch that the trials read, at most as much as the longest one uses
 
 
@@ -214,6 +215,8 @@ class LRRangeTest(LRFinder):
             suggestion = suggest(curve, self._rule, update)
             self.result = RangeTestResult(**asdict(suggestion), curve=curve, epoch=epoch)
             self._search = self._plan_search(self.result, update) if self._verifies else None
+            if self._search is not None:  # what Ctrl-C leaves has stood no trial
+                self.result = replace(self.result, confident=False, reasons=(*suggestion.reasons, _NO_TRIALS))
         assert self.result is not None
         if self._search is not None:
             found = self._run_search(trainer, self._search)
@@ -238,8 +241,9 @@ class LRRangeTest(LRFinder):
         is_normalized = update == "normalized"
         low = sweep.lr / (_NORMALIZED_TRIALS_FROM if is_normalized else _TRIALS_FROM) / overshoot
         high = sweep.lr / (_NORMALIZED_TRIALS_TO if is_normalized else _TRIALS_TO)
+        doubt = f", but is not confident: {'; '.join(sweep.reasons)}" if sweep.reasons else ""
         rank_zero_info(
-            f"LRRangeTest: the sweep suggests lr={sweep.lr:.2g}. Short trainings now try learning rates from {low:.2g}"
+            f"LRRangeTest: the sweep suggests lr={sweep.lr:.2g}{doubt}. Short trainings now try learning rates from {low:.2g}"
             f" to {high:.2g}, and further ones if the best lies at an end."
         )
         steps_per_eval = max(self._range_test.steps_per_lr, _MIN_STEPS_PER_EVAL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,13 @@ def test_the_suggestion_is_that_of_the_trials_and_says_so(caplog: pytest.LogCapt
     tried = sorted(each.lr for each in trials.candidates)
     assert tried[0] < best.lr < tried[-1]
     assert not any("high" in each.verdict for each in trials.candidates if each.lr <= test.result.max_lr)
+
+
+def test_a_sweep_that_is_not_confident_says_why_before_the_trials(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        fit(Classifier(lr=1e-3), LRRangeTest(1e-9, 1e-8, mode="linear"), EndsTheRun())
+    (text,) = [record.message for record in caplog.records if "the sweep suggests" in record.message]
+    assert re.search(r"suggests lr=\S+, but is not confident: loss improved by only .* Short trainings now try", text)
 
 
 class EndsTheRun(Callback):
@@ -186,6 +194,9 @@ def test_an_interrupted_test_goes_on_where_it_was(epoch: int, tmp_path: Path, ca
     with pytest.raises(MisconfigurationException, match="the user's own"):
         fit(Interrupted(lr=1e-3), cut, OnException(tmp_path), max_epochs=3)
     assert len(cut.state_dict()["search"]["bracket"]["told"]) > 1
+    assert cut.result is not None
+    assert not cut.result.confident
+    assert cut.result.reasons[-1] == "its trials did not end"
     STEPS["left"] = 0
     resumed, again = LRRangeTest(**arguments), Interrupted(lr=1e-3)
     caplog.clear()
