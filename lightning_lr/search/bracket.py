@@ -36,15 +36,12 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-import numpy as np
-
 from lightning_lr import arguments as arg
-from lightning_lr.range_test.smoothing import Array
+from lightning_lr.search.judge import Judge
 from lightning_lr.search.lr_grid import LRGrid
 from lightning_lr.search.planner import COARSE_STEPS, LONG_STEPS, PLAN_VERSION, Planner
 from lightning_lr.search.rungs import Rungs
 from lightning_lr.search.trial import Outcome, Trial, quoted_error
-from lightning_lr.search.verdicts import End, diverges, is_behind, score
 
 MAX_BUDGET = 10**9  # optimizer steps: no search is as long
 _TRIAL = arg.instance_of(Trial, what="a Trial that ask() named")
@@ -108,8 +105,8 @@ class Bracket:
         self._grid = LRGrid.between(min_lr, max_lr, extends)
         self._planner = Planner(self._grid, budget, every, math.inf if max_steps is None else max_steps)
         self._rungs = Rungs(self._planner.first(), self.sign)
+        self._judge = Judge(self._rungs, every)
         self._spent_on: list[int] = []  # optimizer steps, in the order of telling
-        self._others: dict[Trial, tuple[Array, Array]] = {}  # level and rival of each trial, until another one is told
         self._can_resume: set[float] = set()  # learning rates of trials whose last state is worth keeping
         coarse_steps, number = self._planner.rounded(COARSE_STEPS), len(self._rungs.latest)
         if budget is not None and budget < (least := coarse_steps * (number + 2)):
@@ -217,12 +214,7 @@ class Bracket:
             trial: one that `ask` named.
             values: what was recorded so far, from the common state on, at least one.
         """
-        if trial not in self._others:
-            best = self._rungs.best(trial.rung)
-            self._others[trial] = self._level(trial), self._costs(() if best is None else best.values)
-        level, rival = self._others[trial]
-        costs = self._costs(values)
-        return diverges(costs, level, self._num_values(trial)) or (len(rival) > 0 and is_behind(costs, rival))
+        return self._judge.stops(trial, values)
 
     @arg.checked(trial=_TRIAL, values=_VALUES, spent=arg.optional(arg.whole(at_least=0)), error=arg.optional(arg.text))
     def tell(self, trial: Trial, values: Sequence[float], spent: int | None = None, error: str | None = None) -> None:
@@ -240,19 +232,8 @@ class Bracket:
         """
         if trial not in self._rungs.waiting:
             raise ValueError(f"{trial} must be one that ask() names now.")
-        total = self._num_values(trial)
-        if not 1 <= len(values) <= total:
-            raise ValueError(f"{trial} must have 1 to {total} values, got {len(values)}.")
-        costs = self._costs(values)
-        end: End = "completed" if len(values) == total else "dropped"
-        # At the end of a whole trial, one value that is not finite is taken for the first of several.
-        ends_badly = end == "completed" and not math.isfinite(costs[-1])
-        final = score(costs)
-        if error is not None or ends_badly or final == math.inf or diverges(costs, self._level(trial), total):
-            end, final = "diverged", math.inf
+        self._rungs.outcomes[trial] = self._judge.outcome(trial, values, error)
         self._spent_on.append(len(values) * self.every if spent is None else spent)
-        self._others.clear()
-        self._rungs.outcomes[trial] = Outcome(trial, tuple(map(float, values)), final, end, error)
         self._can_resume = {lr for lr in (*self._can_resume, trial.lr) if self._may_resume(lr)}
         if not self._rungs.waiting:
             self._planner.plan(self._rungs, self.spent, self._can_resume if self.resumes_trials else set())
@@ -287,14 +268,3 @@ class Bracket:
         best = self._rungs.best()
         is_near = best is None or abs(self._grid.index(lr) - self._grid.index(best.lr)) <= 1
         return is_near and not self._rungs.has_diverged(lr)
-
-    def _num_values(self, trial: Trial) -> int:
-        return trial.steps // self.every
-
-    def _level(self, trial: Trial) -> Array:
-        """The costs of the lowest learning rate that did not diverge, if it is below that of a trial."""
-        lowest = self._rungs.lowest()
-        return self._costs(() if lowest is None or lowest.lr >= trial.lr else lowest.values)
-
-    def _costs(self, values: Sequence[float]) -> Array:
-        return self.sign * np.asarray(values, dtype=np.float64)

@@ -137,7 +137,7 @@ class Planner:
             steps = int(min(wanted, self.max_steps)) // self.every * self.every
         elif number == 1:
             steps = self.rounded(FINE_STEPS)
-        elif number == 2 and still_falls(rungs.costs(best)):
+        elif number == 2 and still_falls(rungs.costs(best.values)):
             steps = self.rounded(LONG_STEPS)
         else:
             return None

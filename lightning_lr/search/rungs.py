@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
@@ -62,15 +62,15 @@ class Rungs:
     def ends_as_well(self, outcome: Outcome, best: Outcome) -> bool:
         """Whether a trial is as good as the best one and lies below all that diverged: see `progress.negligible`."""
         is_counted = outcome.end == "completed" and outcome.lr < self.lowest_diverged
-        return is_counted and outcome.score <= best.score + negligible(self.costs(best))
+        return is_counted and outcome.score <= best.score + negligible(self.costs(best.values))
 
     def has_learned(self, outcomes: Iterable[Outcome]) -> bool:
         """Whether any of these trials has learned anything."""
-        return any(has_learned(self.costs(outcome)) for outcome in outcomes)
+        return any(has_learned(self.costs(outcome.values)) for outcome in outcomes)
 
-    def costs(self, outcome: Outcome) -> Array:
-        """The values of a trial, negated where more is better."""
-        return self._sign * np.asarray(outcome.values, dtype=np.float64)
+    def costs(self, values: Sequence[float]) -> Array:
+        """What was recorded of a trial, negated where more is better."""
+        return self._sign * np.asarray(values, dtype=np.float64)
 
     def final(self) -> Outcome | None:
         """The best outcome of the last rung that has one.
