@@ -39,9 +39,9 @@ from typing import Any, Literal
 from lightning_lr import arguments as arg
 from lightning_lr.search.judge import Judge
 from lightning_lr.search.lr_grid import LRGrid
-from lightning_lr.search.planner import COARSE_STEPS, LONG_STEPS, PLAN_VERSION, Planner
+from lightning_lr.search.planner import LONG_STEPS, PLAN_VERSION, Planner
 from lightning_lr.search.rungs import Rungs
-from lightning_lr.search.trial import Outcome, Trial, quoted_error
+from lightning_lr.search.trial import Outcome, Trial
 
 MAX_BUDGET = 10**9  # optimizer steps: no search is as long
 _TRIAL = arg.instance_of(Trial, what="a Trial that ask() named")
@@ -108,13 +108,6 @@ class Bracket:
         self._judge = Judge(self._rungs, every)
         self._spent_on: list[int] = []  # optimizer steps, in the order of telling
         self._can_resume: set[float] = set()  # learning rates of trials whose last state is worth keeping
-        coarse_steps, number = self._planner.rounded(COARSE_STEPS), len(self._rungs.latest)
-        if budget is not None and budget < (least := coarse_steps * (number + 2)):
-            raise ValueError(
-                f"budget must be at least {least} optimizer steps for the {number} learning rates between"
-                f" {min_lr:.3g} and {max_lr:.3g} and two more, {coarse_steps} each, got {budget}: raise it, or narrow"
-                f" the range."
-            )
 
     @property
     def spent(self) -> int:
@@ -185,7 +178,7 @@ class Bracket:
         """
         waiting = {trial.lr for trial in self._rungs.waiting}
         rung_has_begun = bool(self._rungs.of(-1))
-        return lr in waiting or bool(waiting and rung_has_begun and self._is_near_best(lr))
+        return lr in waiting or bool(waiting and rung_has_begun and self._planner.may_follow(self._rungs, lr))
 
     def ask(self) -> list[Trial]:
         """The trials that can be run now, in the order that makes early ends likely. None when the search is done.
@@ -197,13 +190,7 @@ class Bracket:
         """
         waiting = self._rungs.waiting
         if not waiting and self._rungs.final() is None:
-            lrs = {trial.lr for trial in self._rungs.outcomes}
-            lower = f"lower the range, for example to min_lr={min(lrs) / 1e3:.3g}, max_lr={min(lrs):.3g}, or "
-            raise ValueError(
-                f"All {len(lrs)} learning rates from {min(lrs):.3g} to {max(lrs):.3g} diverge or fail within"
-                f" {self._rungs.latest[0].steps} steps: {'' if self._grid.extends else lower}look for what makes the"
-                f" loss overflow.{quoted_error(self._rungs.outcomes.values())}"
-            )
+            raise self._rungs.all_diverged(went_lower=self._grid.extends)
         return waiting
 
     @arg.checked(trial=_TRIAL, values=arg.list_of(arg.real, "a list of at least one number"))
@@ -234,8 +221,11 @@ class Bracket:
             raise ValueError(f"{trial} must be one that ask() names now.")
         self._rungs.outcomes[trial] = self._judge.outcome(trial, values, error)
         self._spent_on.append(len(values) * self.every if spent is None else spent)
-        self._can_resume = {lr for lr in (*self._can_resume, trial.lr) if self._may_resume(lr)}
-        if not self._rungs.waiting:
+        waiting = {each.lr for each in self._rungs.waiting}
+        self._can_resume = {
+            lr for lr in (*self._can_resume, trial.lr) if lr in waiting or self._planner.may_follow(self._rungs, lr)
+        }
+        if not waiting:
             self._planner.plan(self._rungs, self.spent, self._can_resume if self.resumes_trials else set())
 
     def state(self) -> dict[str, Any]:
@@ -258,13 +248,3 @@ class Bracket:
             what = f"{type(error).__name__}: {str(error).rstrip('.')}"
             raise ValueError(f"state must be what Bracket.state gave, got one that raises {what}.") from error
         return bracket
-
-    def _may_resume(self, lr: float) -> bool:
-        """As `may_continue`, before the next trials are planned."""
-        return any(trial.lr == lr for trial in self._rungs.waiting) or self._is_near_best(lr)
-
-    def _is_near_best(self, lr: float) -> bool:
-        """Whether it is the best one of the last rung or a neighbour, and has not diverged."""
-        best = self._rungs.best()
-        is_near = best is None or abs(self._grid.index(lr) - self._grid.index(best.lr)) <= 1
-        return is_near and not self._rungs.has_diverged(lr)

@@ -39,12 +39,24 @@ class Planner:
         budget: most optimizer steps of all trials together; None for the steps above.
         every: optimizer steps between two values.
         max_steps: most optimizer steps of one trial; infinite if not known.
+
+    Raises:
+        ValueError: if the budget is too small for the first trials and two more.
     """
 
     grid: LRGrid
     budget: int | None
     every: int
     max_steps: float
+
+    def __post_init__(self) -> None:
+        coarse_steps, number = self.rounded(COARSE_STEPS), self.grid.intervals + 1
+        if self.budget is not None and self.budget < (least := coarse_steps * (number + 2)):
+            raise ValueError(
+                f"budget must be at least {least} optimizer steps for the {number} learning rates between"
+                f" {self.grid.min_lr:.3g} and {self.grid.max_lr:.3g} and two more, {coarse_steps} each, got"
+                f" {self.budget}: raise it, or narrow the range."
+            )
 
     def first(self) -> list[Trial]:
         """The trials of the first rung: the lowest learning rate, then the others from high to low.
@@ -93,6 +105,15 @@ class Planner:
             return False
         rungs.trials.append(trials)
         return True
+
+    def may_follow(self, rungs: Rungs, lr: float) -> bool:
+        """Whether a learning rate may be in the next rung: the best one of the last rung or a neighbour.
+
+        It must not have diverged. While the last rung has no best one, each may be.
+        """
+        best = rungs.best()
+        is_near = best is None or abs(self.grid.index(lr) - self.grid.index(best.lr)) <= 1
+        return is_near and not rungs.has_diverged(lr)
 
     def _beyond(self, rungs: Rungs, best: Outcome | None) -> Trial | None:
         """The trial beyond an end of the last rung that it should have too, None if there is none."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from lightning_lr.range_test.smoothing import Array
 from lightning_lr.search.progress import has_learned, negligible
-from lightning_lr.search.trial import Outcome, Trial
+from lightning_lr.search.trial import Outcome, Trial, quoted_error
 
 
 class Rungs:
@@ -95,6 +95,20 @@ class Rungs:
     def has_diverged(self, lr: float) -> bool:
         """Whether a trial with this learning rate has diverged."""
         return any(outcome.end == "diverged" for outcome in self.outcomes.values() if outcome.lr == lr)
+
+    def all_diverged(self, went_lower: bool) -> ValueError:
+        """The error of a search that ends without a best trial.
+
+        Args:
+            went_lower: whether the search has gone below its range by itself. If not, the error advises it.
+        """
+        lrs = {trial.lr for trial in self.outcomes}
+        lower = f"lower the range, for example to min_lr={min(lrs) / 1e3:.3g}, max_lr={min(lrs):.3g}, or "
+        return ValueError(
+            f"All {len(lrs)} learning rates from {min(lrs):.3g} to {max(lrs):.3g} diverge or fail within"
+            f" {self.latest[0].steps} steps: {'' if went_lower else lower}look for what makes the loss overflow."
+            f"{quoted_error(self.outcomes.values())}"
+        )
 
     def num_values(self, lr: float) -> int:
         """The most values that a trial with this learning rate has recorded."""
