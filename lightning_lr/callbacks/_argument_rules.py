@@ -26,8 +26,9 @@ from lightning_lr.arguments import (
 from lightning_lr.callbacks._saved_arguments import importable
 from lightning_lr.range_test.rules import RULES
 from lightning_lr.range_test.sweep_lrs import MAX_SWEEP_STEPS, MODES, rising_lrs
+from lightning_lr.schedules.amplitude import Mode, ScaleMode
 from lightning_lr.schedules.bounds import bound
-from lightning_lr.schedules.cyclical import MAX_CYCLE_MULT, Mode, ScaleMode
+from lightning_lr.schedules.cyclical import MAX_CYCLE_MULT
 from lightning_lr.schedules.durations import length, length_or_0
 from lightning_lr.schedules.inverse_range import inverse_range
 from lightning_lr.schedules.waves import Wave

@@ -17,9 +17,10 @@ from lightning_lr.callbacks._schedule_run import FittedSchedule
 from lightning_lr.callbacks._scheduled_lr import ScheduledLR
 from lightning_lr.callbacks._state_rules import CYCLES as CYCLES_STATE
 from lightning_lr.range_test.suggestion import Suggestion
+from lightning_lr.schedules.amplitude import Mode, ScaleMode, check_amplitude, check_scale
 from lightning_lr.schedules.base import finished_cycles
 from lightning_lr.schedules.bounds import Bounds, bound
-from lightning_lr.schedules.cyclical import Cyclical, Mode, ScaleMode, check_amplitude, check_scale
+from lightning_lr.schedules.cyclical import Cyclical
 from lightning_lr.schedules.tracker import ScheduleTracker
 from lightning_lr.schedules.waves import Wave
 from lightning_lr.trainer.cycle_losses import CycleLosses

@@ -5,39 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache
-from typing import Literal, get_args
+from typing import get_args
 
 from lightning_lr.arguments import checked, choice, function, number, optional, refuse, whole
+from lightning_lr.schedules.amplitude import Mode, ScaleMode, check_scale, scale_of_function, scale_of_mode
 from lightning_lr.schedules.base import Position
+from lightning_lr.schedules.cycle_steps import start_peak_end, steps_of
 from lightning_lr.schedules.waves import Wave, wave_height
 
-Mode = Literal["triangular", "triangular2", "exp_range"]
-ScaleMode = Literal["cycle", "iterations"]
-
-# Cycles whose start, peak and end are kept, since every step of a cycle asks for them. Each optimizer needs the present
-# cycle and the next one.
-_CACHED_CYCLES = 64
 # A cycle longer by a larger factor ends after any run.
 MAX_CYCLE_MULT = 1000
 # A restart that has less than this share of its cycle left ends the run at 0.9 of the peak or higher.
 _LEAST_ROOM = 0.1
 # No run reaches a cycle that is longer than the first by a larger factor, whose length may overflow.
 _MAX_GROWTH = 1e12
-
-
-def check_amplitude(
-    mode: Mode, gamma: float | None, decay: float | None, scale_fn: Callable[[float], float] | str | None
-) -> None:
-    """Raise a ValueError if arguments that change the amplitude from cycle to cycle contradict each other."""
-    if mode == "exp_range" and (gamma is None) == (decay is None):
-        raise ValueError(f"mode='exp_range' needs one of gamma and decay, got {gamma=}, {decay=}.")
-    if decay is not None and mode != "exp_range":
-        raise ValueError(f"decay is for exp_range, got {decay=} with {mode=}.")
-    if gamma is not None and mode == "triangular":
-        raise ValueError(f"gamma is for exp_range and triangular2, got {gamma=} with {mode=}.")
-    if scale_fn is not None and mode != "triangular":
-        raise ValueError(f"scale_fn takes the place of mode: leave mode out, got {mode=}.")
 
 
 @checked(
@@ -160,7 +141,7 @@ class Cyclical:
         >>> Cyclical(2, 3, cycle_mult=1.5, warmup=10).start_peak_end(2)
         (15, 18, 23)
         """
-        return _start_peak_end(self.up, self.down, self.cycle_mult, self.warmup, cycle)
+        return start_peak_end(self.up, self.down, self.cycle_mult, self.warmup, cycle)
 
     def resume_step(self, cycle: int, phase: float, step: float) -> float:  # noqa: ARG002
         """The step of this schedule that has the given cycle and phase.
@@ -222,7 +203,7 @@ class Cyclical:
 
     def _steps_of(self, cycles: int) -> float:
         """Steps of the first ``cycles`` cycles together, not rounded."""
-        return _steps_of(self.up, self.down, self.cycle_mult, cycles)
+        return steps_of(self.up, self.down, self.cycle_mult, cycles)
 
     def _log_stretch(self, cycles: int, length: float) -> float:
         """``|log factor|`` of the factor that stretches ``cycles`` cycles to ``length`` steps."""
@@ -252,33 +233,5 @@ class Cyclical:
     def _scale(self, cycle: int, step: float) -> float:
         """S, after ``step`` finished steps since the warm-up."""
         if self.scale_fn is not None:
-            scale = float(self.scale_fn(cycle if self.scale_mode == "cycle" else step))
-            if not 0 <= scale < math.inf:
-                raise ValueError(f"scale_fn must give a finite number of at least 0, got {scale} at {cycle=}, {step=}.")
-            return scale
-        if self.mode == "triangular2":
-            return self.gamma ** (cycle - 1)
-        return self.gamma**step if self.mode == "exp_range" else 1.0
-
-
-def check_scale(scale_fn: Callable[[float], float], scale_mode: ScaleMode) -> None:
-    """Raise a ValueError if ``scale_fn`` gives no number for the first cycle or step."""
-    argument = 1 if scale_mode == "cycle" else 0
-    try:
-        number(at_least=0)("scale_fn", float(scale_fn(argument)))
-    except Exception as error:
-        what = f"{type(error).__name__}: {' '.join(str(error).split()).rstrip('.')}"
-        raise ValueError(f"scale_fn must give a finite number of at least 0, got {what}, for {argument}.") from error
-
-
-def _steps_of(up: float, down: float, cycle_mult: float, cycles: int) -> float:
-    """Steps of the first ``cycles`` cycles together, not rounded: a geometric sum."""
-    return (up + down) * (cycles if cycle_mult == 1 else (cycle_mult**cycles - 1) / (cycle_mult - 1))
-
-
-@lru_cache(maxsize=_CACHED_CYCLES)
-def _start_peak_end(up: float, down: float, cycle_mult: float, warmup: int, cycle: int) -> tuple[int, int, int]:
-    start = warmup + _steps_of(up, down, cycle_mult, cycle - 1)
-    peak = start + up * cycle_mult ** (cycle - 1)
-    end = warmup + _steps_of(up, down, cycle_mult, cycle)
-    return math.floor(start + 0.5), math.floor(peak + 0.5), math.floor(end + 0.5)
+            return scale_of_function(self.scale_fn, self.scale_mode, cycle, step)
+        return scale_of_mode(self.mode, self.gamma, cycle, step)

@@ -12,8 +12,9 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from lightning_lr.schedules.amplitude import Mode
 from lightning_lr.schedules.base import Schedule, lr_at
-from lightning_lr.schedules.cyclical import Cyclical, Mode
+from lightning_lr.schedules.cyclical import Cyclical
 from lightning_lr.schedules.inverse_range import InverseRange
 from lightning_lr.schedules.one_cycle import OneCycle
 from lightning_lr.schedules.warmup_stable_decay import WarmupStableDecay
