@@ -35,7 +35,6 @@ rate from `BracketSampler.bracket`.
 from __future__ import annotations
 
 import copy
-import math
 import time
 import warnings
 from collections.abc import Sequence
@@ -49,11 +48,10 @@ from optuna.distributions import BaseDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, TrialState
 
 from lightning_lr.arguments import checked, instance_of
+from lightning_lr.integrations.optuna_trials import PLAN_KEY, ended_trials, plan_of, reported, told_bracket
 from lightning_lr.search.bracket import Bracket
 from lightning_lr.search.trial import Trial
 
-# Key of a trial's user attributes under which its plan is stored.
-_ATTRIBUTE = "bracket"
 # Seconds between two looks at the storage of a trial that waits for the next rung. A training takes far longer.
 _POLL_SECONDS = 0.1
 
@@ -138,7 +136,7 @@ class BracketSampler(optuna.samplers.BaseSampler):
                 f"The parameter 'lr' must be a float without steps, in a range that has the bracket's {plan.lr:.3g}"
                 f" in it, got {interval}."
             )
-        study._storage.set_trial_user_attr(trial._trial_id, _ATTRIBUTE, asdict(plan))
+        study._storage.set_trial_user_attr(trial._trial_id, PLAN_KEY, asdict(plan))
         return plan.lr
 
     def after_trial(
@@ -150,7 +148,7 @@ class BracketSampler(optuna.samplers.BaseSampler):
     ) -> None:
         ended = copy.copy(trial)
         ended.state, ended.datetime_complete = state, datetime.now()
-        if state == TrialState.COMPLETE and _plan_of(ended) is None:
+        if state == TrialState.COMPLETE and plan_of(ended) is None:
             raise ValueError(f"Trial {trial.number} must suggest the float 'lr', and not have it fixed.")
         others = (each for each in study.get_trials(deepcopy=False) if each.number != trial.number)
         if not self._told([*others, ended]).ask():
@@ -164,40 +162,27 @@ class BracketSampler(optuna.samplers.BaseSampler):
         """
         trials = study.get_trials(deepcopy=False)
         if any(
-            each.number < trial.number and each.state == TrialState.RUNNING and _plan_of(each) is None
-            for each in trials
+            each.number < trial.number and each.state == TrialState.RUNNING and plan_of(each) is None for each in trials
         ):
             return None
         asked = self._told(trials).ask()
         if not asked:
             _stop(study)
             raise optuna.TrialPruned("The search is done.")
-        taken = [_plan_of(each) for each in trials if not each.state.is_finished()]
+        taken = [plan_of(each) for each in trials if not each.state.is_finished()]
         free = next((each for each in asked if each not in taken), None)
-        if free is None and any(each.state == TrialState.WAITING and _plan_of(each) for each in trials):
+        if free is None and any(each.state == TrialState.WAITING and plan_of(each) for each in trials):
             raise optuna.TrialPruned("The trial gives way to one that is to be run again.")
         return free
 
     def _told(self, trials: Sequence[FrozenTrial]) -> Bracket:
         """The bracket, told of those of the trials that have ended."""
-        # if a trial was run again, its last run counts
-        runs = {
-            plan: each for each in sorted(trials, key=lambda each: each.number) if (plan := _plan_of(each)) is not None
-        }
-        ended = [(plan, each) for plan, each in runs.items() if each.state.is_finished()]
+        ended = ended_trials(trials)
         key = [(each.number, each.state, each.datetime_complete) for _, each in ended]
         known, bracket = self._latest
-        if key == known:
-            return bracket
-        # Budgets and drops depend on the order of telling, so it is the same in all processes.
-        ended.sort(key=lambda pair: (pair[0].rung, pair[1].datetime_complete, pair[1].number))
-        bracket = Bracket.from_state(self._start)
-        for plan, each in ended:
-            # If a trial ended otherwise when it was run again, trials that followed from its first run drop out.
-            if plan in _asked(bracket):
-                error = f"an exception (Optuna's trial {each.number})" if each.state == TrialState.FAIL else None
-                bracket.tell(plan, _values(each, plan.steps // bracket.every), error=error)
-        self._latest = key, bracket
+        if key != known:
+            bracket = told_bracket(self._start, ended)
+            self._latest = key, bracket
         return bracket
 
 
@@ -210,7 +195,7 @@ class BracketPruner(optuna.pruners.BasePruner):
                 f"BracketPruner must be used with a BracketSampler, got {type(study.sampler).__name__}: give both to"
                 f" create_study."
             )
-        values = _reported(trial)
+        values = reported(trial)
         return bool(values) and study.sampler.bracket(study).stops(_stored_plan(study, trial), values)
 
 
@@ -228,38 +213,9 @@ def planned(trial: optuna.Trial) -> Trial:
 
 def _stored_plan(study: optuna.Study, trial: optuna.Trial | FrozenTrial) -> Trial:
     # read from the storage, since the trial's own attributes are those of its start
-    if (plan := _plan_of(study._storage.get_trial(trial._trial_id))) is None:
+    if (plan := plan_of(study._storage.get_trial(trial._trial_id))) is None:
         raise ValueError(f"Trial {trial.number} must suggest the float 'lr' first, with a BracketSampler.")
     return plan
-
-
-def _plan_of(trial: FrozenTrial) -> Trial | None:
-    plan = trial.user_attrs.get(_ATTRIBUTE)
-    return None if plan is None else Trial(**plan)
-
-
-def _asked(bracket: Bracket) -> list[Trial]:
-    with suppress(ValueError):  # all learning rates diverged
-        return bracket.ask()
-    return []
-
-
-def _reported(trial: FrozenTrial) -> list[float]:
-    return [value for _, value in sorted(trial.intermediate_values.items())]
-
-
-def _values(trial: FrozenTrial, number: int) -> list[float]:
-    """The values to tell of a trial that has ended and should have ``number`` of them."""
-    values = _reported(trial)
-    if trial.state == TrialState.FAIL:
-        return [*values[: number - 1], math.nan]
-    if trial.state == TrialState.COMPLETE and len(values) != number:
-        raise ValueError(
-            f"Trial {trial.number} must report {number} values or be pruned, got {len(values)}: train for"
-            f" planned(trial).steps steps, report one value for every bracket.every of them, and begin a new study,"
-            f" since this one holds the trial."
-        )
-    return values[:number] or [math.nan]
 
 
 def _stop(study: optuna.Study) -> None:
