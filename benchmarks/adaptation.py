@@ -30,55 +30,26 @@ contestant that has changed out of it.
 from __future__ import annotations
 
 import argparse
-import csv
 import math
 import sys
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from functools import lru_cache
 from itertools import product
-from multiprocessing import get_context
 from pathlib import Path
 from statistics import fmean, median
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
-import torch
 
 from benchmarks.adaptation_contestants import CONTESTANTS, NOTHING, USUAL
+from benchmarks.adaptation_runs import BEST, Results, Run, log_gap, results_of, setting_named
 from benchmarks.suite import GROUPS, SETTINGS
-from benchmarks.suite.scheduled import SCHEDULES, Schedule, truth_under
-from benchmarks.suite.setting import Setting
-from benchmarks.suite.training import Ended, train
+from benchmarks.suite.scheduled import SCHEDULES, truth_under
+from benchmarks.suite.training import Ended
 from benchmarks.suite.truth import STEPS, Truth
 
 STARTS = (1e-6, 1e-4, 1e-2, 1.0)
-BEST = "best of the grid"
 _NEAR, _BAD, _BEGUN_NEAR = 0.1, 0.05, 0.25  # log gaps
 _GROUP_OF = {setting: group for group, settings in GROUPS.items() for setting in settings}
-
-
-class Run(NamedTuple):
-    """What is trained.
-
-    Attributes:
-        setting: name of the setting.
-        seed: of the weights and of the batches.
-        contestant: who adapts the learning rate.
-        schedule: on top of what.
-        start: learning rate at the start, or peak of the schedule. None for a contestant that does not look at it.
-        steps: optimizer steps.
-    """
-
-    setting: str
-    seed: int
-    contestant: str
-    schedule: Schedule
-    start: float | None
-    steps: int
-
-
-Results = dict[Run, Ended]
 
 
 class Row(NamedTuple):
@@ -97,24 +68,6 @@ class Row(NamedTuple):
     harm: float | None
 
 
-@lru_cache(maxsize=1)  # runs are made setting by setting
-def _setting(name: str) -> Setting:
-    return SETTINGS[name]()
-
-
-def train_run(run: Run) -> Ended:
-    """Train as the contestant does."""
-    torch.set_num_threads(1)  # the models are so small that a second thread only costs
-    setting = _setting(run.setting)
-    if run.contestant == BEST:
-        return train(setting, run.seed, truth_under(run.setting, run.schedule).best_lr, run.schedule, run.steps)
-    contestant = CONTESTANTS[run.contestant]
-    lr = run.start if contestant.lr is None else contestant.lr
-    assert lr is not None
-    changed = contestant.change(setting)
-    return train(changed, run.seed, lr, run.schedule, run.steps, contestant.callbacks, contestant.finds_lr)
-
-
 def runs_of(arguments: argparse.Namespace) -> list[Run]:
     """All runs. Those without adaptation are among them if another contestant has to be compared with them."""
     names = list(dict.fromkeys(arguments.contestants))
@@ -129,40 +82,19 @@ def runs_of(arguments: argparse.Namespace) -> list[Run]:
     return runs
 
 
-def results_of(runs: list[Run], workers: int, path: Path | None) -> Results:
-    """Train what the file does not hold yet, and add it to the file."""
-    known = {} if path is None or not path.exists() else read_csv(path)
-    results = {run: known[run] for run in runs if run in known}
-    if results:
-        print(f"{len(results)} of {len(runs)} runs are taken from {path}.", file=sys.stderr, flush=True)
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        futures = {pool.submit(train_run, run): run for run in runs if run not in results}
-        for future in as_completed(futures):
-            run = futures[future]
-            results[run] = future.result()
-            if path is not None:
-                add_to_csv(path, run, results[run])
-            print(f"{len(results)}/{len(runs)} {' '.join(map(str, run))}", file=sys.stderr, flush=True)
-    return results
-
-
 def rows_of(runs: list[Run], results: Results) -> list[Row]:
     """How good each run is, given how all of them ended."""
     rows = []
     for run in runs:
-        gap = _gap(run, results[run])
+        gap = log_gap(run, results[run])
         best = run._replace(contestant=BEST, start=None)
         plain = run._replace(contestant=NOTHING)
         harm = None
         if run.start is not None and run != plain:
-            gap_of_plain = _gap(plain, results[plain])
+            gap_of_plain = log_gap(plain, results[plain])
             harm = gap - gap_of_plain if gap_of_plain <= _BEGUN_NEAR else None
         rows.append(Row(run, gap, _validation_gap(run, results[run], results[best]), harm))
     return rows
-
-
-def _gap(run: Run, ended: Ended) -> float:
-    return truth_under(run.setting, run.schedule).gap_of_loss(ended.loss).log
 
 
 def _validation_gap(run: Run, ended: Ended, best: Ended) -> float:
@@ -171,32 +103,6 @@ def _validation_gap(run: Run, ended: Ended, best: Ended) -> float:
         return float("nan")
     truth = Truth(np.ones(1), np.array([best.validation]), initial)
     return truth.gap_of_loss(ended.validation).log
-
-
-def read_csv(path: Path) -> Results:
-    """The runs that `add_to_csv` wrote."""
-    with path.open(newline="") as file:
-        return {
-            Run(
-                line["setting"],
-                int(line["seed"]),
-                line["contestant"],
-                cast(Schedule, line["schedule"]),
-                float(line["start"]) if line["start"] else None,
-                int(line["steps"]),
-            ): Ended(float(line["loss"]), float(line["validation"]))
-            for line in csv.DictReader(file)
-        }
-
-
-def add_to_csv(path: Path, run: Run, ended: Ended) -> None:
-    """One line for a run, and the names of the columns before the first."""
-    is_new = not path.exists()
-    with path.open("a", newline="") as file:
-        writer = csv.writer(file)
-        if is_new:
-            writer.writerow([*Run._fields, *Ended._fields, "gap"])
-        writer.writerow([*run, *ended, _gap(run, ended)])
 
 
 def _print_table(title: str, rows: list[Row], starts: Iterable[float]) -> None:
@@ -229,7 +135,7 @@ def _print_settings(rows: list[Row], starts: Iterable[float]) -> None:
     print(f"| setting | optimizer | schedule | {' | '.join(names)} |")
     print("|---|---|---|" + "---|" * len(names))
     for setting, schedule in dict.fromkeys((row.run.setting, row.run.schedule) for row in rows):
-        cells = [setting, _setting(setting).optimizer, schedule]
+        cells = [setting, setting_named(setting).optimizer, schedule]
         part = [row for row in rows if (row.run.setting, row.run.schedule) == (setting, schedule)]
         for name in names:
             of_name = [row for row in part if row.run.contestant == name]

@@ -15,8 +15,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 from benchmarks import adaptation
-from benchmarks.adaptation import BEST, Run, add_to_csv, parse_arguments, read_csv, results_of, rows_of, runs_of
+from benchmarks.adaptation import parse_arguments, rows_of, runs_of
 from benchmarks.adaptation_contestants import CONTESTANTS, NOTHING
+from benchmarks.adaptation_runs import BEST, Run, add_to_csv, read_csv, results_of, train_run
 from benchmarks.suite import SETTINGS
 from benchmarks.suite.engine import train_copies
 from benchmarks.suite.scheduled import SCHEDULES, Schedule, factor, truth_under
@@ -60,14 +61,14 @@ def test_a_training_is_that_of_the_recorded_trainings() -> None:
 @pytest.mark.parametrize("name", WITHOUT_PACKAGES)
 def test_contestants_train(name: str) -> None:
     start = 1e-3 if CONTESTANTS[name].lr is None else None
-    ended = adaptation.train_run(Run("diabetes", 0, name, "line", start, STEPS))
+    ended = train_run(Run("diabetes", 0, name, "line", start, STEPS))
     assert math.isfinite(ended.loss)
     assert math.isfinite(ended.validation)
 
 
 def test_a_diverged_training_has_an_infinite_loss_and_a_gap_of_1() -> None:
     run = Run("diabetes", 0, NOTHING, "alone", 1e30, STEPS)
-    ended = adaptation.train_run(run)
+    ended = train_run(run)
     assert math.isinf(ended.loss)
     assert truth_under("diabetes", "alone").gap_of_loss(ended.loss).log == 1.0
 
