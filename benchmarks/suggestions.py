@@ -22,19 +22,15 @@ import csv
 import sys
 from collections import Counter
 from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor
 from importlib.util import find_spec
-from itertools import groupby, product, repeat
-from multiprocessing import get_context
+from itertools import groupby
 from pathlib import Path
 from statistics import fmean, median
-from typing import NamedTuple
-
-import torch
 
 from benchmarks.rival_rules import RIVALS
+from benchmarks.suggestions_rows import Row, all_rows, gaps_of
 from benchmarks.suite import GROUPS, SETTINGS
-from benchmarks.suite.contestants import CONTESTANTS, RANGE_TEST, SEARCHES, USUAL_RIVALS, Cell, Found
+from benchmarks.suite.contestants import CONTESTANTS, RANGE_TEST, SEARCHES, USUAL_RIVALS, Found
 from benchmarks.suite.leave_one_out import (
     BestTrial,
     Constants,
@@ -44,78 +40,12 @@ from benchmarks.suite.leave_one_out import (
     suggested_max_lr,
     task_of,
 )
-from benchmarks.suite.truth import SCHEDULES, Gap, ScheduleName, truth_of
+from benchmarks.suite.truth import SCHEDULES, Gap, truth_of
 
 _ALL = [*CONTESTANTS, *SEARCHES]
 _DEFAULT = [name for name in _ALL if name not in RIVALS or name in USUAL_RIVALS]
-_GROUP_OF = {setting: group for group, settings in GROUPS.items() for setting in settings}
 _LEFT_OUT = f"{RANGE_TEST}, constants chosen without the task"
 _BAD_GAPS = (0.25, 0.3)  # the share of suggestions with a log gap above these is given
-_NOTHING_FOUND = Gap(1.0, 1.0)
-
-
-class Row(NamedTuple):
-    """A suggestion, and how good it is.
-
-    Attributes:
-        setting: name of the setting.
-        optimizer: name of its optimizer.
-        group: name of the group of the setting.
-        seed: of the weights and of the batches.
-        contestant: who suggests it.
-        found: what is suggested.
-        gaps: of the suggestion for each schedule.
-    """
-
-    setting: str
-    optimizer: str
-    group: str
-    seed: int
-    contestant: str
-    found: Found | None
-    gaps: dict[ScheduleName, Gap]
-
-    @property
-    def steps(self) -> int:
-        return 0 if self.found is None else self.found.steps
-
-    @property
-    def best(self) -> BestTrial | None:
-        return None if self.found is None else self.found.best
-
-
-def _rows(setting_name: str, seed: int, contestants: list[str], budget: int) -> list[Row]:
-    """The suggestions of these contestants for one setting and seed."""
-    torch.set_num_threads(1)  # the models are so small that a second thread only costs
-    setting = SETTINGS[setting_name]()
-    cell = Cell(setting, seed)
-    rows = []
-    for name in contestants:
-        found = CONTESTANTS[name](cell) if name in CONTESTANTS else SEARCHES[name](cell, budget)
-        gaps = _gaps(setting_name, found)
-        rows.append(Row(setting_name, setting.optimizer, _GROUP_OF[setting_name], seed, name, found, gaps))
-    return rows
-
-
-def _all_rows(arguments: argparse.Namespace) -> list[Row]:
-    """The suggestions of all contestants, those for one setting after each other."""
-    cells = list(product(arguments.settings, arguments.seeds))
-    rows: list[Row] = []
-
-    def add(contestants: list[str], budget: int) -> None:
-        if not contestants:
-            return
-        results = pool.map(_rows, *zip(*cells, strict=True), repeat(contestants), repeat(budget))
-        for (name, seed), of_cell in zip(cells, results, strict=True):
-            rows.extend(of_cell)
-            print(f"{name}, seed {seed}: {', '.join(contestants)}", file=sys.stderr, flush=True)
-
-    with ProcessPoolExecutor(arguments.workers, mp_context=get_context("spawn")) as pool:
-        add([name for name in arguments.contestants if name in CONTESTANTS], 0)
-        if searches := [name for name in arguments.contestants if name in SEARCHES]:
-            steps = [row.steps for row in rows if row.contestant == RANGE_TEST]
-            add(searches, int(median(steps)) if arguments.budget is None else arguments.budget)
-    return sorted(rows, key=lambda row: arguments.settings.index(row.setting))
 
 
 def _chosen_without_each(rows: list[Row]) -> dict[str, Constants]:
@@ -135,15 +65,8 @@ def _left_out_rows(rows: list[Row], chosen: dict[str, Constants]) -> list[Row]:
             found = Found(
                 suggested_lr(row.best, constants.exponent, constants.share), max_lr, max_lr, row.steps, best=row.best
             )
-            left_out.append(row._replace(contestant=_LEFT_OUT, found=found, gaps=_gaps(row.setting, found)))
+            left_out.append(row._replace(contestant=_LEFT_OUT, found=found, gaps=gaps_of(row.setting, found)))
     return left_out
-
-
-def _gaps(setting: str, found: Found | None) -> dict[ScheduleName, Gap]:
-    if found is None:
-        return dict.fromkeys(SCHEDULES, _NOTHING_FOUND)
-    lrs = (found.lr, found.max_lr, found.one_cycle_max_lr)
-    return {schedule: truth_of(setting)[schedule].gap(lr) for schedule, lr in zip(SCHEDULES, lrs, strict=True)}
 
 
 def _print_settings(rows: list[Row], contestants: Iterable[str]) -> None:
@@ -246,7 +169,7 @@ def _arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = _arguments()
-    rows = _all_rows(arguments)
+    rows = all_rows(arguments)
     _print_settings(rows, arguments.contestants)
     contestants = list(arguments.contestants)
     chosen = _chosen_without_each(rows)
