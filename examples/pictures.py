@@ -6,7 +6,6 @@ need chromium.
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 import tempfile
@@ -22,6 +21,7 @@ from digits import Digits, DigitsCNN
 from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
 from lightning.pytorch.loggers import TensorBoardLogger
 from PIL import Image
+from tab_pictures import take_pictures
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
@@ -35,8 +35,6 @@ from lightning_lr import (
     WarmupStableDecayLR,
 )
 from lightning_lr.figure_style import CHOSEN, CURVE, NORMAL, SMALL_LABEL_SIZE, TEXT_SIZE, finish_axes, new_figure
-from tests.helpers.browser import Page, chromium, find_chromium
-from tests.helpers.tensorboard_server import TensorBoard, tensorboard
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -49,7 +47,6 @@ STEPS = EPOCHS * STEPS_PER_EPOCH
 STARTS = (1e-7, 1e-5, 1e-3, 1e-1)  # of the adaptation
 NOISY_SHARE = 2 / 3
 COLORS = ("#1f4e79", "#2e8b57", "#d98e04", "#c0392b")
-WIDTH, HEIGHT = 1280, 960  # pixels of the tab
 MAX_WIDTH, COLORS_OF_PICTURE = 1000, 128
 
 
@@ -200,30 +197,13 @@ def trace(logs: Path) -> None:
 
 
 def tab(logs: Path) -> None:
-    """The three views of the tab in TensorBoard."""
-    program = find_chromium()
-    if program is None:
-        raise SystemExit("The pictures of the tab need chromium.")
+    """The tab in TensorBoard, with some of these runs and one more."""
     shown = logs / "shown"
     for name in ("cycles", "search"):
         shutil.copytree(logs / name, shown / name)
     shutil.copytree(logs / f"adapted_{STARTS[0]:g}", shown / "adapted")
     train(shown, "two_tests", LRRangeTest(at_epochs=(0, 1)), model=partial(DigitsCNN, momentum=0.5))
-    with tensorboard(shown) as board, chromium(program, logs / "profile") as page:
-        board.wait_for("data/plugin/lightning_lr/runs", lambda answer: len(answer["runs"]) == len([*shown.iterdir()]))
-        page.resize(WIDTH, HEIGHT)
-        view(page, board, "range", "tab_range_test.png")
-        view(page, board, "search", "tab_search.png")
-        view(page, board, "training", "tab_training.png", dark=True)
-        page.open("about:blank")
-
-
-def view(page: Page, board: TensorBoard, name: str, picture: str, dark: bool = False) -> None:
-    page.open(f"{board.address}/?darkMode={json.dumps(dark)}#lightning_lr&view=%22{name}%22")
-    page.wait_in_tab("+document.body.dataset.drawn > 0 && document.querySelector('.curves path') !== null")
-    if name == "training":
-        page.mouse("mouseMoved", 0.5 * WIDTH, 0.6 * HEIGHT)
-    page.screenshot(DOCS / picture)
+    take_pictures(shown, logs / "profile", DOCS)
 
 
 @contextmanager
