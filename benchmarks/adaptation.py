@@ -42,14 +42,13 @@ import numpy as np
 
 from benchmarks.adaptation_contestants import CONTESTANTS, NOTHING, USUAL
 from benchmarks.adaptation_runs import BEST, Results, Run, log_gap, results_of, setting_named
-from benchmarks.suite import GROUPS, SETTINGS
+from benchmarks.suite import GROUP_OF, GROUPS, SETTINGS
 from benchmarks.suite.scheduled import SCHEDULES, truth_under
 from benchmarks.suite.training import Ended
 from benchmarks.suite.truth import STEPS, Truth
 
 STARTS = (1e-6, 1e-4, 1e-2, 1.0)
 _NEAR, _BAD, _BEGUN_NEAR = 0.1, 0.05, 0.25  # log gaps
-_GROUP_OF = {setting: group for group, settings in GROUPS.items() for setting in settings}
 
 
 class Row(NamedTuple):
@@ -172,7 +171,7 @@ def main() -> None:
     for schedule in arguments.schedules:
         part = [row for row in rows if row.run.schedule == schedule]
         for group in GROUPS:
-            if of_group := [row for row in part if _GROUP_OF[row.run.setting] == group]:
+            if of_group := [row for row in part if GROUP_OF[row.run.setting] == group]:
                 _print_table(f"{group.capitalize()}, {schedule}", of_group, arguments.starts)
         _print_table(f"All settings, {schedule}", part, arguments.starts)
 

@@ -165,9 +165,11 @@ def main() -> None:
     differences = [
         f"{name}: {key} differs from position {_first_difference(numbers.get(key, []), now[name].get(key, []))}"
         for name, numbers in before.items()
+        if name in now
         for key in sorted({*numbers, *now[name]})
         if numbers.get(key) != now[name].get(key)
     ]
+    differences += [f"{name}: this run is only in one of the two" for name in sorted(before.keys() ^ now.keys())]
     count = sum(len(values) for numbers in before.values() for values in numbers.values())
     print("\n".join(differences) or f"All {count} numbers of {len(before)} runs are the same.")
     sys.exit(bool(differences))

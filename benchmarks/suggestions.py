@@ -161,6 +161,8 @@ def _arguments() -> argparse.Namespace:
     if "TPE" in arguments.contestants and find_spec("optuna") is None:
         print("TPE is left out: optuna is not installed.", file=sys.stderr)
         arguments.contestants.remove("TPE")
+    if not arguments.contestants:
+        parser.error("no contestant is left.")
     is_searched = any(name in SEARCHES for name in arguments.contestants)
     if is_searched and arguments.budget is None and RANGE_TEST not in arguments.contestants:
         parser.error(f"--budget is needed for {', '.join(SEARCHES)} if {RANGE_TEST} is not among --contestants.")

@@ -12,12 +12,11 @@ from typing import NamedTuple
 
 import torch
 
-from benchmarks.suite import GROUPS, SETTINGS
+from benchmarks.suite import GROUP_OF, SETTINGS
 from benchmarks.suite.contestants import CONTESTANTS, RANGE_TEST, SEARCHES, Cell, Found
 from benchmarks.suite.leave_one_out import BestTrial
 from benchmarks.suite.truth import SCHEDULES, Gap, ScheduleName, truth_of
 
-_GROUP_OF = {setting: group for group, settings in GROUPS.items() for setting in settings}
 _NOTHING_FOUND = Gap(1.0, 1.0)
 
 
@@ -81,7 +80,7 @@ def _rows(setting_name: str, seed: int, contestants: list[str], budget: int) -> 
     for name in contestants:
         found = CONTESTANTS[name](cell) if name in CONTESTANTS else SEARCHES[name](cell, budget)
         gaps = gaps_of(setting_name, found)
-        rows.append(Row(setting_name, setting.optimizer, _GROUP_OF[setting_name], seed, name, found, gaps))
+        rows.append(Row(setting_name, setting.optimizer, GROUP_OF[setting_name], seed, name, found, gaps))
     return rows
 
 

@@ -49,6 +49,7 @@ GROUPS: dict[str, dict[str, Callable[[], Setting]]] = {
     "the twelve": {make.__name__: make for make in _TWELVE},
     "the 20 small tasks": small_tasks(),
 }
+GROUP_OF: dict[str, str] = {setting: group for group, settings in GROUPS.items() for setting in settings}
 # A function for each setting, which makes it. Making one reads its data.
 SETTINGS: dict[str, Callable[[], Setting]] = {
     name: make for settings in GROUPS.values() for name, make in settings.items()
