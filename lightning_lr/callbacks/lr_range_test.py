@@ -243,8 +243,8 @@ class LRRangeTest(LRFinder):
         high = sweep.lr / (_NORMALIZED_TRIALS_TO if is_normalized else _TRIALS_TO)
         doubt = f", but is not confident: {'; '.join(sweep.reasons)}" if sweep.reasons else ""
         rank_zero_info(
-            f"LRRangeTest: the sweep suggests lr={sweep.lr:.2g}{doubt}. Short trainings now try learning rates from {low:.2g}"
-            f" to {high:.2g}, and further ones if the best lies at an end."
+            f"LRRangeTest: the sweep suggests lr={sweep.lr:.2g}{doubt}. Short trainings now try learning rates from"
+            f" {low:.2g} to {high:.2g}, and further ones if the best lies at an end."
         )
         steps_per_eval = max(self._range_test.steps_per_lr, _MIN_STEPS_PER_EVAL)
         return self._new_search(self._new_bracket(low, high, steps_per_eval))
