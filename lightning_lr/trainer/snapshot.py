@@ -11,19 +11,30 @@ identity of parameters, and users keep references to their own lists and dicts.
 from __future__ import annotations
 
 import functools
-import operator
-import random
 import re
 import types
-from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
+from collections import deque
+from collections.abc import Iterable, Iterator
 from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
+
+from lightning_lr.trainer.restorers import (
+    Restorer,
+    array_restorer,
+    autograd_restorer,
+    container_restorer,
+    generator_restorer,
+    global_rng_restorer,
+    slot_values,
+    slots_of,
+    slots_restorer,
+    storage_restorer,
+    view_restorer,
+)
 
 # Values that cannot change, and code.
 _CONSTANT_TYPES = (str, bytes, int, float, complex, type(None), type, types.ModuleType, types.FunctionType)
@@ -42,7 +53,6 @@ _MAX_DATASET_STATE_ITEMS = 100
 # two million samples.
 _MAX_DATASET_STATE_BYTES = 2**24
 
-Restorer = Callable[[], object]  # restores the contents of one object
 Child = tuple[object, bool]  # an object that another one holds, and whether it belongs to a dataset
 
 
@@ -76,7 +86,7 @@ class Snapshot:
         # iterators too, since they cannot be rewound
         self._skipped_types: tuple[type, ...] = (*_CONSTANT_TYPES, Iterator, *skipped_types)
         self._snapshot_device = snapshot_device
-        self._restorers: list[Restorer] = [_global_rng_restorer()]
+        self._restorers: list[Restorer] = [global_rng_restorer()]
         self._seen = {id(obj): obj for obj in skipped}  # holds the objects, so that no id is reused
         self._storages: set[int] = set()
         self.nbytes = 0
@@ -102,8 +112,8 @@ class Snapshot:
         if isinstance(obj, Tensor):
             yield from ((child, False) for child in self._keep_tensor(obj))
         elif isinstance(obj, np.ndarray) and obj.flags.writeable:
-            self._restorers.append(_array_restorer(obj))
-        elif restorer := _generator_restorer(obj):
+            self._restorers.append(array_restorer(obj))
+        elif restorer := generator_restorer(obj):
             self._restorers.append(restorer)
             return
         if _MODULES_OF_RUNNING_OBJECTS.match(type(obj).__module__) and not isinstance(obj, nn.Module):
@@ -117,7 +127,7 @@ class Snapshot:
         if tensor.is_meta or tensor.is_inference():  # cannot change
             return
         if tensor.is_leaf:
-            self._restorers.append(_autograd_restorer(tensor))
+            self._restorers.append(autograd_restorer(tensor))
             yield tensor.grad
         if flatten := getattr(tensor, "__tensor_flatten__", None):  # DTensor and other wrappers: their local tensors
             for name in flatten()[0]:
@@ -127,16 +137,16 @@ class Snapshot:
             copy = tensor.detach().clone()
             self._restorers.append(lambda: tensor.detach().copy_(copy))
             return
-        self._restorers.append(_view_restorer(tensor))
+        self._restorers.append(view_restorer(tensor))
         storage = tensor.untyped_storage()
         if storage._cdata not in self._storages and storage.nbytes():
             self._storages.add(storage._cdata)
             self.nbytes += storage.nbytes()
-            self._restorers.append(_storage_restorer(storage, tensor.device, self._snapshot_device))
+            self._restorers.append(storage_restorer(storage, tensor.device, self._snapshot_device))
 
     def _keep_container(self, container: Any, is_data: bool) -> Iterator[Child]:
         if isinstance(container, _MUTABLE_CONTAINERS):
-            self._restorers.append(_container_restorer(container))
+            self._restorers.append(container_restorer(container))
         if not is_data or len(container) <= _MAX_DATASET_STATE_ITEMS:
             is_dict = isinstance(container, dict)
             children = (*container.keys(), *container.values()) if is_dict else tuple(container)
@@ -148,13 +158,12 @@ class Snapshot:
         elif isinstance(obj, functools.partial):
             yield (obj.func, obj.args, obj.keywords), is_data
         if type(attributes := getattr(obj, "__dict__", None)) is dict:
-            self._restorers.append(_container_restorer(attributes))
+            self._restorers.append(container_restorer(attributes))
             yield from ((child, is_data) for child in attributes.values())
         kind: Any = type(obj)
-        if slots := _slots(kind):
-            values = _slot_values(obj, slots)
-            self._restorers.append(lambda: _set_slots(obj, slots, values))
-            yield from ((child, is_data) for child in values.values())
+        if slots := slots_of(kind):
+            self._restorers.append(slots_restorer(obj, slots))
+            yield from ((child, is_data) for child in slot_values(obj, slots).values())
         if isinstance(obj, nn.Module):  # a scripted module does not keep its tensors in attributes
             yield from ((tensor, False) for tensor in (*obj.parameters(recurse=False), *obj.buffers(recurse=False)))
 
@@ -162,128 +171,3 @@ class Snapshot:
 def _is_samples(obj: Any) -> bool:
     """Whether an object that belongs to a dataset is an array or tensor of samples."""
     return isinstance(obj, (Tensor, np.ndarray)) and (obj.ndim > 1 or obj.nbytes > _MAX_DATASET_STATE_BYTES)
-
-
-def _storage_restorer(
-    storage: torch.UntypedStorage, device: torch.device, snapshot_device: Literal["device", "cpu"]
-) -> Restorer:
-    all_bytes = torch.empty(0, dtype=torch.uint8, device=device).set_(storage)
-    copy = all_bytes.clone() if snapshot_device == "device" else all_bytes.to("cpu", copy=True)
-
-    def restore() -> None:
-        if storage.nbytes() != copy.nbytes:  # FSDP resizes storages to free their memory
-            storage.resize_(copy.nbytes)
-        all_bytes.copy_(copy)
-
-    return restore
-
-
-def _view_restorer(tensor: Tensor) -> Restorer:
-    """Restores which part of which storage a tensor shows."""
-    alias = tensor.detach()
-
-    def restore() -> None:
-        if (tensor.data_ptr(), tensor.shape, tensor.stride()) != (alias.data_ptr(), alias.shape, alias.stride()):
-            tensor.data = alias
-
-    return restore
-
-
-def _autograd_restorer(tensor: Tensor) -> Restorer:
-    """Restores ``requires_grad`` and which tensor is the gradient."""
-    requires_grad, grad = tensor.requires_grad, tensor.grad
-
-    def restore() -> None:
-        if tensor.requires_grad != requires_grad:
-            tensor.requires_grad_(requires_grad)
-        tensor.grad = grad
-
-    return restore
-
-
-def _array_restorer(array: np.ndarray[Any, Any]) -> Restorer:
-    copy = array.copy()
-    return lambda: np.copyto(array, copy)
-
-
-def _container_restorer(container: Any) -> Restorer:
-    # Uses the methods of the built-in type: a subclass may forbid or change them.
-    builtin: Any = next(kind for kind in (OrderedDict, dict, set, deque, list) if isinstance(container, kind))
-    is_dict = issubclass(builtin, dict)
-
-    def items() -> list[Any]:
-        return [*builtin.keys(container), *builtin.values(container)] if is_dict else list(builtin.__iter__(container))
-
-    before = items()
-
-    def restore() -> None:
-        now = items()
-        # An unchanged container is not written: iterators over it stay valid, and a set keeps its order, which depends
-        # on its history.
-        if len(now) == len(before) and all(map(operator.is_, now, before)):
-            return
-        builtin.clear(container)
-        if is_dict:
-            for key, value in zip(before[: len(before) // 2], before[len(before) // 2 :], strict=True):
-                builtin.__setitem__(container, key, value)
-        else:
-            (builtin.update if builtin is set else builtin.extend)(container, before)
-
-    return restore
-
-
-@functools.cache
-def _slots(kind: type) -> list[Any]:
-    """The descriptors of the attributes in ``__slots__``."""
-    members = [member for cls in kind.__mro__ if "__slots__" in vars(cls) for member in vars(cls).values()]
-    return [member for member in members if isinstance(member, types.MemberDescriptorType)]
-
-
-def _slot_values(obj: object, slots: list[Any]) -> dict[Any, object]:
-    values = {}
-    for slot in slots:
-        with suppress(AttributeError):  # a slot may be empty
-            values[slot] = slot.__get__(obj)
-    return values
-
-
-def _set_slots(obj: object, slots: list[Any], values: dict[Any, object]) -> None:
-    for slot in _slot_values(obj, slots).keys() - values.keys():
-        slot.__delete__(obj)
-    for slot, value in values.items():
-        slot.__set__(obj, value)
-
-
-def _generator_restorer(obj: Any) -> Restorer | None:
-    """For a random generator, None for anything else."""
-    if isinstance(obj, torch.Generator):
-        torch_state = obj.get_state()
-        return lambda: obj.set_state(torch_state)
-    if isinstance(obj, random.Random) and not isinstance(obj, random.SystemRandom):
-        python_state = obj.getstate()
-        return lambda: obj.setstate(python_state)
-    if isinstance(obj, (np.random.Generator, np.random.BitGenerator)):
-        bits = obj.bit_generator if isinstance(obj, np.random.Generator) else obj
-        bits_state = bits.state
-        return lambda: setattr(bits, "state", bits_state)
-    if isinstance(obj, np.random.RandomState):
-        legacy_state = obj.get_state()
-        return lambda: obj.set_state(legacy_state)
-    return None
-
-
-def _global_rng_restorer() -> Restorer:
-    python_state, numpy_state, torch_state = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
-    cuda_states = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None  # type: ignore[no-untyped-call]
-    mps_state = torch.mps.get_rng_state() if torch.backends.mps.is_available() else None
-
-    def restore() -> None:
-        random.setstate(python_state)
-        np.random.set_state(numpy_state)  # noqa: NPY002
-        torch.set_rng_state(torch_state)
-        if cuda_states is not None:
-            torch.cuda.set_rng_state_all(cuda_states)
-        if mps_state is not None:
-            torch.mps.set_rng_state(mps_state)
-
-    return restore
