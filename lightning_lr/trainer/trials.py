@@ -17,10 +17,11 @@ from lightning_lr.search.trial import Trial
 from lightning_lr.trainer.bad_batches import first_bad_step
 from lightning_lr.trainer.free_memory import free_bytes
 from lightning_lr.trainer.lightning_packages import MisconfigurationException
-from lightning_lr.trainer.progress_bar import ProgressLine, progress_line
+from lightning_lr.trainer.progress_bar import progress_line
 from lightning_lr.trainer.rehearsal import Rehearsal, TrainingState
 from lightning_lr.trainer.sweep import Sweep
 from lightning_lr.trainer.time_left import TimeLeft
+from lightning_lr.trainer.trial_progress import TrialProgress
 
 # Size of a saved state, relative to the parameters. An optimizer makes up to two tensors per parameter in its first
 # steps: these two, their copies and the copy of the parameters.
@@ -44,45 +45,6 @@ class _EndOfTrial(NamedTuple):
 
     state: TrainingState
     values: list[float]
-
-
-class _Show:
-    """Shows a trial while it runs: its step, its latest value, and the time left for all trials that are planned.
-
-    Args:
-        line: counts the trials.
-        clock: of the search.
-        trial: the trial.
-        every: optimizer steps between two values.
-        waiting: optimizer steps of the trials after it.
-        name: of the values.
-    """
-
-    def __init__(self, line: ProgressLine, clock: TimeLeft, trial: Trial, every: int, waiting: int, name: str) -> None:
-        self._line, self._clock, self._trial = line, clock, trial
-        self._every, self._waiting, self._name = every, waiting, name
-        self._ran = 0
-
-    def begin(self, ran: int) -> None:
-        """The trial begins, perhaps once more, after the steps that a shorter one has run."""
-        self._ran = ran
-
-    def point(self, lr: float, value: float) -> None:
-        """A value was recorded."""
-        self._ran += self._every
-        self._clock.add(self._every)
-
-        def text() -> str:
-            steps = self._trial.steps
-            left = self._clock.text(steps - self._ran + self._waiting)
-            latest = f" {self._name}={value:.3g}" if math.isfinite(value) else ""
-            return f"lr={lr:.1e} step {self._ran}/{steps}{latest}, {left}"
-
-        self._line.update(text, advance=0)
-
-    def end(self) -> None:
-        """The trial is over."""
-        self._line.update(lambda: f"lr={self._trial.lr:.1e}")
 
 
 def _steps_done(states: dict[float, _EndOfTrial], trial: Trial, every: int) -> int:
@@ -154,14 +116,14 @@ class Search:
                 for i, trial in enumerate(trials):
                     line.total = bracket.num_planned
                     waiting = sum(each.steps - _steps_done(states, each, bracket.every) for each in trials[i + 1 :])
-                    show = _Show(line, clock, trial, bracket.every, waiting, self._monitor or "loss")
-                    values = self._run_trial(trainer, rehearsal, trial, states.pop(trial.lr, None), show)
+                    progress = TrialProgress(line, clock, trial, bracket.every, waiting, self._monitor or "loss")
+                    values = self._run_trial(trainer, rehearsal, trial, states.pop(trial.lr, None), progress)
                     if saves_states and bracket.may_continue(trial.lr):
                         states[trial.lr] = _EndOfTrial(rehearsal.save_state(), values)
                     states = {lr: state for lr, state in states.items() if bracket.may_continue(lr)}
 
     def _run_trial(
-        self, trainer: Trainer, rehearsal: Rehearsal, trial: Trial, shorter: _EndOfTrial | None, show: _Show
+        self, trainer: Trainer, rehearsal: Rehearsal, trial: Trial, shorter: _EndOfTrial | None, progress: TrialProgress
     ) -> list[float]:
         """Run a trial, from the state in which a shorter one with its learning rate ended if there is one.
 
@@ -180,10 +142,10 @@ class Search:
             should_stop=lambda values: bracket.stops(trial, [*earlier, *values]),
             # A failure at the lowest learning rate has another cause than the learning rate.
             points_before_error=None if trial.lr == bracket.min_lr else 1,
-            on_point=show.point,
+            on_point=progress.point,
         )
         while True:
-            show.begin(len(earlier) * every)
+            progress.begin(len(earlier) * every)
             rehearsal.rewind(state)
             if state is None:
                 self._seed_all()
@@ -192,7 +154,7 @@ class Search:
             if result.error is not None or not self._leaves_out_bad_batch(trainer, rehearsal, trial, values):
                 break
         bracket.tell(trial, values, spent=result.steps, error=result.error)
-        show.end()
+        progress.end()
         return [*values, *result.later]
 
     def _leaves_out_bad_batch(
