@@ -12,8 +12,9 @@ from lightning.pytorch.loops.evaluation_loop import _EvaluationLoop
 from lightning.pytorch.loops.fetchers import _DataFetcher
 from lightning.pytorch.loops.fit_loop import _FitLoop
 
+from lightning_lr.trainer.cached_batches import CachedBatches
 from lightning_lr.trainer.lightning_packages import from_package_of
-from lightning_lr.trainer.loaders import CachedBatches, ReplayableStream, rehearsal_loaders
+from lightning_lr.trainer.loaders import ReplayableStream, rehearsal_loaders
 
 FitLoop = _FitLoop
 
@@ -26,7 +27,7 @@ def rehearsal_fit_loop(
     trainer: Trainer,
     trainer_loop: _FitLoop,
     progress_loop: _FitLoop,
-    data: list[Any] | dict[int, ReplayableStream],
+    data: CachedBatches | dict[int, ReplayableStream],
     should_stop: Callable[[], bool],
     should_validate: Callable[[], bool],
 ) -> _FitLoop:
@@ -54,8 +55,8 @@ def rehearsal_fit_loop(
     new.manual_optimization.optim_step_progress = copy.deepcopy(old.manual_optimization.optim_step_progress)
     new._batches_that_stepped = old._batches_that_stepped
     assert trainer_loop._combined_loader is not None
-    if isinstance(data, list):
-        loop._combined_loader = type(trainer_loop._combined_loader)(CachedBatches(data, first_batch), "min_size")
+    if isinstance(data, CachedBatches):
+        loop._combined_loader = type(trainer_loop._combined_loader)(data.epochs(first_batch), "min_size")
     else:
         loop._combined_loader = rehearsal_loaders(trainer_loop._combined_loader, data)
     loop._last_train_dl_reload_epoch = float("inf")  # never reload the loaders

@@ -119,7 +119,7 @@ class RangeTest:
             return result
         rehearsal.rewind()
         rehearsal.cache_batches(len(lrs) * trainer.accumulate_grad_batches)
-        if not rehearsal.leave_out(step, trainer.accumulate_grad_batches):
+        if not rehearsal.batches.leave_out(step, trainer.accumulate_grad_batches):
             return result
         again = self._sweep(trainer, rehearsal, lrs, line)
         if len(again.values) <= len(result.values):

@@ -7,19 +7,19 @@ has to be restored.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Literal
 
 import torch
 from lightning.pytorch import Trainer
 
+from lightning_lr.trainer.cached_batches import CachedBatches, read_batches
 from lightning_lr.trainer.fit_loop import FitLoop, StopRehearsal, prepare_validation, rehearsal_fit_loop
 from lightning_lr.trainer.free_memory import free_bytes
 from lightning_lr.trainer.lazy_parameters import check_no_lazy_parameters
 from lightning_lr.trainer.lightning_packages import Callback, either, from_package_of
-from lightning_lr.trainer.loaders import ReplayableStream, is_one_shot, read_batches
+from lightning_lr.trainer.loaders import ReplayableStream, is_one_shot
 from lightning_lr.trainer.snapshot import Snapshot
 from lightning_lr.trainer.strategies import NOT_SNAPSHOTTED, builtin_hook, communication_states, renew_reducer, sharded
 
@@ -61,7 +61,7 @@ class Rehearsal:
         self._snapshot_device = snapshot_device
         self._has_trained = False  # since the snapshot was taken or restored
         self._continue_from: TrainingState | None = None  # the start of the next `train`
-        self._batches: list[Any] | None = None  # to train on instead of the loaders
+        self._batches: CachedBatches | None = None  # to train on instead of the loaders
 
     def __enter__(self) -> Rehearsal:
         trainer = self._trainer
@@ -161,38 +161,14 @@ class Rehearsal:
             _BATCHES_SHARE * free_bytes(torch.device("cpu")) / max(1, self._trainer.world_size),
         )
         number = torch.tensor(float(len(batches)), device=strategy.root_device)
-        self._batches = batches[: int(strategy.reduce(number, reduce_op="min"))]
+        self._batches = CachedBatches(batches[: int(strategy.reduce(number, reduce_op="min"))])
         return len(self._batches)
 
-    @contextmanager
-    def only_step(self, step: int, batches_per_step: int) -> Iterator[None]:
-        """Within this context all training is on the batches of one optimizer step, see `leave_out`."""
+    @property
+    def batches(self) -> CachedBatches:
+        """What `cache_batches` has read."""
         assert self._batches is not None
-        batches, first = self._batches, step * batches_per_step % len(self._batches)
-        self._batches = batches[first : first + batches_per_step]
-        try:
-            yield
-        finally:
-            self._batches = batches
-
-    def leave_out(self, step: int, batches_per_step: int) -> bool:
-        """Leave the batches of an optimizer step out of all training that follows.
-
-        Needs `cache_batches` before.
-
-        Args:
-            step: number of the step, from 0.
-            batches_per_step: batches that are accumulated for a step.
-
-        Returns:
-            Whether others are left. If not, nothing is left out.
-        """
-        assert self._batches is not None
-        first = step * batches_per_step % len(self._batches)
-        kept = self._batches[:first] + self._batches[first + batches_per_step :]
-        if kept:
-            self._batches = kept
-        return bool(kept)
+        return self._batches
 
     def train(
         self,

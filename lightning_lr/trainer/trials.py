@@ -106,7 +106,7 @@ class Search:
             self._seed_all()
             rehearsal.cache_batches(max_batches)
             for step in self._bad_steps:
-                rehearsal.leave_out(step, trainer.accumulate_grad_batches)
+                rehearsal.batches.leave_out(step, trainer.accumulate_grad_batches)
             saves_states = self._can_save_states(trainer, rehearsal)
             if not bracket.told:
                 bracket.resumes_trials = saves_states
@@ -174,7 +174,7 @@ class Search:
             return False
         if self._is_finite_at_start(trainer, rehearsal, step):
             return False
-        if not rehearsal.leave_out(step, trainer.accumulate_grad_batches):
+        if not rehearsal.batches.leave_out(step, trainer.accumulate_grad_batches):
             return False
         self._bad_steps.append(step)
         rank_zero_warn(
@@ -185,7 +185,7 @@ class Search:
 
     def _is_finite_at_start(self, trainer: Trainer, rehearsal: Rehearsal, step: int) -> bool:
         """Whether the loss of the batches of a step is finite with the weights of the common state."""
-        with rehearsal.only_step(step, trainer.accumulate_grad_batches):
+        with rehearsal.batches.only_step(step, trainer.accumulate_grad_batches):
             rehearsal.rewind()
             self._seed_all()
             first = Sweep([self.bracket.min_lr], self._owner, points_before_error=0)

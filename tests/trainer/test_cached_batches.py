@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pack_sequence
 from torch.utils.data import DataLoader
 
-from lightning_lr.trainer.loaders import CachedBatches, read_batches
+from lightning_lr.trainer.cached_batches import CachedBatches, read_batches
 from tests.helpers.lightning_classes import CombinedLoader
 
 
@@ -50,7 +50,7 @@ def test_each_use_gets_a_copy(tensor: Tensor) -> None:
     graph, names = Graph(), ["a"]
     (kept,) = read({"x": tensor, "graph": graph, "names": names})
     for _ in range(2):
-        (used,) = CachedBatches([kept], 0)
+        (used,) = CachedBatches([kept]).epochs(0)
         assert used["x"].to_dense().tolist() == used["graph"].nodes.tolist() == [1, 1, 1]
         assert used["names"] == ["a"]
         used["x"].mul_(2)
@@ -63,7 +63,7 @@ def test_tensors_with_more_than_values_stay_what_they_are() -> None:
     named, leaf = torch.ones(3), torch.ones(3, requires_grad=True)
     named.path = "a.png"  # type: ignore[attr-defined]
     (kept,) = read([named, leaf])
-    (used,) = CachedBatches([kept], 0)
+    (used,) = CachedBatches([kept]).epochs(0)
     assert used[0].path == "a.png"
     assert used[1].requires_grad
     assert used[1].is_leaf
@@ -75,7 +75,7 @@ def test_collections_that_cannot_be_changed_or_be_built_without_tensors() -> Non
     rows = torch.arange(1000.0).reshape(500, 2)
     (kept,) = read({"packed": pack_sequence(list(rows[:3])), "sample": Sample(rows[5])})
     assert kept["sample"].x.untyped_storage().nbytes() == rows[5].nbytes
-    (used,) = CachedBatches([kept], 0)
+    (used,) = CachedBatches([kept]).epochs(0)
     used["packed"].data.mul_(2)
     used["sample"].x.mul_(2)
     assert kept["packed"].data.tolist() == [0, 2, 4, 1, 3, 5]
