@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any
 
+import torch
 from lightning.pytorch import Trainer
 from lightning.pytorch.loops.evaluation_loop import _EvaluationLoop
 from lightning.pytorch.loops.fetchers import _DataFetcher
@@ -19,7 +20,7 @@ from lightning_lr.trainer.loaders import ReplayableStream, rehearsal_loaders
 FitLoop = _FitLoop
 
 
-class StopRehearsal(Exception):  # noqa: N818  # a signal, not an error
+class _StopRehearsal(Exception):  # noqa: N818  # a signal, not an error
     """Raised by the loop to end the training of a rehearsal."""
 
 
@@ -68,7 +69,52 @@ def rehearsal_fit_loop(
     return loop
 
 
-def prepare_validation(
+def run_fit_loop(
+    trainer: Trainer,
+    loop: _FitLoop,
+    trainer_loop: _FitLoop,
+    is_within_epoch: bool,
+    should_stop: Callable[[], bool],
+    eval_batches: int | None,
+) -> None:
+    """Train until ``should_stop``, or until a stream has no more batches. A loader starts again at the end of an epoch.
+
+    Lightning's own ``run`` would call the hooks of a whole training and end at its limits.
+
+    Args:
+        trainer: the Trainer, whose fit loop ``loop`` is.
+        loop: from `rehearsal_fit_loop`, after its ``reset``.
+        trainer_loop: the Trainer's own loop.
+        is_within_epoch: whether an epoch goes on that has begun. Perhaps all its batches have been used.
+        should_stop: as for `rehearsal_fit_loop`.
+        eval_batches: the maximum number of batches of each validation loader, None for no validation.
+    """
+    val_loop = loop.epoch_loop.val_loop
+    try:
+        if trainer.current_epoch == 0:  # from the second epoch on, the epoch loop does this itself
+            iter(loop._data_fetcher)  # type: ignore[arg-type]
+        with torch.autograd.set_detect_anomaly(False):  # a sweep may well end in NaN
+            while True:
+                batches = loop.total_batch_idx
+                _prepare_validation(trainer, trainer_loop.epoch_loop.val_loop, val_loop, eval_batches)
+                if not is_within_epoch:
+                    loop.on_advance_start()
+                loop.advance()
+                loop.on_advance_end()
+                is_empty = loop.total_batch_idx == batches and not is_within_epoch  # a stream has ended
+                if is_empty or should_stop():  # a metric of the epoch may have been the last value
+                    break
+                is_within_epoch = False
+    except _StopRehearsal:
+        pass
+    finally:
+        for part in (loop, val_loop):
+            # without an iterator, a hook has failed before there was one
+            if part._data_fetcher is not None and part._data_fetcher.iterator is not None:
+                part._data_fetcher.teardown()  # ends the workers of the rehearsal's loaders
+
+
+def _prepare_validation(
     trainer: Trainer, trainer_val_loop: _EvaluationLoop, val_loop: _EvaluationLoop, eval_batches: int | None
 ) -> None:
     """Give a validation loop its own copies of the Trainer's validation loaders, once.
@@ -142,7 +188,7 @@ def _epoch_loop_class(base: Any) -> Any:
         def on_advance_end(self, data_fetcher: _DataFetcher) -> None:
             super().on_advance_end(data_fetcher)
             if self._should_stop_rehearsal():
-                raise StopRehearsal
+                raise _StopRehearsal
 
         def _should_check_val_fx(self, data_fetcher: _DataFetcher) -> bool:
             return self.val_loop._combined_loader is not None and self._should_validate()

@@ -15,7 +15,7 @@ import torch
 from lightning.pytorch import Trainer
 
 from lightning_lr.trainer.cached_batches import CachedBatches, read_batches
-from lightning_lr.trainer.fit_loop import FitLoop, StopRehearsal, prepare_validation, rehearsal_fit_loop
+from lightning_lr.trainer.fit_loop import FitLoop, rehearsal_fit_loop, run_fit_loop
 from lightning_lr.trainer.free_memory import free_bytes
 from lightning_lr.trainer.lazy_parameters import check_no_lazy_parameters
 from lightning_lr.trainer.lightning_packages import Callback, either, from_package_of
@@ -200,36 +200,14 @@ class Rehearsal:
             should_stop,
             should_validate,
         )
-        val_loop = loop.epoch_loop.val_loop
-        try:
-            loop.reset()
-            if not self._has_trained and self._precedes_module_start:
-                # a training step may depend on it
-                call_hook = from_package_of(trainer, "trainer.call._call_lightning_module_hook")
-                call_hook(trainer, "on_train_start")
-            self._has_trained = True
-            if trainer.current_epoch == 0:  # from the second epoch on, the epoch loop does this itself
-                iter(loop._data_fetcher)  # type: ignore[arg-type]
-            is_within_epoch = state is not None  # perhaps after its last batch
-            with torch.autograd.set_detect_anomaly(False):  # a sweep may well end in NaN
-                while True:
-                    batches = loop.total_batch_idx
-                    prepare_validation(trainer, self._fit_loop.epoch_loop.val_loop, val_loop, eval_batches)
-                    if not is_within_epoch:
-                        loop.on_advance_start()
-                    loop.advance()
-                    loop.on_advance_end()
-                    is_empty = loop.total_batch_idx == batches and not is_within_epoch  # a stream has ended
-                    if is_empty or should_stop():  # a metric of the epoch may have been the last value
-                        break
-                    is_within_epoch = False
-        except StopRehearsal:
-            pass
-        finally:
-            for part in (loop, val_loop):
-                # without an iterator, a hook has failed before there was one
-                if part._data_fetcher is not None and part._data_fetcher.iterator is not None:
-                    part._data_fetcher.teardown()  # ends the workers of the rehearsal's loaders
+        loop.reset()
+        if not self._has_trained and self._precedes_module_start:
+            # a training step may depend on it
+            call_hook = from_package_of(trainer, "trainer.call._call_lightning_module_hook")
+            call_hook(trainer, "on_train_start")
+        self._has_trained = True
+        is_within_epoch = state is not None  # perhaps after its last batch
+        run_fit_loop(trainer, loop, self._fit_loop, is_within_epoch, should_stop, eval_batches)
 
     def _take_snapshot(self, data: list[Any]) -> Snapshot:
         """A snapshot of the module, the optimizers and of data, which trainings on cached batches do not read."""
