@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from textwrap import shorten
 from typing import Any, NamedTuple
 
-import torch
 from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor
 from torch.optim import Optimizer
 
 from lightning_lr.optimizers.param_groups import lr_ratios, set_lr
-from lightning_lr.search.verdicts import NON_FINITE_IN_A_ROW
 from lightning_lr.trainer.lightning_packages import Callback, MisconfigurationException
-from lightning_lr.trainer.logged_metrics import MetricSource, find_metric, logged_keys
+from lightning_lr.trainer.logged_metrics import LoggedMetric, logged_keys
 from lightning_lr.trainer.never_divergence import NEVER_DIVERGENCE
 from lightning_lr.trainer.rehearsal import Rehearsal
 from lightning_lr.trainer.step_loss import StepLoss
+from lightning_lr.trainer.sweep_values import SweepValues
 
 # Batches without an optimizer step after which the sweep is an error: far more than any accumulation window has.
 _MAX_BATCHES_WITHOUT_STEP = 1000
@@ -29,8 +27,6 @@ _MAX_SKIPPED_STEPS = 20
 _MAX_STEPS_WITHOUT_LOSS = 10
 # Characters of an exception that are quoted: the first sentence of most.
 _ERROR_WIDTH = 120
-# How often the losses are read from the device in a full sweep.
-_READINGS = 20
 
 
 class SweepResult(NamedTuple):
@@ -94,11 +90,12 @@ class Sweep:
             MisconfigurationException: if the data ended early, or there was no loss or no such metric to record.
         """
         recorder = _SweepRecorder(self, trainer)
+        recorded = recorder.recorded
         handles = [optimizer.register_step_post_hook(recorder.after_step) for optimizer in trainer.optimizers]
         try:
             rehearsal.train(
                 recorder,
-                should_stop=lambda: recorder.is_over,
+                should_stop=lambda: recorded.is_over,
                 should_validate=lambda: recorder.needs_validation,
                 eval_batches=self.eval_batches if self.monitor else None,
             )
@@ -108,47 +105,41 @@ class Sweep:
         finally:
             for handle in handles:
                 handle.remove()
-        recorder.read_losses(trainer)
+        recorded.read_losses(trainer)
         needed = len(self.lrs) if self.min_points is None else self.min_points
-        if not recorder.is_over and len(recorder.values) < needed:
+        if not recorded.is_over and len(recorded.values) < needed:
             raise MisconfigurationException(
                 f"{self.owner} needs {needed * self.steps_per_lr} optimizer steps, but the training data ended after"
-                f" {len(recorder.values) * self.steps_per_lr}: lower num_steps."
+                f" {len(recorded.values) * self.steps_per_lr}: lower num_steps."
             )
-        return SweepResult(recorder.values, recorder.steps, recorder.error, recorder.later)
+        return SweepResult(recorded.values, recorder.steps, recorder.error, recorded.later)
 
 
 class _SweepRecorder(Callback):
     """One run of a sweep: sets the learning rates and records the values.
 
     Attributes:
-        needs_validation: whether the next value waits for the validation loop.
+        recorded: the values.
+        steps: optimizer steps that were run.
+        error: the exception that ended the sweep and counts as a divergence, as text; None if there was none.
     """
 
     def __init__(self, sweep: Sweep, trainer: Trainer) -> None:
         self._sweep = sweep
         self._ratios = lr_ratios(trainer.optimizers)
-        self._points_per_reading = max(1, len(sweep.lrs) // _READINGS)
-        self.values: list[float] = []
-        self.later: list[float] = []
-        self.is_over = self.needs_validation = False
+        self._metric = None if sweep.monitor is None else LoggedMetric(sweep.monitor, sweep.owner)
+        self.recorded = SweepValues(len(sweep.lrs), sweep.should_stop)
         self.error: str | None = None
-        self._device_losses: list[Tensor] = []  # of points that were not read yet
         self._loss = StepLoss()
         self._has_stepped = False  # in the current batch
         self.steps = self._steps_since_point = self._batches_since_step = 0
         self._skipped_steps = 0  # in a row; a step counts as skipped until it has been made
         self._steps_without_loss = 0  # in a row
-        self._metric_source: MetricSource | None = None  # known at the first point
-        self._awaits_epoch_end = False
         self._module_runs = False  # so that an exception comes from the module, not from the data
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:
-        if self.needs_validation:
-            raise MisconfigurationException(
-                f"{self._sweep.owner}(monitor={self._sweep.monitor!r}): the training step does not log it, and there is"
-                " no validation data to evaluate it on: log it, or give a validation loader."
-            )
+        if self._metric is not None:
+            self._metric.check_is_read()
         self._batches_since_step += 1
         if self._batches_since_step > _MAX_BATCHES_WITHOUT_STEP:
             raise MisconfigurationException(
@@ -161,7 +152,7 @@ class _SweepRecorder(Callback):
     def on_before_backward(self, trainer: Trainer, pl_module: LightningModule, loss: Tensor) -> None:
         if not loss.requires_grad:
             # A module may replace a loss that is not finite by a constant: past the first point, that is a divergence.
-            is_first = self._num_points == 0 or self._sweep.points_before_error is None
+            is_first = len(self.recorded) == 0 or self._sweep.points_before_error is None
             raise (MisconfigurationException if is_first else ValueError)(
                 f"{self._sweep.owner}: the loss of training_step has no gradient (requires_grad is False): return a"
                 " loss that depends on a trainable parameter and is not detached."
@@ -183,19 +174,19 @@ class _SweepRecorder(Callback):
     ) -> None:
         self._module_runs = False
         self._loss.add(outputs)
-        if self._skipped_steps > _MAX_SKIPPED_STEPS and self._num_points > 0:
-            self.read_losses(trainer)
-            self._end_as_diverged()
+        if self._skipped_steps > _MAX_SKIPPED_STEPS and len(self.recorded) > 0:
+            self.recorded.read_losses(trainer)
+            self.recorded.end_as_diverged()
         if not self._has_stepped:
             return
         self._has_stepped = False
         self.steps += 1
         loss = self._loss.pop_mean(trainer)
-        if self._sweep.monitor is not None:
+        if self._metric is not None:
             self._batches_since_step = 0
             self._steps_since_point += 1
             if self._steps_since_point == self._sweep.steps_per_lr:
-                self._read_metric(trainer)
+                self._record(self._metric.read_after_batch(trainer))
         elif loss is None:
             self._steps_without_loss += 1
             if self._steps_without_loss == self.steps == _MAX_STEPS_WITHOUT_LOSS:
@@ -206,95 +197,52 @@ class _SweepRecorder(Callback):
                 )
         else:
             self._steps_without_loss = 0
-            self._device_losses.append(loss)
+            self.recorded.add_loss(loss)
             self._batches_since_step = 0
             self._report_point()
-            is_full = len(self._device_losses) == self._points_per_reading
-            if is_full or self._num_points == len(self._sweep.lrs):
-                self.read_losses(trainer)
+            self.recorded.read_block(trainer)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._awaits_epoch_end:
-            self._awaits_epoch_end = False
-            self._record_metric(trainer)
+        if self._metric is not None:
+            self._record(self._metric.read_after_epoch(trainer))
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._module_runs = True
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.needs_validation = self._module_runs = False
-        if self._sweep.monitor not in trainer.callback_metrics:
-            raise MisconfigurationException(
-                f"{self._sweep.owner}(monitor={self._sweep.monitor!r}): the module does not log this key. It logs:"
-                f" {logged_keys(trainer)}."
-            )
-        self._record_metric(trainer)
+        self._module_runs = False
+        if self._metric is not None:
+            self._record(self._metric.read_after_validation(trainer))
 
-    def read_losses(self, trainer: Trainer) -> None:
-        """Read the losses from the device, averaged over ranks."""
-        if self._device_losses:
-            losses, self._device_losses = torch.stack(self._device_losses), []
-            for value in trainer.strategy.reduce(losses, reduce_op="mean").tolist():
-                self._record(value)
+    @property
+    def needs_validation(self) -> bool:
+        """Whether the next value waits for the validation loop."""
+        return self._metric is not None and self._metric.needs_validation
 
     def count_as_divergence(self, trainer: Trainer, error: Exception) -> bool:
         """Whether an exception that ended the training is a divergence. If so, it is recorded as NaN."""
         needed = self._sweep.points_before_error
         if needed is None or trainer.world_size > 1 or not self._module_runs or isinstance(error, NEVER_DIVERGENCE):
             return False
-        self.read_losses(trainer)
-        if self.is_over:  # a loss that was not read yet ended the sweep
+        self.recorded.read_losses(trainer)
+        if self.recorded.is_over:  # a loss that was not read yet ended the sweep
             return True
-        if len(self.values) < needed:
+        if len(self.recorded.values) < needed:
             return False
         self.error = shorten(f"{type(error).__name__}: {error}", _ERROR_WIDTH)
-        self._end_as_diverged()
+        self.recorded.end_as_diverged()
         return True
-
-    @property
-    def _num_points(self) -> int:
-        return len(self.values) + len(self._device_losses)
 
     def _set_lrs(self) -> None:
         for group, ratio in self._ratios:
-            set_lr(group, self._sweep.lrs[self._num_points] * ratio)
+            set_lr(group, self._sweep.lrs[len(self.recorded)] * ratio)
 
     def _report_point(self) -> None:
-        self._sweep.on_point(self._sweep.lrs[self._num_points - 1], self.values[-1] if self.values else math.nan)
+        self._sweep.on_point(self._sweep.lrs[len(self.recorded) - 1], self.recorded.latest)
 
-    def _read_metric(self, trainer: Trainer) -> None:
-        if self._metric_source is None:
-            self._metric_source = find_metric(trainer, self._sweep.monitor)
-        if self._metric_source == "step":
-            self._record_metric(trainer)
-        elif self._metric_source == "validation":
-            self.needs_validation = True
-        elif trainer.is_last_batch:
-            self._awaits_epoch_end = True
-        else:
-            raise MisconfigurationException(
-                f"{self._sweep.owner}(monitor={self._sweep.monitor!r}): the training step logs this key at the end of"
-                " an epoch, so a point must end with an epoch: give the optimizer steps of an epoch as steps_per_lr"
-                " (steps_per_eval in LRSearch), or log the key with on_step=True."
-            )
-
-    def _record_metric(self, trainer: Trainer) -> None:
-        assert self._sweep.monitor is not None
-        value = trainer.callback_metrics[self._sweep.monitor].detach().float().to(trainer.strategy.root_device)
-        self._record(trainer.strategy.reduce(value, reduce_op="mean").item())
+    def _record(self, metric: float | None) -> None:
+        if metric is None:  # it is logged later
+            return
+        self.recorded.add(metric)
         self._steps_since_point = 0
         self._report_point()
-
-    def _record(self, value: float) -> None:
-        if self.is_over:
-            self.later.append(value)
-            return
-        self.values.append(value)
-        latest = self.values[-NON_FINITE_IN_A_ROW:]
-        diverged = len(latest) == NON_FINITE_IN_A_ROW and not any(map(math.isfinite, latest))
-        self.is_over = diverged or len(self.values) == len(self._sweep.lrs) or self._sweep.should_stop(self.values)
-
-    def _end_as_diverged(self) -> None:
-        if not self.is_over:
-            self.values.append(math.nan)
-            self.is_over = True
