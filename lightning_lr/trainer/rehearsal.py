@@ -17,15 +17,15 @@ from lightning.pytorch import Trainer
 from lightning_lr.trainer.cached_batches import CachedBatches, read_batches
 from lightning_lr.trainer.fit_loop import FitLoop, rehearsal_fit_loop, run_fit_loop
 from lightning_lr.trainer.free_memory import free_bytes
+from lightning_lr.trainer.isolation import Isolation
 from lightning_lr.trainer.lazy_parameters import check_no_lazy_parameters
-from lightning_lr.trainer.lightning_packages import Callback, either, from_package_of
+from lightning_lr.trainer.lightning_packages import Callback, from_package_of
 from lightning_lr.trainer.loaders import ReplayableStream, is_one_shot
 from lightning_lr.trainer.snapshot import Snapshot
 from lightning_lr.trainer.strategies import NOT_SNAPSHOTTED, builtin_hook, communication_states, renew_reducer, sharded
 
 # The share of the free host memory that batches may use. The rest is for training.
 _BATCHES_SHARE = 0.25
-_ACCUMULATION_SCHEDULERS = either("callbacks.GradientAccumulationScheduler")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,8 +66,6 @@ class Rehearsal:
     def __enter__(self) -> Rehearsal:
         trainer = self._trainer
         check_no_lazy_parameters("A range test or a search", trainer.lightning_module)
-        assert trainer.state.stage is not None
-        self._stage = trainer.state.stage
         # In every hook callbacks come before the module, so the module's own on_train_start has not run yet.
         self._precedes_module_start = trainer.lightning_module._current_fx_name == "on_train_start"
         # A DDP reducer that has trained does not change any more, but for an error in the backward pass of one process.
@@ -75,8 +73,7 @@ class Rehearsal:
         self._renews_reducer = self._precedes_module_start or trainer.world_size == 1
         self._builtin_hook = builtin_hook(trainer)
         self._fit_loop = trainer.fit_loop
-        self._attributes = dict(vars(trainer))
-        self._scheduler_configs = trainer.strategy.lr_scheduler_configs
+        self._isolation = Isolation(trainer)
         train_loader = self._fit_loop._combined_loader
         val_loader = self._fit_loop.epoch_loop.val_loop._combined_loader
         assert train_loader is not None
@@ -87,7 +84,7 @@ class Rehearsal:
         self._snapshot_roots = [
             trainer.lightning_module,
             trainer.optimizers,
-            [config.scheduler for config in self._scheduler_configs],
+            [config.scheduler for config in self._isolation.scheduler_configs],
             trainer.strategy._lightning_optimizers,
             getattr(trainer.precision_plugin, "scaler", None),
             communication_states(trainer),
@@ -188,9 +185,7 @@ class Rehearsal:
             eval_batches: the maximum number of batches of each validation loader, None for no validation.
         """
         trainer: Any = self._trainer
-        trainer._logger_connector = type(trainer._logger_connector)(trainer)
-        schedulers = [c for c in self._attributes["callbacks"] if isinstance(c, _ACCUMULATION_SCHEDULERS)]
-        trainer.callbacks = [*schedulers, callback]
+        self._isolation.call_only(callback)
         state, self._continue_from = self._continue_from, None
         loop = self._loop = trainer.fit_loop = rehearsal_fit_loop(
             trainer,
@@ -222,32 +217,13 @@ class Rehearsal:
 
     def _restore(self) -> None:
         """Restore the module, the optimizers and the Trainer as they were on entry."""
-        trainer = self._trainer
-        with sharded(trainer):
+        with sharded(self._trainer):
             self._snapshot.restore()
-        vars(trainer).clear()
-        vars(trainer).update(self._attributes)
-        trainer.strategy.lr_scheduler_configs = self._scheduler_configs
-        trainer.state.stage = self._stage
+        self._isolation.end()
 
     def _isolate(self) -> None:
         """Remove from the Trainer what must not see or influence the rehearsal."""
-        trainer: Any = self._trainer
         self._has_trained = False
-        trainer.should_stop = False
-        dummy_logger = from_package_of(trainer, "loggers.logger.DummyLogger")
-        trainer.loggers = [dummy_logger() for _ in self._attributes["_loggers"]]
-        trainer.profiler = from_package_of(trainer, "profilers.PassThroughProfiler")()
-        if trainer.lightning_module.automatic_optimization:
-            # A training step may read the schedulers, so they stay, but Lightning never steps them. In manual
-            # optimization the training step steps them itself, and the snapshot restores them.
-            trainer.strategy.lr_scheduler_configs = [
-                dataclasses.replace(config, interval="never") for config in self._scheduler_configs
-            ]
+        self._isolation.begin()
         if self._renews_reducer:
-            renew_reducer(trainer, self._builtin_hook)
-        for optimizer in trainer.optimizers:
-            for hooks in (optimizer._optimizer_step_pre_hooks, optimizer._optimizer_step_post_hooks):
-                for handle, hook in list(hooks.items()):
-                    if getattr(hook, "__module__", "").startswith("lightning_lr."):  # belongs to a removed callback
-                        del hooks[handle]
+            renew_reducer(self._trainer, self._builtin_hook)
