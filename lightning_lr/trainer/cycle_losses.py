@@ -92,6 +92,7 @@ class _Recording:
         if self._is_due:
             self._loss.add(outputs)
         if tracker.count == self._count:  # no step was finished in this batch
+            self._loss.batch_without_step(self._trainer)
             return points
         self._count = tracker.count
         if self._is_due:

@@ -124,7 +124,8 @@ class _Trace:
         if not self._has_loggers or not self._is_due():
             return
         self._loss.add(outputs)
-        if not self._used_lrs:  # a micro-batch without a step
+        if not self._used_lrs:
+            self._loss.batch_without_step(self._trainer)
             return
         point, self._used_lrs = self._used_lrs, {}
         for extra_values in self._extra_values:

@@ -27,6 +27,15 @@ class StepLoss:
             loss = loss.detach()
             self._losses.append(loss if loss.ndim == 0 else loss.mean())
 
+    def batch_without_step(self, trainer: Trainer) -> None:
+        """Forget the losses if the step that they were for has been skipped, as a GradScaler does.
+
+        To be called after `add` where no optimizer has stepped. In automatic optimization the accumulation tells a
+        skipped step from a micro-batch before the step. In manual optimization nothing does, so the losses are kept.
+        """
+        if trainer.lightning_module.automatic_optimization and not trainer.fit_loop._should_accumulate():
+            self._losses = []
+
     def pop_mean(self, trainer: Trainer) -> Tensor | None:
         """The mean of the collected losses, a scalar on the device, or None if there are none. Then starts again."""
         losses, self._losses = self._losses, []

@@ -178,6 +178,7 @@ class _SweepRecorder(Callback):
             self.recorded.read_losses(trainer)
             self.recorded.end_as_diverged()
         if not self._has_stepped:
+            self._loss.batch_without_step(trainer)
             return
         self._has_stepped = False
         self.steps += 1
