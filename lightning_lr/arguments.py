@@ -2,7 +2,8 @@
 
 A rule takes the name of an argument and its value, and gives the value that the function works with: numbers of NumPy
 become Python's, whole floats become ints. If the value is wrong, it raises a ValueError of one sentence with the name,
-the rule and the value. A text is never taken for a number, and true and false are no numbers.
+the rule and the value. A text is never taken for a number, and true and false are no numbers. A rule that one part of
+the package alone needs stands there.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ def number(
     rule = " and ".join(filter(None, (lower, upper) if upper else ("finite", lower)))
 
     def check(name: str, value: Any) -> float:
-        plain = _plain_number(name, value)
+        plain = real(name, value)
         is_high_enough = (above is None or plain > above) and (at_least is None or plain >= at_least)
         if not (math.isfinite(plain) and is_high_enough and plain <= at_most and plain < below):
             raise refuse(name, f"be {rule}", value)
@@ -108,16 +109,22 @@ def number_or_infinity(*, at_least: float) -> ArgumentRule:
     """A number of at least so much, infinite if it is not known."""
 
     def check(name: str, value: Any) -> float:
-        if not _plain_number(name, value) >= at_least:
+        if not real(name, value) >= at_least:
             raise refuse(name, f"be at least {at_least:g}, infinite if it is not known", value)
-        return _plain_number(name, value)
+        return real(name, value)
 
     return check
 
 
 def real(name: str, value: Any) -> float:
-    """A number that need not be finite."""
-    return _plain_number(name, value)
+    """A number that need not be finite, as an int or a float."""
+    if not isinstance(value, Real) or isinstance(value, bool):
+        raise refuse(name, "be a number", value)
+    try:
+        as_float = float(value)
+    except OverflowError:
+        raise refuse(name, "be finite", value) from None
+    return int(value) if isinstance(value, Integral) else as_float
 
 
 def whole(*, at_least: int, at_most: int = sys.maxsize) -> ArgumentRule:
@@ -140,12 +147,15 @@ def whole(*, at_least: int, at_most: int = sys.maxsize) -> ArgumentRule:
 
 def learning_rate(name: str, value: Any) -> float:
     """A learning rate above 0, at most `MAX_LR`."""
-    return _at_most_max_lr(name, number(above=0)(name, value))
+    return learning_rate_or_0(name, number(above=0)(name, value))
 
 
 def learning_rate_or_0(name: str, value: Any) -> float:
     """A learning rate of at least 0, at most `MAX_LR`."""
-    return _at_most_max_lr(name, number(at_least=0)(name, value))
+    lr: float = number(at_least=0)(name, value)
+    if lr > MAX_LR:
+        raise refuse(name, f"be at most {MAX_LR:g}, since steps overflow above", lr)
+    return lr
 
 
 def flag(name: str, value: Any) -> bool:
@@ -167,13 +177,6 @@ def choice(choices: Iterable[str]) -> ArgumentRule:
     return check
 
 
-def text(name: str, value: Any) -> str:
-    """Any text."""
-    if not isinstance(value, str):
-        raise refuse(name, "be a text", value)
-    return value
-
-
 def key(name: str, value: Any) -> str:
     """The key of something that is logged."""
     if not isinstance(value, str) or not value:
@@ -185,19 +188,6 @@ def path(name: str, value: Any) -> str | Path:
     """The path of a file, as it is given: it may be an address."""
     if not isinstance(value, (str, Path)) or str(value) in ("", "."):
         raise refuse(name, "be the path of a file", value)
-    return value
-
-
-def folder(name: str, value: Any) -> str | Path:
-    """The path of a folder to write to, as it is given: checkpoints compare it."""
-    if not isinstance(value, (str, Path)) or value == "":
-        raise refuse(name, "be the path of a folder", value)
-    try:
-        is_file = Path(value).is_file()
-    except OSError:  # longer than a path may be
-        raise refuse(name, "be the path of a folder that can be written to", value) from None
-    if is_file:
-        raise refuse(name, "be a folder, which is created if it is missing", value)
     return value
 
 
@@ -216,20 +206,6 @@ def anything(name: str, value: Any) -> Any:  # noqa: ARG001
 def optional(rule: ArgumentRule) -> ArgumentRule:
     """None, or what a rule says."""
     return lambda name, value: None if value is None else rule(name, value)
-
-
-def word_or(word: str, rule: ArgumentRule) -> ArgumentRule:
-    """One word, or what a rule says."""
-
-    def check(name: str, value: Any) -> Any:
-        if isinstance(value, str) and value == word:
-            return value
-        try:
-            return rule(name, value)
-        except ValueError as error:
-            raise ValueError(str(error).replace(" must be ", f" must be {word!r} or ", 1)) from None
-
-    return check
 
 
 def list_of(rule: ArgumentRule, what: str, at_least: int = 1) -> ArgumentRule:
@@ -258,17 +234,6 @@ def list_of(rule: ArgumentRule, what: str, at_least: int = 1) -> ArgumentRule:
     return check
 
 
-def array(name: str, value: Any) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """A list of numbers, as a new array of shape [n]. They need not be finite."""
-    try:
-        elements = np.asarray(value)
-    except (TypeError, ValueError, RuntimeError):  # ragged lists, and tensors that NumPy cannot read
-        elements = np.empty(0, dtype=object)
-    if elements.dtype.kind not in "iuf" or elements.ndim != 1 or len(elements) == 0:
-        raise refuse(name, "be a list of numbers", value)
-    return np.array(elements, dtype=np.float64)
-
-
 def instance_of(*types: type, what: str) -> ArgumentRule:
     """An object of one of some classes."""
 
@@ -280,17 +245,4 @@ def instance_of(*types: type, what: str) -> ArgumentRule:
     return check
 
 
-def _plain_number(name: str, value: Any) -> float:
-    if not isinstance(value, Real) or isinstance(value, bool):
-        raise refuse(name, "be a number", value)
-    try:
-        as_float = float(value)
-    except OverflowError:
-        raise refuse(name, "be finite", value) from None
-    return int(value) if isinstance(value, Integral) else as_float
-
-
-def _at_most_max_lr(name: str, lr: float) -> float:
-    if lr > MAX_LR:
-        raise refuse(name, f"be at most {MAX_LR:g}, since steps overflow above", lr)
-    return lr
+text = instance_of(str, what="a text")

@@ -5,6 +5,7 @@ What arguments must be to each other, such as ``min_lr < max_lr``, the construct
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, get_args
 
 from lightning_lr.adaptation.rules import RuleName
@@ -13,7 +14,6 @@ from lightning_lr.arguments import (
     ArgumentRule,
     choice,
     flag,
-    folder,
     key,
     learning_rate,
     list_of,
@@ -21,7 +21,6 @@ from lightning_lr.arguments import (
     optional,
     refuse,
     whole,
-    word_or,
 )
 from lightning_lr.callbacks._saved_arguments import importable
 from lightning_lr.range_test.rules import RULES
@@ -52,6 +51,33 @@ def limit_batches(name: str, value: Any) -> float:
         rule = "be a number of batches of at least 1, or a share of an epoch above 0.0 and at most 1.0"
         raise refuse(name, rule, value)
     return plain
+
+
+def folder(name: str, value: Any) -> str | Path:
+    """The path of a folder to write to, as it is given: checkpoints compare it."""
+    if not isinstance(value, (str, Path)) or value == "":
+        raise refuse(name, "be the path of a folder", value)
+    try:
+        is_file = Path(value).is_file()
+    except OSError:  # longer than a path may be
+        raise refuse(name, "be the path of a folder that can be written to", value) from None
+    if is_file:
+        raise refuse(name, "be a folder, which is created if it is missing", value)
+    return value
+
+
+def word_or(word: str, rule: ArgumentRule) -> ArgumentRule:
+    """One word, or what a rule says."""
+
+    def check(name: str, value: Any) -> Any:
+        if isinstance(value, str) and value == word:
+            return value
+        try:
+            return rule(name, value)
+        except ValueError as error:
+            raise ValueError(str(error).replace(" must be ", f" must be {word!r} or ", 1)) from None
+
+    return check
 
 
 FINDER: dict[str, ArgumentRule] = {

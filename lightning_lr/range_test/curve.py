@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 from numpy.typing import ArrayLike
 
-from lightning_lr.arguments import array, checked, choice, instance_of, key, path, refuse
+from lightning_lr.arguments import checked, choice, instance_of, key, path, refuse
+from lightning_lr.range_test.arrays import array
 from lightning_lr.range_test.smoothing import Array, num_finite, smooth
 
 MODES = ("min", "max")

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lightning_lr.arguments import array, checked, list_of, real
+from lightning_lr.arguments import checked, list_of, real
+from lightning_lr.range_test.arrays import array
 from lightning_lr.range_test.curve import num_initial
 
 # The loss is judged by its mean over the last steps: this share of the sweep, and at least so many steps, since a

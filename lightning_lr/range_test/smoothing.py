@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_lr.arguments import array, checked, number
+from lightning_lr.arguments import checked, number
+from lightning_lr.range_test.arrays import array
 
 Array = NDArray[np.float64]
 
