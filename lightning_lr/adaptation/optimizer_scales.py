@@ -137,10 +137,6 @@ class OptimizerScales:
         last = [float(lr) / self.used_decay_factor for lr, _ in self.used if self.used_decay_factor > 0]
         return last or [float(self._highest_lr(i)) for i in range(len(self.groups))]
 
-    def note_of_decay(self) -> str:
-        """What to say after them: the end of a sentence, empty if the final decay has not begun."""
-        return ", before it fell at the end" if self.used_decay_factor < 1 else ""
-
     def state(self) -> dict[str, Any]:
         """For a checkpoint, in plain numbers."""
         return {

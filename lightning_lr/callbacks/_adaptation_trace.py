@@ -29,7 +29,7 @@ def values_to_log(optimizers: Iterable[AdaptedOptimizer]) -> dict[str, float]:
     values: dict[str, float] = {}
     for optimizer in optimizers:
         controller = optimizer.controller
-        for name, group in optimizer.named_groups():
+        for name, group in optimizer.report.named_groups():
             scale = group.scale * controller.scales.used_decay_factor
             values[f"hypergradient/alignment/{name}"] = group.alignment.cosine
             values[f"hypergradient/log10_scale/{name}"] = math.log10(scale) if scale > 0 else -math.inf
@@ -41,7 +41,7 @@ def values_to_log(optimizers: Iterable[AdaptedOptimizer]) -> dict[str, float]:
 
 def say_verdicts(trainer: Trainer, optimizers: Iterable[AdaptedOptimizer]) -> None:
     """What the alignments of an epoch say of the learning rates, to the user and to TensorBoard."""
-    for text in (text for adapted in optimizers for text in adapted.verdicts()):
+    for text in (text for adapted in optimizers for text in adapted.report.verdicts()):
         rank_zero_info(f"HypergradientLR: {text}")
         for writer in loggers.tensorboard_writers(trainer):
             writer.add_text("hypergradient/verdict", text, loggers.current_step(trainer))

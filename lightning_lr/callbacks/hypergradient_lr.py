@@ -10,10 +10,10 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch.optim import Optimizer
 
-from lightning_lr.adaptation.adapted_optimizer import AdaptedOptimizer, limit_players
+from lightning_lr.adaptation.adapted_optimizer import AdaptedOptimizer
 from lightning_lr.adaptation.reset import OptimizerReset, reset_running_statistics
 from lightning_lr.adaptation.rules import RuleName
-from lightning_lr.adaptation.separate_losses import SeparateLosses
+from lightning_lr.adaptation.separate_losses import SeparateLosses, limit_players
 from lightning_lr.arguments import checked, instance_of
 from lightning_lr.callbacks._adaptation_arguments import AdaptationArguments, finds_scaled_lrs
 from lightning_lr.callbacks._adaptation_trace import ADAPTATION_CHARTS, say_verdicts, values_to_log
@@ -178,7 +178,7 @@ class HypergradientLR(Callback):
         for adapted in self._optimizers:
             adapted.average_losses()  # while all processes are here
             if self._adapt:
-                rank_zero_info(f"HypergradientLR: {adapted.summary()}")
+                rank_zero_info(f"HypergradientLR: {adapted.report.summary()}")
         self._detach()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:

@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch import nn
 
-from lightning_lr.adaptation.adapted_optimizer import AdaptedOptimizer, limit_players
+from lightning_lr.adaptation.adapted_optimizer import AdaptedOptimizer
 from lightning_lr.adaptation.controller import LRController
 from lightning_lr.adaptation.rules import Alignment, LongHorizon, LossState, Multiplicative
 from lightning_lr.adaptation.scaled_group import ScaledGroup
+from lightning_lr.adaptation.separate_losses import limit_players
 
 
 def _build(lr: float = 1e-4, **arguments: Any) -> LRController:
