@@ -57,6 +57,7 @@ def _ratios(name: str, rule: str, millions: int, repeats: int, device: str) -> t
         optimizer.step()
         end = _now(device)
         controller.after_step()
+        controller.measured.clear()
         _new_gradients(optimizer)
         if i > 1:
             ratios.append((middle - start) / (end - middle))
@@ -81,6 +82,7 @@ def _held(name: str, rule: str, millions: int, device: str) -> float:
         controller.before_step()
         optimizer.step()
         controller.after_step()
+        controller.measured.clear()
         _new_gradients(optimizer)
     return (bytes_of_tensors() - before) / (4 * MILLION * millions)
 

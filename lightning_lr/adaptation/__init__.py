@@ -1,11 +1,12 @@
 """The adaptation of learning rates while training, by the hypergradient. How the parts play together:
 
-- `HypergradientLR` calls an `AdaptedOptimizer` for each optimizer, around its steps and at the end of each batch.
+- `HypergradientLR` has an `AdaptedOptimizer` for each optimizer, which it calls at the end of each batch. Before each
+  step it calls the `LRController` of that.
 - The `LRController` sums, before a step, over the gradient and a displacement: `alignment_sums`. The displacement is
   that from the anchor, a mean of the iterates (`AnchorDisplacement`), or of the last step (`LastStepDisplacement`).
 - The `MeasurementQueue` brings these sums, and the losses, from the device one step later, as a `Measurement`.
-- The `LossLevel` follows the loss, and the `DivergenceDetector` the gradients as well. If training has diverged, it
-  returns to the anchor.
+- The `LossLevel` follows the loss, and the `DivergenceDetector` the gradients as well. If training has diverged, the
+  `Guard` returns to the anchor.
 - Else a rule (`LongHorizon`, `Multiplicative` or `Additive`) takes the `Alignment` and gives the factor by which the
   scale of a `ScaledGroup` changes.
 - `OptimizerScales` limits the scales and, once a step, writes ``scale · scheduled learning rate`` through `ScaledLRs`,

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from lightning_lr.adaptation.controller import LRController
 from lightning_lr.adaptation.guard import Guard
-from lightning_lr.adaptation.measurement import Measurement, MeasurementQueue, mean_over_processes
+from lightning_lr.adaptation.measurement import MeasurementQueue, mean_over_processes
 from lightning_lr.adaptation.report import AdaptationReport
 from lightning_lr.optimizers.step_counter import StepCounter
 
@@ -18,7 +18,8 @@ from lightning_lr.optimizers.step_counter import StepCounter
 class AdaptedOptimizer:
     """Runs the controller of one optimizer in training.
 
-    What is measured before one step is read after the next one, so that no step waits for the device.
+    Before each step, the `before_step` of the controller is to be called, which measures. What it measures is read
+    after the next step, so that no step waits for the device.
 
     Args:
         name: of the optimizer, in logs and messages.
@@ -45,17 +46,10 @@ class AdaptedOptimizer:
         self._uses_loss = controller.adapts_by_anchor
         self.report = AdaptationReport(name, controller)
         self._guard = Guard(name, controller, warn=warn, after_return=after_return, acts=guard)
-        self._measured: list[Measurement] = []  # in the current batch, whose loss is not known yet
         self._queue = MeasurementQueue()
         self._losses: list[Tensor | None] = []  # of the batches since the last measurement, on the device
         self._counter = StepCounter(self.optimizer, self._after_step, run_first=True)
         self._steps_at_batch_end = self._counter.count = controller.steps
-
-    def before_step(self, loss_scale: Tensor | None) -> None:
-        """To be called before each step of the optimizer, when the gradients are there: see `LRController`."""
-        measured = self.controller.before_step(loss_scale)
-        if measured is not None:
-            self._measured.append(measured)
 
     def watch(self, schedulers: Iterable[Any], *, warns: bool = False) -> None:
         """Let the schedulers of this optimizer step on scheduled learning rates, and warn if it has another one."""
@@ -87,10 +81,10 @@ class AdaptedOptimizer:
         if self._uses_loss:
             self._losses.append(loss)
         known = self._queue.take()  # of earlier batches
-        for measurement in self._measured:
+        for measurement in self.controller.measured:
             self._queue.put(measurement, self._losses)
             self._losses = []
-        self._measured.clear()
+        self.controller.measured.clear()
         for measurement in known:
             if self._guard.takes_back(measurement):
                 self._drop_measurements()
@@ -160,6 +154,6 @@ class AdaptedOptimizer:
 
     def _drop_measurements(self) -> None:
         """Drop what was measured before a restart or a return; a loss that is not finite would count twice."""
-        self._measured.clear()
+        self.controller.measured.clear()
         self._queue.clear()
         self._losses.clear()

@@ -16,6 +16,11 @@ RULE = {
     "has_overshot": "overshot",
     "last_value": "before",
 }
+CONTROLLER = {
+    "not_finite": "unknown",
+    "since": "since",
+    "steps": "steps",
+}
 SCALED_GROUP = {
     "scheduled_lr": "own",
     "max_survived_lr": "proven",

@@ -10,27 +10,25 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from lightning_lr.adaptation import constants
+from lightning_lr.adaptation import checkpoint_keys, constants
 from lightning_lr.adaptation.decay import FinalDecay
 from lightning_lr.adaptation.displacement import AnchorDisplacement, Displacement, alignment_sums, all_finite
-from lightning_lr.adaptation.first_step import shorten_first_step
-from lightning_lr.adaptation.last_step import LastStepDisplacement
+from lightning_lr.adaptation.first_step import FirstStep
+from lightning_lr.adaptation.flat_params import FlatParams
+from lightning_lr.adaptation.last_step import last_step_displacement
 from lightning_lr.adaptation.measurement import Measurement, UsedLR
 from lightning_lr.adaptation.optimizer_scales import OptimizerScales
 from lightning_lr.adaptation.reset import OptimizerReset
 from lightning_lr.adaptation.rules import UNKNOWN_LOSS, Alignment, LossState, Rule
-from lightning_lr.adaptation.scaled_group import ScaledGroup
 
 Every = int | Literal["auto"]
-
-_STRAIGHT = Alignment(1.0, 1.0, 1.0)  # cosine 1
 
 
 class LRController:
     """Adapts the learning rates of one optimizer.
 
     Around each of its steps: `before_step`, when the gradients are there; `after_step`; and, when what
-    `before_step` gave has been read, `decide`.
+    `before_step` has measured has been read, `decide`.
 
     Args:
         optimizer: whose learning rates are adapted.
@@ -47,12 +45,15 @@ class LRController:
         freeze_after: steps after which the scales stay.
         steps: of this optimizer that were begun before.
         has_grad_scaler: whether a GradScaler skips steps whose gradients are not finite.
+        loss_scale: gives the factor of the gradients, in mixed precision; None for 1.
 
     Attributes:
         scales: of the learning rates.
         groups: that have a scale each.
         device: of the parameters, on which sums are computed.
         steps: begun so far.
+        since: steps since the last measurement.
+        measured: what this process has measured before steps; whoever reads it takes it out.
         not_finite: measurements with gradients that were not finite.
         adapts: whether it does more than measure.
         has_grad_scaler: see above.
@@ -79,21 +80,25 @@ class LRController:
         freeze_after: float = math.inf,
         steps: int = 0,
         has_grad_scaler: bool = False,
+        loss_scale: Callable[[], Tensor] | None = None,
     ) -> None:
         self.optimizer = optimizer
         self.steps, self.not_finite, self.keeps_anchor = steps, 0, False
+        self.since = 0
+        self.measured: list[Measurement] = []
         self._decay = decay
         self.freeze_after = freeze_after
         self.adapts_until = freeze_after if decay is None else min(freeze_after, decay.start)
-        self._make_rule, self.adapts, self._every = make_rule, adapts, every
+        self.adapts, self._every = adapts, every
         self._reset = OptimizerReset(optimizer) if reset is None else reset
-        self._world_size, self.has_grad_scaler = world_size, has_grad_scaler
+        self._world_size, self.has_grad_scaler, self._loss_scale = world_size, has_grad_scaler, loss_scale
         self._anchor = None if horizon is None else AnchorDisplacement(horizon)
         self.adapts_by_anchor = adapts and self._anchor is not None
-        self._displacement: Displacement = self._anchor or _last_step(optimizer)
+        self._displacement: Displacement = self._anchor or last_step_displacement(optimizer)
         self.device = next(iter(self._parameters())).device
-        self._failed_first_steps = 0
-        self._since = 0  # steps since the last measurement
+        self._first_step = (
+            None if self._anchor is None else FirstStep(optimizer, self._anchor, self._reset, self.device)
+        )
         self.scales = OptimizerScales(
             optimizer,
             make_rule,
@@ -105,47 +110,39 @@ class LRController:
         )
         self.groups = self.scales.groups
 
-    def before_step(self, loss_scale: Tensor | None = None) -> Measurement | None:
-        """To be called before each step of the optimizer, when the gradients are there.
-
-        Args:
-            loss_scale: factor of the gradients, in mixed precision; None for 1.
-
-        Returns:
-            What this process has measured; None if nothing is measured before this step.
-        """
+    def before_step(self) -> None:
+        """To be called before each step of the optimizer, when the gradients are there."""
         self.write_if_due()
         self.steps += 1
         # here and not after the step, which a GradScaler may skip
         self.scales.is_due |= self._decay is not None and self.steps >= self._decay.start
-        self._since += 1
+        self.since += 1
         spacing = self._spacing()
-        if self._since >= spacing or not self.scales.used:
-            measured = self._measure(loss_scale)
-            self._since = 0
-            return measured
-        if self._anchor is None and self._since == spacing - 1:
-            for params in (params for group in self.groups for params in group.params):
+        if self.since >= spacing or not self.scales.used:
+            self.measured.append(self._measure())
+            self.since = 0
+        elif self._anchor is None and self.since == spacing - 1:
+            for params in self._flat():
                 self._displacement.begin(params)  # the displacement of the next step is measured
-        return None
 
     def after_step(self) -> None:
         """To be called after each step of the optimizer, before anything sets the learning rate of the next."""
-        if self._anchor is None and self._since >= self._spacing() - 1:
+        if self._anchor is None and self.since >= self._spacing() - 1:
             self._displacement.after_step()
         for group in self.groups:
             if self._anchor is None or not (group.has_moved and group.has_started):
                 has_gradients = group.has_gradients
                 group.has_moved = has_gradients or (group.has_moved and self._anchor is not None)
-                if has_gradients and not group.has_started:
-                    self._shorten_first_step(group)
+                is_first = has_gradients and not group.has_started
+                if self._first_step is not None and is_first and self._first_step.shorten(group):
+                    self.write()
         self.scales.record_used()
 
     def decide(self, measurement: Measurement, loss: LossState = UNKNOWN_LOSS) -> list[bool]:
         """Adapt the scales.
 
         Args:
-            measurement: that `before_step` gave, read and summed over processes.
+            measurement: one of `measured`, read and summed over processes.
             loss: what is known of the loss.
 
         Returns:
@@ -158,14 +155,8 @@ class LRController:
             dot, square, moved, device_lr = sums[4 * i : 4 * i + 4]
             lr = float(used.lr or device_lr)
             group.follow_schedule(lr / used.scale if used.scale > 0 else 0.0)
-            alignment = Alignment(dot, math.sqrt(square), math.sqrt(moved))
-            if lr > 0 and alignment.gradient_norm > 0 and alignment.displacement_norm == 0:
-                alignment = _STRAIGHT  # steps so short that rounding leaves the parameters as they are
-            is_new.append(alignment.is_known)
-            if not is_new[-1]:
-                continue
-            group.alignment = alignment
-            if self.adapts and self.steps <= self.adapts_until:
+            is_new.append(group.take_alignment(Alignment(dot, math.sqrt(square), math.sqrt(moved)), lr))
+            if is_new[-1] and self.adapts and self.steps <= self.adapts_until:
                 group.adapt(lr, measurement.steps, loss)
         self.scales.is_due = True
         return is_new
@@ -178,10 +169,9 @@ class LRController:
                 cause.
         """
         assert self._anchor is not None
-        for group, scheduled_lr in zip(self.groups, self.scales.scheduled_lrs(), strict=True):
-            for params in group.params:
-                self._anchor.restore(params)
-            group.after_divergence(scheduled_lr, self._make_rule(), lr_is_cause=lr_is_cause)
+        for params in self._flat():
+            self._anchor.restore(params)
+        self.scales.after_divergence(lr_is_cause=lr_is_cause)
         self.keeps_anchor = False
         self._reset()
         self.write()
@@ -211,22 +201,16 @@ class LRController:
         positions = {parameter: i for i, parameter in enumerate(self._parameters())}
         return {
             **self.scales.state(),
-            "unknown": self.not_finite,
-            "since": self._since,
-            "steps": self.steps,
+            **checkpoint_keys.save(self, checkpoint_keys.CONTROLLER),
             "movement": self._displacement.state(positions) if with_vectors else None,
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Continue from what `state` gave."""
-        self.scales.load_scheduled_lrs(state)
-        self.load_groups(state)
-        self.not_finite, self._since = state["unknown"], state["since"]
-        self.steps = state.get("steps", self.steps)  # older checkpoints lack it; `write` needs it for the decay
-        self.scales.used = [UsedLR(*used) for used in state["used"]]
+        self.scales.load_state(state)
+        checkpoint_keys.load(self, state, checkpoint_keys.CONTROLLER)
         if state["movement"] is not None:
-            flat = [params for group in self.groups for params in group.params]
-            self._displacement.load_state(state["movement"], self._parameters(), flat)
+            self._displacement.load_state(state["movement"], self._parameters(), self._flat())
         self.write()
 
     def load_groups(self, state: dict[str, Any]) -> None:
@@ -237,6 +221,9 @@ class LRController:
     def _parameters(self) -> list[Tensor]:
         return [parameter for group in self.optimizer.param_groups for parameter in group["params"]]
 
+    def _flat(self) -> list[FlatParams]:
+        return [params for group in self.groups for params in group.params]
+
     def _spacing(self) -> int:
         """Steps from one measurement to the next."""
         if self._every != "auto":
@@ -245,15 +232,16 @@ class LRController:
         return constants.SETTLED_SPACING if has_settled or not self.adapts else 1
 
     @torch.no_grad()
-    def _measure(self, loss_scale: Tensor | None) -> Measurement:
+    def _measure(self) -> Measurement:
         self.scales.add_new_params()
         is_trusted: bool | Tensor = not self.keeps_anchor
         if is_trusted and self.has_grad_scaler:  # a step that is skipped is none, for no anchor
-            is_trusted = all_finite([params for group in self.groups for params in group.params], self.device)
+            is_trusted = all_finite(self._flat(), self.device)
+        loss_scale = None if self._loss_scale is None else self._loss_scale()
         rows, numbers = [], []
         for i, group in enumerate(self.groups):
             lr, scale = self.scales.used[i] if i < len(self.scales.used) else UsedLR(0.0, 1.0)
-            sums = alignment_sums(group.params, self._displacement, self._since, self.device, is_trusted=is_trusted)
+            sums = alignment_sums(group.params, self._displacement, self.since, self.device, is_trusted=is_trusted)
             if not group.has_moved:
                 sums = torch.zeros_like(sums)  # nothing was measured: rules must not take d = 0 for an alignment
             if loss_scale is not None:
@@ -261,29 +249,4 @@ class LRController:
             device_lr = (lr / self._world_size).to(sums).reshape(1) if isinstance(lr, Tensor) else sums.new_zeros(1)
             rows += [sums, device_lr]
             numbers.append(UsedLR(0.0 if isinstance(lr, Tensor) else lr, scale))
-        return Measurement(torch.cat(rows), numbers, self._since)
-
-    def _shorten_first_step(self, group: ScaledGroup) -> None:
-        assert self._anchor is not None
-        share = shorten_first_step(group.params, self._anchor, self.device)
-        if share is None:
-            return
-        if share > 0:
-            group.has_started = True
-            group.scale *= share
-            self.write()
-            return
-        self._reset()  # the next step is the first
-        group.has_moved = False
-        self._failed_first_steps += 1
-        if self._failed_first_steps == constants.MAX_FAILED_FIRST_STEPS:
-            raise RuntimeError(
-                f"HypergradientLR: the first {self._failed_first_steps} steps of {type(self.optimizer).__name__} have"
-                " all led to parameters that are not finite: look for gradients that are not finite."
-            )
-
-
-def _last_step(optimizer: Optimizer) -> Displacement:
-    if type(optimizer) in LastStepDisplacement.SUPPORTED:
-        return LastStepDisplacement(optimizer)
-    return AnchorDisplacement(1)
+        return Measurement(torch.cat(rows), numbers, self.since)

@@ -6,15 +6,61 @@ import math
 from collections.abc import Sequence
 
 import torch
+from torch.optim import Optimizer
 
 from lightning_lr.adaptation import constants
 from lightning_lr.adaptation.displacement import AnchorDisplacement
 from lightning_lr.adaptation.flat_params import FlatParams
 from lightning_lr.adaptation.measurement import sum_over_processes
+from lightning_lr.adaptation.reset import OptimizerReset
+from lightning_lr.adaptation.scaled_group import ScaledGroup
+
+
+class FirstStep:
+    """Shortens the first step of each scaled group, and ends training if too many have failed.
+
+    Args:
+        optimizer: that makes the steps.
+        anchor: where the step began.
+        reset: sets the optimizer back to its first state.
+        device: to sum on.
+    """
+
+    def __init__(
+        self, optimizer: Optimizer, anchor: AnchorDisplacement, reset: OptimizerReset, device: torch.device
+    ) -> None:
+        self._name = type(optimizer).__name__
+        self._anchor, self._reset, self._device = anchor, reset, device
+        self._failed = 0
+
+    def shorten(self, group: ScaledGroup) -> bool:
+        """Shorten the step that a group has just made, and its scale. Gives whether it was the first.
+
+        It was not if nothing has moved, or if it ended in parameters that are not finite: then the next one is.
+
+        Raises:
+            RuntimeError: if MAX_FAILED_FIRST_STEPS steps have ended so.
+        """
+        share = _shorten(group.params, self._anchor, self._device)
+        if share is None:
+            return False
+        if share > 0:
+            group.has_started = True
+            group.scale *= share
+            return True
+        self._reset()
+        group.has_moved = False
+        self._failed += 1
+        if self._failed == constants.MAX_FAILED_FIRST_STEPS:
+            raise RuntimeError(
+                f"HypergradientLR: the first {self._failed} steps of {self._name} have all led to parameters that are"
+                " not finite: look for gradients that are not finite."
+            )
+        return False
 
 
 @torch.no_grad()
-def shorten_first_step(flat: Sequence[FlatParams], start: AnchorDisplacement, device: torch.device) -> float | None:
+def _shorten(flat: Sequence[FlatParams], start: AnchorDisplacement, device: torch.device) -> float | None:
     """Take back the part of a first step that is too long.
 
     With D the number of elements::

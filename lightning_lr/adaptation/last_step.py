@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
+from lightning_lr.adaptation.displacement import AnchorDisplacement, Displacement
 from lightning_lr.adaptation.flat_params import FlatParams
 
 _HYPERPARAMETERS = "lr", "weight_decay", "momentum", "betas"
@@ -133,6 +134,13 @@ class LastStepDisplacement:
             if _address(kept) == _address(parameter.grad):
                 return True
         return False
+
+
+def last_step_displacement(optimizer: Optimizer) -> Displacement:
+    """From the state of the optimizer where that is known to tell it, else from a copy of the parameters."""
+    if type(optimizer) in LastStepDisplacement.SUPPORTED:
+        return LastStepDisplacement(optimizer)
+    return AnchorDisplacement(1)
 
 
 def _copy(value: Any) -> Any:

@@ -77,7 +77,7 @@ class OptimizerScales:
             self.add_new_params()
         scales = []
         for group, scheduled_lr in zip(self.groups, self.scheduled_lrs(), strict=True):
-            scale = group.limited_scale(scheduled_lr, max_growth)
+            scale = limited_scale(group, scheduled_lr, max_growth)
             if is_final:
                 group.scale = scale
             scales.append(scale * decay_factor)
@@ -107,6 +107,11 @@ class OptimizerScales:
             group.has_started, group.max_change = True, max_change
         self.used = []
         self._read_scheduled_lrs()
+
+    def after_divergence(self, *, lr_is_cause: bool) -> None:
+        """Continue with smaller scales and new rules: see `ScaledGroup.after_divergence`."""
+        for group, scheduled_lr in zip(self.groups, self.scheduled_lrs(), strict=True):
+            group.after_divergence(scheduled_lr, self._make_rule(), lr_is_cause=lr_is_cause)
 
     def scheduled_lrs(self) -> list[float]:
         """The highest scheduled learning rate of each scaled group.
@@ -144,6 +149,12 @@ class OptimizerScales:
             "units": [group.state() for group in self.groups],
             "used": [(float(lr), scale) for lr, scale in self.used],
         }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Continue from what `state` gave."""
+        self.load_scheduled_lrs(state)
+        self.load_groups(state)
+        self.used = [UsedLR(*used) for used in state["used"]]
 
     def load_scheduled_lrs(self, state: dict[str, Any]) -> None:
         """Take scheduled learning rates from a checkpoint. The groups hold scaled ones, from the same checkpoint."""
@@ -198,6 +209,18 @@ class OptimizerScales:
             factor = lrs[i] / highest
             group.rescale_lrs(factor)
             self.used = [UsedLR(lr * factor, scale) for lr, scale in self.used]
+
+
+def limited_scale(group: ScaledGroup, scheduled_lr: float, max_growth: float) -> float:
+    """The scale to use with a scheduled learning rate.
+
+    Their product stays below the ceiling, and below ``max_growth`` times the maximum that training has survived:
+    a schedule must not raise the learning rate faster than the rule may.
+    """
+    if scheduled_lr <= 0:
+        return group.scale
+    limit = min(group.lr_ceiling, group.max_lr, group.max_survived_lr * max_growth or math.inf)
+    return min(group.scale, limit / scheduled_lr)
 
 
 def is_on_device(lr: float | Tensor) -> bool:

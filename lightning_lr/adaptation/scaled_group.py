@@ -13,13 +13,14 @@ from lightning_lr.adaptation.flat_params import FlatParams
 from lightning_lr.adaptation.rules import Alignment, LossState, Rule
 
 _UNKNOWN = Alignment(0.0, 0.0, 0.0)
+_STRAIGHT = Alignment(1.0, 1.0, 1.0)  # cosine 1
 
 
 @dataclass
 class ScaledGroup:
     """All groups of an optimizer, or one of them, with one scale of their scheduled learning rate.
 
-    The learning rate that is used is ``limited_scale · scheduled_lr``.
+    The learning rate that is used is ``scale · scheduled_lr``, or less: see `OptimizerScales`.
 
     Attributes:
         rule: adapts the scale.
@@ -61,6 +62,14 @@ class ScaledGroup:
         """Take the scheduled learning rate of the latest step; 0 if it is not known."""
         self.scheduled_lr = scheduled_lr or self.scheduled_lr
 
+    def take_alignment(self, alignment: Alignment, lr: float) -> bool:
+        """Take the alignment of a gradient and steps whose latest had this learning rate. Gives whether it is known."""
+        if lr > 0 and alignment.gradient_norm > 0 and alignment.displacement_norm == 0:
+            alignment = _STRAIGHT  # steps so short that rounding leaves the parameters as they are
+        if alignment.is_known:
+            self.alignment = alignment
+        return alignment.is_known
+
     def adapt(self, lr: float, steps: int, loss: LossState) -> None:
         """Change the scale by the rule, for the latest alignment."""
         before = self.scale
@@ -71,17 +80,6 @@ class ScaledGroup:
             self.scale = min(self.scale, min(self.lr_ceiling, self.max_lr) / self.scheduled_lr)
         # a first step that was shortened may have taken the scale below 1 / max_change: no rise because of that
         self.scale = max(min(before, 1 / self.max_change), min(self.max_change, self.scale))
-
-    def limited_scale(self, scheduled_lr: float, max_growth: float) -> float:
-        """The scale to use with a scheduled learning rate.
-
-        Their product stays below the ceiling, and below ``max_growth`` times the maximum that training has survived:
-        a schedule must not raise the learning rate faster than the rule may.
-        """
-        if scheduled_lr <= 0:
-            return self.scale
-        limit = min(self.lr_ceiling, self.max_lr, self.max_survived_lr * max_growth or math.inf)
-        return min(self.scale, limit / scheduled_lr)
 
     def rescale_lrs(self, factor: float) -> None:
         """Multiply all known learning rates: a group with a higher one has joined, which is no move of a schedule."""

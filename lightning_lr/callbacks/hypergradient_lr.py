@@ -158,7 +158,7 @@ class HypergradientLR(Callback):
             if adapted.optimizer is optimizer:
                 if len(self._optimizers) > 1 and self._separate_losses.step(i):
                     limit_players(self._optimizers)
-                adapted.before_step(loss_scale(trainer, optimizer))
+                adapted.controller.before_step()
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -218,7 +218,7 @@ class HypergradientLR(Callback):
         return [
             AdaptedOptimizer(
                 name,
-                controllers(optimizer, reset=reset),
+                controllers(optimizer, reset=reset, loss_scale=loss_scale(trainer, optimizer)),
                 # with the step, since Python shows the same text only once
                 warn=lambda text: rank_zero_warn(f"{text} This is step {trainer.global_step}."),
                 after_return=partial(reset_running_statistics, pl_module),

@@ -15,6 +15,12 @@ from lightning_lr.adaptation.rules import LongHorizon, Multiplicative
 from lightning_lr.adaptation.scaled_group import ScaledGroup
 
 
+def _measured(controller: LRController) -> list[Measurement]:
+    """What was measured since the last call."""
+    measured, controller.measured = controller.measured, []
+    return measured
+
+
 def _step(
     optimizer: torch.optim.Optimizer, controller: LRController, gradients: list[float | None]
 ) -> list[Measurement]:
@@ -22,19 +28,20 @@ def _step(
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = None if gradient is None else torch.full_like(parameter, gradient)
-    measured = controller.before_step()
+    controller.before_step()
+    measured = _measured(controller)
     if all(gradient is None or math.isfinite(gradient) for gradient in gradients):  # else a GradScaler skips the step
         optimizer.step()
         controller.after_step()
-    return [] if measured is None else [measured]
+    return measured
 
 
 def _adapt(optimizer: torch.optim.Optimizer, controller: LRController, gradient: float) -> None:
     """One step with a constant gradient, and what follows from what was measured before it."""
     for parameter in optimizer.param_groups[0]["params"]:
         parameter.grad = torch.full_like(parameter, gradient)
-    measured = controller.before_step()
-    if measured is not None:
+    controller.before_step()
+    for measured in _measured(controller):
         controller.decide(measured)
         controller.write()
     optimizer.step()
@@ -180,9 +187,8 @@ def test_groups_that_have_not_moved_have_no_alignment(rule: str) -> None:
     for each in gradients:
         for parameter, gradient in zip(pair, each, strict=True):
             parameter.grad = None if gradient is None else torch.full_like(parameter, gradient)
-        measured = controller.before_step()
-        assert measured is not None
-        seen.append(controller.decide(measured))
+        controller.before_step()
+        seen += [controller.decide(measured) for measured in _measured(controller)]
         optimizer.step()
         controller.after_step()
     assert seen == [[False, False], [True, False], [True, False], [True, True]]
@@ -283,8 +289,8 @@ def test_sums_stay_on_the_device() -> None:
     controller = LRController(optimizer, LongHorizon, 20, per_group=True, adapts=False, every=1)
     for _ in range(2):
         parameters[1].grad = torch.ones_like(parameters[1])
-        measured = controller.before_step()
-        assert measured is not None
+        controller.before_step()
+        (measured,) = _measured(controller)
         assert measured.sums.device.type == "meta"
         optimizer.step()
         controller.after_step()

@@ -43,13 +43,12 @@ def test_the_controller_uses_scale_times_factor() -> None:
     for _ in range(30):
         parameter = optimizer.param_groups[0]["params"][0]
         parameter.grad = torch.ones_like(parameter)
-        measured = controller.before_step()
+        controller.before_step()
         rates.append(optimizer.param_groups[0]["lr"])
         scales.append(controller.groups[0].scale)
         optimizer.step()
         controller.after_step()
-        assert measured is not None
-        new += controller.decide(measured)
+        new += controller.decide(controller.measured.pop())
     assert rates == pytest.approx([1e-6 * scale * decay.factor(step) for step, scale in enumerate(scales)], rel=1e-12)
     assert scales[24] > 1.5 * scales[0]
     assert set(scales[25:]) == {scales[25]}

@@ -346,9 +346,9 @@ def test_sparse_measurements_also_look_back_one_step(name: str) -> None:
         seen = {}
         for t in range(12):
             _backward(network, t)
-            measured = controller.before_step()
-            if measured is not None:
-                seen[t] = measured[0].tolist()
+            controller.before_step()
+            while controller.measured:
+                seen[t] = controller.measured.pop().sums.tolist()
             optimizer.step()
             controller.after_step()
         alignments[every] = seen

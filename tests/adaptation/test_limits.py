@@ -11,6 +11,7 @@ from torch import nn
 
 from lightning_lr.adaptation.adapted_optimizer import AdaptedOptimizer
 from lightning_lr.adaptation.controller import LRController
+from lightning_lr.adaptation.optimizer_scales import limited_scale
 from lightning_lr.adaptation.rules import Alignment, LongHorizon, LossState, Multiplicative
 from lightning_lr.adaptation.scaled_group import ScaledGroup
 from lightning_lr.adaptation.separate_losses import limit_players
@@ -43,12 +44,12 @@ def _steps(controller: LRController, steps: int, gradient: float = 1.0, schedule
             for parameter in each["params"]:
                 sign = 1 if gradient > 0 else (-1) ** step
                 parameter.grad = torch.full_like(parameter, abs(gradient) * sign)
-        measured = controller.before_step()
+        controller.before_step()
         rates.append(max(each["lr"] for each in controller.optimizer.param_groups))
         controller.optimizer.step()
         controller.after_step()
-        if measured is not None:
-            controller.decide(measured)
+        while controller.measured:
+            controller.decide(controller.measured.pop())
     return rates
 
 
@@ -113,7 +114,7 @@ def test_a_second_divergence_does_not_raise_the_ceiling() -> None:
     def step(scheduled_lr: float, cosine: float) -> None:
         group.follow_schedule(scheduled_lr)
         group.alignment = Alignment(cosine, 1.0, 1.0)
-        lr = group.limited_scale(scheduled_lr, 1.11) * scheduled_lr
+        lr = limited_scale(group, scheduled_lr, 1.11) * scheduled_lr
         group.max_survived_lr = max(group.max_survived_lr, lr)
         group.adapt(lr, 1, LossState())
 
