@@ -94,7 +94,7 @@ def test_the_package_is_easy_to_survey() -> None:
     assert len([path for path in FILES if path.name == "__init__.py" and path.parent.parent == PACKAGE]) <= 9
     assert len([path for path in FILES if path.parent == PACKAGE]) <= 6
     lengths = {str(path.relative_to(PACKAGE)): len(path.read_text().splitlines()) for path in FILES}
-    assert {name for name, length in lengths.items() if length > (250 if "callbacks" in name else 300)} == set()
+    assert {name for name, length in lengths.items() if length > 250} == set()
 
 
 def test_the_tab_imports_only_what_every_tensorboard_has() -> None:

@@ -55,9 +55,7 @@ class LRController:
         since: steps since the last measurement.
         measured: what this process has measured before steps; whoever reads it takes it out.
         not_finite: measurements with gradients that were not finite.
-        adapts: whether it does more than measure.
-        has_grad_scaler: see above.
-        freeze_after: see above.
+        adapts, has_grad_scaler, freeze_after: see above.
         adapts_until: the last step after which the scales change.
         adapts_by_anchor: whether it adapts, with an anchor to return to.
         keeps_anchor: whether the anchor stays where it is, since the loss is far above what it was.
