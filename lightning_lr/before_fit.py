@@ -14,6 +14,7 @@ from lightning_lr.callbacks.lr_range_test import LRRangeTest, RangeTestResult
 from lightning_lr.callbacks.lr_search import LRSearch
 from lightning_lr.search.result import SearchResult
 from lightning_lr.trainer.lightning_packages import Callback, either, from_package_of
+from lightning_lr.trainer.muted_loggers import muted_loggers
 from lightning_lr.trainer.snapshot import Snapshot
 from lightning_lr.trainer.strategies import trains_in_this_process
 
@@ -149,8 +150,7 @@ def _isolate(trainer: Any, finder: Callback) -> None:
     kept = [callback for callback in trainer.callbacks if isinstance(callback, _KEPT_CALLBACKS)]
     bars = [callback for callback in kept if isinstance(callback, _PROGRESS_BARS)]
     trainer.callbacks = [*(each for each in kept if each not in bars), finder, _EndFit(), *bars]
-    dummy_logger = from_package_of(trainer, "loggers.logger.DummyLogger")
-    trainer.loggers = [dummy_logger() for _ in trainer.loggers]  # as many: a module may use its logger
+    trainer.loggers = muted_loggers(trainer)
     trainer.profiler = from_package_of(trainer, "profilers.PassThroughProfiler")()
     trainer.num_sanity_val_steps = 0
 

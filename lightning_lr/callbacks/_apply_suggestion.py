@@ -28,7 +28,7 @@ def apply_suggestion(trainer: Trainer, pl_module: LightningModule, suggestion: S
     (`CyclicalLR`, ...) and whose bounds were left open, and a number named ``lr`` or ``learning_rate`` of the module or
     its hyperparameters. A callback whose bounds were given keeps them. An optimizer that such a callback drives is not
     set here, since the callback sets it. A scheduler that a callback replaces is not set. A `LambdaLR` that goes above
-    its base gets a base so that its peak is the suggestion. `HypergradientLR` begins again with a scale of 1.
+    its base gets a base so that its peak is the suggestion.
 
     Args:
         trainer: in ``fit``.
@@ -40,7 +40,6 @@ def apply_suggestion(trainer: Trainer, pl_module: LightningModule, suggestion: S
         What was set.
     """
     schedules = [callback for callback in vars(trainer)["callbacks"] if isinstance(callback, ScheduledLR)]
-    _restart_adaptation(trainer, schedules)
     ratios = {id(group): ratio for group, ratio in lr_ratios(trainer.optimizers)}
     applied, base_lr = _set_schedulers(trainer, suggestion, ratios, owner)
     return [
@@ -51,8 +50,12 @@ def apply_suggestion(trainer: Trainer, pl_module: LightningModule, suggestion: S
     ]
 
 
-def _restart_adaptation(trainer: Trainer, schedules: list[ScheduledLR]) -> None:
-    """Restart the adaptation of each optimizer whose learning rate is set: its scale belongs to the old one."""
+def restart_adaptation(trainer: Trainer) -> None:
+    """Let `HypergradientLR` begin again with a scale of 1, for each optimizer whose learning rate a suggestion sets.
+
+    To be called before `apply_suggestion`, unless the scale belongs to that learning rate already.
+    """
+    schedules = [callback for callback in vars(trainer)["callbacks"] if isinstance(callback, ScheduledLR)]
     adapting = [callback for callback in vars(trainer)["callbacks"] if isinstance(callback, HypergradientLR)]
     for i, optimizer in enumerate(trainer.optimizers):
         if all(callback.bounds_left_open for callback in schedules if callback.drives_optimizer(i)):

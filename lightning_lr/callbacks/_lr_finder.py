@@ -12,8 +12,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from lightning_lr.callbacks._advice import how_to_keep
-from lightning_lr.callbacks._applied import summary
-from lightning_lr.callbacks._apply_suggestion import apply_suggestion, module_lr, set_module_lr
+from lightning_lr.callbacks._applied import Applied, summary
+from lightning_lr.callbacks._apply_suggestion import apply_suggestion, module_lr, restart_adaptation, set_module_lr
 from lightning_lr.callbacks._saved_arguments import warn_if_changed
 from lightning_lr.callbacks._saved_state import checked_state, header
 from lightning_lr.callbacks._state_rules import FINDER, restored_search
@@ -91,6 +91,7 @@ class LRFinder(Callback, ABC):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         self.lr_tracer.stop()
+        self._is_resumed = False  # the next fit may have no checkpoint
 
     def state_dict(self) -> dict[str, Any]:
         return {
@@ -206,7 +207,10 @@ class LRFinder(Callback, ABC):
 
     def _apply_result(self, trainer: Trainer, pl_module: LightningModule, suggestion: Suggestion) -> None:
         """Set a suggestion if ``apply`` asks for it, and tell the user and the loggers."""
-        applied = apply_suggestion(trainer, pl_module, suggestion, self._name) if self.applies else []
+        applied: list[Applied] = []
+        if self.applies:
+            restart_adaptation(trainer)
+            applied = apply_suggestion(trainer, pl_module, suggestion, self._name)
         rank_zero_info(summary(self._name, suggestion, applied, how_to_keep(trainer, suggestion, applied)))
         if applied:
             self._module_lr = module_lr(pl_module)
@@ -217,14 +221,22 @@ class LRFinder(Callback, ABC):
     def _apply_again(self, trainer: Trainer, pl_module: LightningModule, suggestion: Suggestion) -> None:
         """After a resume: set the module's learning rate, which no checkpoint restores, and log what was found.
 
-        A checkpoint of step 0 was saved while it was found, or by a failure soon after: everything is set again.
+        A checkpoint of step 0 was saved while it was found, or by a failure soon after: everything is set again. In
+        another fit of the same run the optimizers are new. They are set unless the module holds a learning rate.
         """
         if trainer.global_step == 0:
             self._apply_result(trainer, pl_module, suggestion)
         elif self.applies:
-            if self._module_lr is not None:
+            if self._is_resumed and self._module_lr is not None:
                 set_module_lr(pl_module, self._module_lr)
+            elif not self._is_resumed and module_lr(pl_module) is None:
+                rank_zero_info(f"{self._name} sets what it found in an earlier fit: lr={suggestion.lr:.3g}.")
+                apply_suggestion(trainer, pl_module, suggestion, self._name)
             self._log_found_lr(trainer, pl_module, suggestion)
+
+    def _is_new_run(self, trainer: Trainer) -> bool:
+        """Whether what was found is of another run, and not of this one before a resume or in an earlier fit."""
+        return not self._is_resumed and (trainer.global_step == 0 or trainer.ckpt_path is not None)
 
     def _log_found_lr(self, trainer: Trainer, pl_module: LightningModule, suggestion: Suggestion) -> None:
         log_found_lr(trainer, pl_module, suggestion, is_first=not self._has_logged_found_lr)

@@ -160,12 +160,11 @@ class LRRangeTest(LRFinder):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.lr_tracer.start(trainer, self)
-        if trainer.global_step == 0 and not self._is_resumed:  # perhaps another run with the same callback
+        if self._is_new_run(trainer):
             self._done_epochs, self._search, self.result = [], None, None
-        is_cut_off = (
-            self._search is not None and not self._search.bracket.is_done
-        )  # then the result is that of the sweep
-        if self._is_resumed and self.result is not None and not is_cut_off:
+        # the result of one that was cut off is that of its sweep
+        is_cut_off = self._search is not None and not self._search.bracket.is_done
+        if self.result is not None and not is_cut_off:
             self._apply_again(trainer, pl_module, self.result)
         self._is_resumed = False
         if max(self._at_epochs) > trainer.current_epoch:

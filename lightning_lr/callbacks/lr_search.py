@@ -112,15 +112,15 @@ class LRSearch(LRFinder):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.lr_tracer.start(trainer, self)
-        if not self._is_resumed:
-            self._search, self.result = None, None  # of an earlier run with the same callback
-            if trainer.global_step > 0:
-                rank_zero_warn(
-                    f"LRSearch searches at the start of a run only, and this one goes on from step"
-                    f" {trainer.global_step}: use LRRangeTest(at_epochs=...) for a test within it."
-                )
-                return
-        if self._is_resumed and self.result is not None:
+        if self._is_new_run(trainer):
+            self._search, self.result = None, None
+        if self.result is None and not self._is_resumed and trainer.global_step > 0:
+            rank_zero_warn(
+                f"LRSearch searches at the start of a run only, and this one goes on from step"
+                f" {trainer.global_step}: use LRRangeTest(at_epochs=...) for a test within it."
+            )
+            return
+        if self.result is not None:
             self._apply_again(trainer, pl_module, self.result)
         self._is_resumed = False
         if self._search is None and trainer.global_step > 0:

@@ -31,6 +31,7 @@ def rehearsal_fit_loop(
     data: CachedBatches | dict[int, ReplayableStream],
     should_stop: Callable[[], bool],
     should_validate: Callable[[], bool],
+    validates_epochs: bool,
 ) -> _FitLoop:
     """A new fit loop.
 
@@ -41,13 +42,14 @@ def rehearsal_fit_loop(
         data: batches to train on, or what to read instead of one-shot streams (see `rehearsal_loaders`).
         should_stop: asked after each batch, and after the validation that follows it, whether to end here.
         should_validate: asked after each batch, whether to run the validation loop now.
+        validates_epochs: whether to run it at the end of each epoch at which Lightning would.
     """
     loop = type(trainer_loop)(trainer, trainer_loop.min_epochs, trainer_loop.max_epochs)
     loop.epoch_progress = copy.deepcopy(progress_loop.epoch_progress)
     old = progress_loop.epoch_loop
     first_batch = 0 if progress_loop is trainer_loop else old.batch_progress.current.completed
     new = loop.epoch_loop = _epoch_loop_class(from_package_of(trainer, "loops.training_epoch_loop._TrainingEpochLoop"))(
-        trainer, old.min_steps, old.max_steps, should_stop, should_validate, first_batch
+        trainer, old.min_steps, old.max_steps, should_stop, should_validate, validates_epochs, first_batch
     )
     if progress_loop is not trainer_loop:
         new._results = old._results  # they know which metrics to reset at the end of the epoch
@@ -58,6 +60,8 @@ def rehearsal_fit_loop(
     assert trainer_loop._combined_loader is not None
     if isinstance(data, CachedBatches):
         loop._combined_loader = type(trainer_loop._combined_loader)(data.epochs(first_batch), "min_size")
+        # what trainer.train_dataloader gives: a training step may ask for its length, its dataset or its batch size
+        loop._combined_loader._iterables = trainer_loop._combined_loader.iterables
     else:
         loop._combined_loader = rehearsal_loaders(trainer_loop._combined_loader, data)
     loop._last_train_dl_reload_epoch = float("inf")  # never reload the loaders
@@ -119,7 +123,7 @@ def _prepare_validation(
 ) -> None:
     """Give a validation loop its own copies of the Trainer's validation loaders, once.
 
-    Without ``eval_batches`` it gets no data, and so it never runs.
+    A training step may ask for them, or for their number, also where the loop never runs.
 
     Args:
         trainer: the Trainer.
@@ -127,12 +131,12 @@ def _prepare_validation(
         val_loop: the loop to prepare.
         eval_batches: the maximum number of batches of each loader, None for no validation.
     """
-    if val_loop._combined_loader is not None or eval_batches is None:
+    if val_loop._combined_loader is not None:
         return
     if trainer_val_loop._combined_loader is not None:
         val_loop._combined_loader = trainer_val_loop._combined_loader
         val_loop._max_batches = trainer_val_loop._max_batches
-    elif trainer_val_loop._data_source.is_defined():  # not loaded yet
+    elif eval_batches is not None and trainer_val_loop._data_source.is_defined():  # not loaded yet
         source, val_loop._data_source = val_loop._data_source, trainer_val_loop._data_source
         trainer.validating = True
         val_loop.setup_data()
@@ -141,7 +145,8 @@ def _prepare_validation(
     if val_loop._combined_loader is None:
         return
     val_loop._combined_loader = rehearsal_loaders(val_loop._combined_loader, {})
-    val_loop._max_batches = [min(limit, eval_batches) for limit in val_loop._max_batches]
+    if eval_batches is not None:
+        val_loop._max_batches = [min(limit, eval_batches) for limit in val_loop._max_batches]
     val_loop._last_val_dl_reload_epoch = float("inf")  # never reload the loaders
 
 
@@ -158,6 +163,7 @@ def _epoch_loop_class(base: Any) -> Any:
             max_steps: as in Lightning's loop.
             should_stop: see `rehearsal_fit_loop`.
             should_validate: see `rehearsal_fit_loop`.
+            validates_epochs: see `rehearsal_fit_loop`.
             first_batch: index of the batch with which the first epoch begins.
         """
 
@@ -168,11 +174,13 @@ def _epoch_loop_class(base: Any) -> Any:
             max_steps: int,
             should_stop: Callable[[], bool],
             should_validate: Callable[[], bool],
+            validates_epochs: bool,
             first_batch: int,
         ) -> None:
             super().__init__(trainer, min_steps, max_steps)
             self._should_stop_rehearsal = should_stop
             self._should_validate = should_validate
+            self._validates_epochs = validates_epochs
             self._first_batch = first_batch
 
         @property
@@ -191,6 +199,9 @@ def _epoch_loop_class(base: Any) -> Any:
                 raise _StopRehearsal
 
         def _should_check_val_fx(self, data_fetcher: _DataFetcher) -> bool:
-            return self.val_loop._combined_loader is not None and self._should_validate()
+            if self.val_loop._combined_loader is None:
+                return False
+            ends_epoch = self._validates_epochs and self.batch_progress.is_last_batch and self._should_check_val_epoch()
+            return bool(ends_epoch or self._should_validate())
 
     return RehearsalEpochLoop

@@ -8,6 +8,7 @@ from typing import Any
 from lightning.pytorch import Trainer
 
 from lightning_lr.trainer.lightning_packages import Callback, either, from_package_of
+from lightning_lr.trainer.muted_loggers import muted_loggers
 
 _ACCUMULATION_SCHEDULERS = either("callbacks.GradientAccumulationScheduler")
 
@@ -33,8 +34,7 @@ class Isolation:
         """Remove loggers, the profiler, steps of schedulers, and our own hooks of optimizers."""
         trainer: Any = self._trainer
         trainer.should_stop = False
-        dummy_logger = from_package_of(trainer, "loggers.logger.DummyLogger")
-        trainer.loggers = [dummy_logger() for _ in self._attributes["_loggers"]]
+        trainer.loggers = muted_loggers(trainer)
         trainer.profiler = from_package_of(trainer, "profilers.PassThroughProfiler")()
         if trainer.lightning_module.automatic_optimization:
             # A training step may read the schedulers, so they stay, but Lightning never steps them. In manual
