@@ -16,8 +16,9 @@ from lightning_lr.adaptation import constants
 from lightning_lr.adaptation.controller import Every, LRController
 from lightning_lr.adaptation.decay import FinalDecay
 from lightning_lr.adaptation.rules import RuleName, rule_maker
+from lightning_lr.callbacks._optimizer_checks import check_lrs_can_be_set
 from lightning_lr.callbacks._scheduled_lr import ScheduledLR
-from lightning_lr.optimizers.param_groups import lr_ratios
+from lightning_lr.optimizers.param_groups import has_lr, optimizer_names
 from lightning_lr.schedules.durations import Duration
 from lightning_lr.trainer.grad_scaler import has_grad_scaler
 from lightning_lr.trainer.lightning_packages import MisconfigurationException, either
@@ -131,7 +132,10 @@ def finds_scaled_lrs(trainer: Trainer) -> bool:
 
 
 def _check_optimizers(optimizers: Sequence[Optimizer]) -> None:
-    lr_ratios(optimizers)
+    for name, optimizer in zip(optimizer_names(optimizers), optimizers, strict=True):
+        if not has_lr(optimizer):
+            rank_zero_info(f"HypergradientLR leaves {name} as it is, which has no learning rate.")
+    check_lrs_can_be_set("HypergradientLR", [optimizer for optimizer in optimizers if has_lr(optimizer)])
     if any(isinstance(optimizer, LBFGS) for optimizer in optimizers):
         raise MisconfigurationException(
             "HypergradientLR cannot adapt LBFGS, which searches its own step lengths: leave one of them out."

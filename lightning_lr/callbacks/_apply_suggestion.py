@@ -13,7 +13,7 @@ from lightning_lr.callbacks._applied import Applied
 from lightning_lr.callbacks._replaced_schedulers import is_replaced
 from lightning_lr.callbacks._scheduled_lr import ScheduledLR
 from lightning_lr.callbacks.hypergradient_lr import HypergradientLR
-from lightning_lr.optimizers.param_groups import lr_ratios, optimizer_names, set_lr
+from lightning_lr.optimizers.param_groups import has_lr, lr_ratios, optimizer_names, set_lr
 from lightning_lr.optimizers.torch_schedulers import set_scheduler_lrs
 from lightning_lr.range_test.suggestion import Suggestion
 from lightning_lr.trainer.run_lengths import run_lengths
@@ -123,7 +123,7 @@ def _num_scheduler_steps(trainer: Trainer, config: Any) -> int | None:
 def _set_optimizers(
     trainer: Trainer, suggestion: Suggestion, ratios: dict[int, float], schedules: list[ScheduledLR]
 ) -> list[Applied]:
-    """Set the optimizers that no scheduler and no callback drives."""
+    """Set the optimizers that no scheduler and no callback drives. Groups without a learning rate stay without."""
     has_scheduler = {
         id(config.scheduler.optimizer)
         for config in trainer.lr_scheduler_configs
@@ -132,8 +132,10 @@ def _set_optimizers(
     applied = []
     names = optimizer_names(trainer.optimizers)
     for i, optimizer in enumerate(trainer.optimizers):
-        if id(optimizer) not in has_scheduler and not any(callback.drives_optimizer(i) for callback in schedules):
-            for group in optimizer.param_groups:
+        if not has_lr(optimizer) or any(callback.drives_optimizer(i) for callback in schedules):
+            continue
+        if id(optimizer) not in has_scheduler:
+            for group in (group for group in optimizer.param_groups if "lr" in group):
                 set_lr(group, suggestion.lr * ratios[id(group)])
             applied.append(Applied(names[i]))
     return applied

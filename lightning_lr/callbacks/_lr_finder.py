@@ -14,6 +14,7 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from lightning_lr.callbacks._advice import how_to_keep
 from lightning_lr.callbacks._applied import Applied, summary
 from lightning_lr.callbacks._apply_suggestion import apply_suggestion, module_lr, restart_adaptation, set_module_lr
+from lightning_lr.callbacks._optimizer_checks import check_step_hooks
 from lightning_lr.callbacks._saved_arguments import warn_if_changed
 from lightning_lr.callbacks._saved_state import checked_state, header
 from lightning_lr.callbacks._state_rules import FINDER, restored_search
@@ -70,6 +71,7 @@ class LRFinder(Callback, ABC):
         if vars(trainer)["fast_dev_run"]:
             rank_zero_warn(f"{self._name} is skipped: Trainer(fast_dev_run=...) is set.")
         else:
+            check_step_hooks(self._name, trainer.optimizers)
             lr_ratios(trainer.optimizers)  # raises if there is no learning rate
             self._warn_if_self_adapting(trainer)
             if self._output_dir is not None:

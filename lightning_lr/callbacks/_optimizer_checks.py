@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Protocol, runtime_checkable
 
 from lightning.pytorch import Trainer
@@ -12,6 +12,8 @@ from torch.optim import Optimizer
 
 from lightning_lr.callbacks._replaced_schedulers import is_replaced, sets_lr_of
 from lightning_lr.callbacks._schedule_run import ScheduleRun
+from lightning_lr.optimizers.param_groups import lr_ratios
+from lightning_lr.optimizers.step_counter import HAS_NO_HOOKS, has_step_hooks
 from lightning_lr.trainer.lightning_packages import MisconfigurationException, either
 
 _WEIGHT_AVERAGING = either("callbacks.StochasticWeightAveraging")
@@ -32,6 +34,32 @@ def check_optimizer_index(owner: str, index: int | None, trainer: Trainer) -> No
         raise MisconfigurationException(
             f"{owner}(optimizer={index}) must name one of the {count} optimizers, by its position from 0."
         )
+
+
+def check_step_hooks(owner: str, optimizers: Iterable[Optimizer]) -> None:
+    """Raise a MisconfigurationException unless the steps of all these optimizers can be followed."""
+    for optimizer in optimizers:
+        if not has_step_hooks(optimizer):
+            raise MisconfigurationException(
+                f"{owner} cannot follow the steps of {type(optimizer).__name__}, which {HAS_NO_HOOKS}."
+            )
+
+
+def check_lrs_can_be_set(owner: str, optimizers: Sequence[Optimizer]) -> None:
+    """Raise an error unless each group of these optimizers has a learning rate, which can be set at each step.
+
+    Raises:
+        MisconfigurationException: if a group has none, or steps cannot be followed.
+        ValueError: if no group has one above 0.
+    """
+    check_step_hooks(owner, optimizers)
+    for optimizer in optimizers:
+        if not all("lr" in group for group in optimizer.param_groups):
+            raise MisconfigurationException(
+                f"{owner} sets the learning rate of every parameter group, but {type(optimizer).__name__} has a group"
+                f" without one: give the group an lr, or leave {owner} out."
+            )
+    lr_ratios(optimizers)
 
 
 def check_sole_driver(callback: DrivesOptimizers, trainer: Trainer) -> None:

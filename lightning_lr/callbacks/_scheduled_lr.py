@@ -24,7 +24,7 @@ from lightning_lr.callbacks._saved_state import checked_state, header
 from lightning_lr.callbacks._schedule_run import TIMED_STEPS, FittedSchedule, ScheduleRun, timed_run_clock
 from lightning_lr.callbacks._skipped_hooks import SkippedHooks
 from lightning_lr.callbacks._state_rules import SCHEDULE
-from lightning_lr.optimizers.param_groups import lr_ratios, optimizer_names
+from lightning_lr.optimizers.param_groups import optimizer_names
 from lightning_lr.range_test.suggestion import Suggestion
 from lightning_lr.schedules.bounds import Bounds
 from lightning_lr.schedules.durations import Duration
@@ -135,7 +135,7 @@ class ScheduledLR(Callback, ABC):
         driven = self._driven_optimizers(trainer)
         self._replaced_schedulers.replace(name, driven, trainer)
         checks.check_sole_driver(self, trainer)
-        lr_ratios(driven)  # raises if there is no learning rate
+        checks.check_lrs_can_be_set(name, driven)
         if not RunClock.has_time_limit(trainer):
             check_run_has_end(trainer, self._durations)
         for key, limits in (("momentum", self._momentum), ("weight_decay", self._weight_decay)):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from functools import partial
 from typing import Any, Literal
 
 from lightning.pytorch import LightningModule, Trainer
@@ -11,19 +10,19 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch.optim import Optimizer
 
 from lightning_lr.adaptation.adapted_optimizer import AdaptedOptimizer
-from lightning_lr.adaptation.reset import OptimizerReset, reset_running_statistics
+from lightning_lr.adaptation.reset import OptimizerReset
 from lightning_lr.adaptation.rules import RuleName
 from lightning_lr.adaptation.separate_losses import SeparateLosses, limit_players
 from lightning_lr.arguments import checked, instance_of
 from lightning_lr.callbacks._adaptation_arguments import AdaptationArguments, finds_scaled_lrs
 from lightning_lr.callbacks._adaptation_trace import ADAPTATION_CHARTS, say_verdicts, values_to_log
+from lightning_lr.callbacks._adapted_optimizers import adapted_optimizers
 from lightning_lr.callbacks._argument_rules import ADAPTATION
 from lightning_lr.callbacks._saved_arguments import plain_arguments, warn_if_changed
 from lightning_lr.callbacks._saved_state import check_vectors, checked_state, header
 from lightning_lr.callbacks._skipped_hooks import SkippedHooks
 from lightning_lr.callbacks._state_rules import ADAPTATION as ADAPTATION_STATE
-from lightning_lr.optimizers.param_groups import optimizer_names
-from lightning_lr.trainer.grad_scaler import loss_scale
+from lightning_lr.optimizers.param_groups import has_lr
 from lightning_lr.trainer.lazy_parameters import check_no_lazy_parameters
 from lightning_lr.trainer.lightning_packages import Callback
 from lightning_lr.trainer.lr_tracer import LRTracer
@@ -113,27 +112,31 @@ class HypergradientLR(Callback):
         self._epoch_batches: float | None = None  # with which lengths are counted
         self._to_restart: list[Optimizer] = []  # a range test before this callback has set their learning rates
         self._is_resumed, self._is_same_rule = False, True  # the saved states are from a checkpoint, and fit
-        self._resets: list[OptimizerReset] = []
+        self._resets: dict[Optimizer, OptimizerReset] = {}  # of the optimizers that it adapts
         self._loss, self._lrs_are_scaled, self._is_first_batch = StepLoss(), False, True
         self._separate_losses, self._skipped_hooks = SeparateLosses(), SkippedHooks(self)
         self.lr_tracer = LRTracer(self._logged_values, [ADAPTATION_CHARTS])
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._adaptation.check_run(trainer)
-        self._resets, self._to_restart = [OptimizerReset(optimizer) for optimizer in trainer.optimizers], []
+        self._resets = {each: OptimizerReset(each) for each in trainer.optimizers if has_lr(each)}
+        self._to_restart = []
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         check_no_lazy_parameters("HypergradientLR", pl_module)
         self.lr_tracer.start(trainer, self)
         self._loss, self._is_first_batch, self._lrs_are_scaled = StepLoss(), True, finds_scaled_lrs(trainer)
-        if trainer.global_step == 0 or len(self._saved) != len(trainer.optimizers):
+        if trainer.global_step == 0 or len(self._saved) != len(self._resets):
             self._saved, self._epoch_batches = [], None  # a new run
-        check_vectors(self, self._saved, trainer.optimizers)
-        self._optimizers = self._adapted_optimizers(trainer, pl_module)
+        check_vectors(self, self._saved, self._resets)
+        lengths = run_lengths(trainer, self._epoch_batches)
+        self._epoch_batches = lengths.epoch_batches
+        controllers = self._adaptation.controllers(trainer, lengths)
+        self._optimizers = adapted_optimizers(trainer, pl_module, controllers, self._resets, guard=self._guard)
         for adapted, saved in zip(self._optimizers, self._saved, strict=False):
             is_new = not self._is_resumed or adapted.optimizer in self._to_restart  # else the groups hold scaled rates
             adapted.resume(saved, is_new_fit=is_new, is_same_rule=self._is_same_rule)
-        self._saved, self._resets, self._is_resumed = [], [], False
+        self._saved, self._resets, self._is_resumed = [], {}, False
         while self._to_restart:
             self.restart(self._to_restart.pop())
         for adapted in self._optimizers:
@@ -210,22 +213,6 @@ class HypergradientLR(Callback):
         self._saved, self._epoch_batches, self._is_resumed = state["progress"], state["epoch_batches"], True
         if not self._is_same_rule:
             rank_zero_warn("HypergradientLR: with another rule or per_group it begins anew, with a scale of 1.")
-
-    def _adapted_optimizers(self, trainer: Trainer, pl_module: LightningModule) -> list[AdaptedOptimizer]:
-        lengths = run_lengths(trainer, self._epoch_batches)
-        self._epoch_batches = lengths.epoch_batches
-        controllers, names = self._adaptation.controllers(trainer, lengths), optimizer_names(trainer.optimizers)
-        return [
-            AdaptedOptimizer(
-                name,
-                controllers(optimizer, reset=reset, loss_scale=loss_scale(trainer, optimizer)),
-                # with the step, since Python shows the same text only once
-                warn=lambda text: rank_zero_warn(f"{text} This is step {trainer.global_step}."),
-                after_return=partial(reset_running_statistics, pl_module),
-                guard=self._guard,
-            )
-            for name, optimizer, reset in zip(names, trainer.optimizers, self._resets, strict=True)
-        ]
 
     def _progress(self) -> list[dict[str, Any]]:
         return [adapted.state(self._save_anchor) for adapted in self._optimizers] or self._saved

@@ -85,13 +85,18 @@ def group_names(optimizer: Optimizer) -> list[str]:
     return [str(group.get("name", f"pg{i}")) for i, group in enumerate(optimizer.param_groups, start=1)]
 
 
+def has_lr(optimizer: Optimizer) -> bool:
+    """Whether any group has a learning rate. An optimizer of one's own may go without."""
+    return any("lr" in group for group in optimizer.param_groups)
+
+
 def initial_lr(group: ParamGroup) -> float:
     """The learning rate that a user gave a group: ``initial_lr`` if a scheduler has stored it there, else ``lr``."""
     return float(group["initial_lr"] if "initial_lr" in group else group.get("lr", 0.0))
 
 
 def lr_ratios(optimizers: Sequence[Optimizer]) -> list[tuple[ParamGroup, float]]:
-    """Every group of all optimizers with its learning rate divided by the highest of them.
+    """Every group that has a learning rate, of all optimizers, with its rate divided by the highest of them.
 
     >>> slow, fast = {"params": [torch.zeros(1)], "lr": 0.25}, {"params": [torch.zeros(1)], "lr": 0.5}
     >>> [ratio for _, ratio in lr_ratios([torch.optim.SGD([slow, fast])])]
@@ -100,7 +105,7 @@ def lr_ratios(optimizers: Sequence[Optimizer]) -> list[tuple[ParamGroup, float]]
     Raises:
         ValueError: if no group has a learning rate above 0.
     """
-    groups = [group for optimizer in optimizers for group in optimizer.param_groups]
+    groups = [group for optimizer in optimizers for group in optimizer.param_groups if "lr" in group]
     highest = max((initial_lr(group) for group in groups), default=0.0)
     if highest <= 0:
         raise ValueError(

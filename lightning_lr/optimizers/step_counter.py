@@ -11,6 +11,17 @@ from typing import Any
 from torch import Tensor
 from torch.optim import Optimizer
 
+# What an optimizer does that has no such hooks, for messages: its name goes before it.
+HAS_NO_HOOKS = (
+    "has no step hooks, since its class does not call Optimizer.__init__: call super().__init__ there, or return the"
+    " optimizer inside it from configure_optimizers"
+)
+
+
+def has_step_hooks(optimizer: Optimizer) -> bool:
+    """Whether hooks can be registered on the steps of an optimizer. Some wrappers lack what torch's own class sets."""
+    return hasattr(optimizer, "_optimizer_step_post_hooks")
+
 
 class StepCounter:
     """Counts the finished steps of one optimizer, in automatic and in manual optimization.

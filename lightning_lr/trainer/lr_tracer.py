@@ -9,11 +9,13 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import torch
 from lightning.pytorch import Trainer
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from torch import Tensor
 from torch.optim import Optimizer
+from torch.utils.hooks import RemovableHandle
 
 from lightning_lr.optimizers.param_groups import effective_lr, group_names, optimizer_names
+from lightning_lr.optimizers.step_counter import HAS_NO_HOOKS, has_step_hooks
 from lightning_lr.trainer.loggers import flush, log_metrics
 from lightning_lr.trainer.monitor_names import monitor_names, monitor_suffixes
 from lightning_lr.trainer.step_loss import StepLoss
@@ -87,16 +89,16 @@ class LRTracer:
 
 
 class _Names(NamedTuple):
-    """The names of what is read of an optimizer at each step: the learning rates of all groups, then those in effect.
+    """The names of what is read of an optimizer at each step: the learning rates of groups, then those in effect.
 
     Attributes:
-        num_groups: the number of parameter groups.
+        groups: the parameter groups that have a learning rate.
         adapting: the groups that have a learning rate in effect too.
         logged: the keys for loggers.
         monitored: the names that Lightning's ``LearningRateMonitor`` uses.
     """
 
-    num_groups: int
+    groups: list[int]
     adapting: list[int]
     logged: list[str]
     monitored: list[str]
@@ -112,22 +114,28 @@ class _Trace:
         self._has_loggers = bool(trainer.loggers)
         self._extra_values = extra_values
         self._loss = StepLoss()
-        self._used_lrs: dict[str, float | Tensor] = {}  # of the current step
+        self._has_stepped = False  # whether the current step has been made, if it is logged
+        self._used_lrs: dict[str, float | Tensor] = {}  # of this step
         self._points: list[tuple[int, dict[str, float | Tensor]]] = []  # that the loggers have not got yet
         self._oldest_time = 0.0  # of the first of these points
         self._optimizer_names = dict(zip(trainer.optimizers, optimizer_names(trainer.optimizers), strict=True))
         self._monitor_names = monitor_names(trainer)
         self._names: dict[Optimizer, _Names] = {}  # as they were at the last step
-        self._handles = [optimizer.register_step_post_hook(self._read_lrs) for optimizer in trainer.optimizers]
+        self._handles: list[RemovableHandle] = []
+        for optimizer, name in self._optimizer_names.items():
+            if has_step_hooks(optimizer):
+                self._handles.append(optimizer.register_step_post_hook(self._reader(optimizer)))
+            else:
+                rank_zero_warn(f"The steps of {name} are not traced. It {HAS_NO_HOOKS}.")
 
     def batch_end(self, outputs: Any) -> None:
         if not self._has_loggers or not self._is_due():
             return
         self._loss.add(outputs)
-        if not self._used_lrs:
+        if not self._has_stepped:
             self._loss.batch_without_step(self._trainer)
             return
-        point, self._used_lrs = self._used_lrs, {}
+        point, self._used_lrs, self._has_stepped = self._used_lrs, {}, False
         for extra_values in self._extra_values:
             point.update(extra_values())
         loss = self._loss.pop_mean(self._trainer)
@@ -163,21 +171,31 @@ class _Trace:
         """The same as Lightning's ``should_update_logs``, with fewer attribute look-ups."""
         return self._log_every > 0 and (self._epoch_loop._batches_that_stepped + 1) % self._log_every == 0
 
-    def _read_lrs(self, optimizer: Optimizer, args: object, kwargs: object) -> None:
+    def _reader(self, optimizer: Optimizer) -> Callable[..., None]:
+        """The hook of an optimizer. Of a wrapper that shares its hooks, torch would give it the optimizer inside."""
+
+        def read_lrs(*_: object) -> None:
+            self._read_lrs(optimizer)
+
+        return read_lrs
+
+    def _read_lrs(self, optimizer: Optimizer) -> None:
         # Called at every step, so it is one loop: each call and list of its own would show in the cost of a step.
-        lrs: list[float | Tensor] = []
+        of_groups: dict[int, float | Tensor] = {}
         effective: dict[int, float | Tensor] = {}
         for i, group in enumerate(optimizer.param_groups):
-            lrs.append(group["lr"])
+            if "lr" not in group:  # an optimizer of one's own may have none
+                continue
+            of_groups[i] = group["lr"]
             if (lr := effective_lr(group)) is not None:
                 effective[i] = lr
         names = self._names.get(optimizer)
         # A finetuning callback may add groups, and a state that is loaded may add or take a rate in effect.
-        if names is None or names.num_groups != len(lrs) or names.adapting != list(effective):
-            names = self._names[optimizer] = self._names_of(optimizer, list(effective))
-        if effective:
-            lrs.extend(effective.values())
+        if names is None or names.groups != list(of_groups) or names.adapting != list(effective):
+            names = self._names[optimizer] = self._names_of(optimizer, list(of_groups), list(effective))
+        lrs = [*of_groups.values(), *effective.values()]
         is_logged = self._has_loggers and self._is_due()
+        self._has_stepped |= is_logged
         # The property would compute all metrics of the step, which costs far more.
         callback_metrics = self._trainer._logger_connector._callback_metrics
         dtype = torch.get_default_dtype()
@@ -189,13 +207,13 @@ class _Trace:
             if is_logged:
                 self._used_lrs[key] = metric if isinstance(lr, Tensor) else lr
 
-    def _names_of(self, optimizer: Optimizer, adapting: list[int]) -> _Names:
+    def _names_of(self, optimizer: Optimizer, groups: list[int], adapting: list[int]) -> _Names:
         name, names = self._optimizer_names[optimizer], group_names(optimizer)
         logged = [f"lr/{name}"] if len(names) == 1 else [f"lr/{name}/{group}" for group in names]
         monitored = [self._monitor_names[optimizer] + suffix for suffix in monitor_suffixes(optimizer)]
         return _Names(
-            num_groups=len(names),
+            groups=groups,
             adapting=adapting,
-            logged=logged + [f"{logged[i]}/effective" for i in adapting],
-            monitored=monitored + [f"effective_{monitored[i]}" for i in adapting],
+            logged=[logged[i] for i in groups] + [f"{logged[i]}/effective" for i in adapting],
+            monitored=[monitored[i] for i in groups] + [f"effective_{monitored[i]}" for i in adapting],
         )

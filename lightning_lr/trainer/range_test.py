@@ -12,6 +12,7 @@ from lightning.pytorch import Trainer
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from numpy.typing import NDArray
 
+from lightning_lr.optimizers.param_groups import has_lr
 from lightning_lr.optimizers.update_kind import UpdateKind, update_kind
 from lightning_lr.range_test.curve import LRCurve
 from lightning_lr.range_test.early_stop import is_far_above_start
@@ -182,7 +183,7 @@ def kind_of_updates(trainer: Trainer, owner: str) -> UpdateKind:
     Of two that are alike there it is the one that gets the lower share of the best rate of the trials.
     """
     kinds: list[UpdateKind] = []
-    for optimizer in trainer.optimizers:
+    for optimizer in filter(has_lr, trainer.optimizers):
         kind = update_kind(optimizer)
         if kind is None:
             name = type(optimizer).__name__
