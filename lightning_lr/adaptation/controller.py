@@ -46,11 +46,12 @@ class LRController:
         steps: of this optimizer that were begun before.
         has_grad_scaler: whether a GradScaler skips steps whose gradients are not finite.
         loss_scale: gives the factor of the gradients, in mixed precision; None for 1.
+        device: on which sums are computed if there are no parameters yet.
 
     Attributes:
         scales: of the learning rates.
         groups: that have a scale each.
-        device: of the parameters, on which sums are computed.
+        device: on which sums are computed, that of the first parameter.
         steps: begun so far.
         since: steps since the last measurement.
         measured: what this process has measured before steps; whoever reads it takes it out.
@@ -79,6 +80,7 @@ class LRController:
         steps: int = 0,
         has_grad_scaler: bool = False,
         loss_scale: Callable[[], Tensor] | None = None,
+        device: torch.device | str = "cpu",
     ) -> None:
         self.optimizer = optimizer
         self.steps, self.not_finite, self.keeps_anchor = steps, 0, False
@@ -93,10 +95,8 @@ class LRController:
         self._anchor = None if horizon is None else AnchorDisplacement(horizon)
         self.adapts_by_anchor = adapts and self._anchor is not None
         self._displacement: Displacement = self._anchor or last_step_displacement(optimizer)
-        self.device = next(iter(self._parameters())).device
-        self._first_step = (
-            None if self._anchor is None else FirstStep(optimizer, self._anchor, self._reset, self.device)
-        )
+        self.device = device = next((parameter.device for parameter in self._parameters()), torch.device(device))
+        self._first_step = None if self._anchor is None else FirstStep(optimizer, self._anchor, self._reset, device)
         self.scales = OptimizerScales(
             optimizer,
             make_rule,

@@ -89,6 +89,7 @@ class AdaptationArguments:
             decay=decay,
             world_size=trainer.world_size,
             has_grad_scaler=has_grad_scaler(trainer),
+            device=trainer.lightning_module.device,
             steps=trainer.global_step // len(trainer.optimizers),  # a checkpoint may be of a run without adaptation
         )
 

@@ -15,7 +15,7 @@ from lightning_lr import CyclicalLR, HypergradientLR
 from lightning_lr.adaptation.optimizer_scales import OptimizerScales
 from tests.helpers.hypergradient_cases import RULES, first_group_state, mean_loss
 from tests.helpers.lightning_classes import Callback, CSVLogger, LearningRateMonitor, TensorBoardLogger
-from tests.helpers.recorded_steps import RecordingClassifier, first_group_lrs, fit
+from tests.helpers.recorded_steps import RecordingClassifier, TwoOptimizers, first_group_lrs, fit
 from tests.helpers.tiny_models import Classifier, loader
 
 pytestmark = [
@@ -193,3 +193,49 @@ def test_tensor_rates_stay_the_same_tensor() -> None:
         plain = RecordingClassifier(optimizer="Adam", lr=1e-5)
         fit(plain, RULES[rule](), CyclicalLR(1e-5, 1e-4, 5))
         assert first_group_lrs(model) == pytest.approx(first_group_lrs(plain), rel=1e-3)
+
+
+class FilledLater(TwoOptimizers):
+    """An optimizer that has no parameters until epoch 1, or, to compare with, none that are trainable."""
+
+    def __init__(self, kind: Any, begins_empty: bool) -> None:
+        super().__init__()
+        self.kind, self.begins_empty = kind, begins_empty
+
+    def configure_optimizers(self) -> Any:
+        self.head.requires_grad_(False)
+        params = [] if self.begins_empty else [*self.head.parameters()]
+        return self.kind(self.backbone.parameters(), 0.01), self.kind([{"params": params}], 0.01)
+
+    def on_train_epoch_start(self) -> None:
+        if self.current_epoch == 1:
+            self.head.requires_grad_(True)
+            if self.begins_empty:
+                self.trainer.optimizers[1].param_groups[0]["params"] += self.head.parameters()
+
+
+@pytest.mark.filterwarnings("ignore:HypergradientLR. .* steps on its own loss")
+@pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.Adam, torch.optim.RMSprop])
+@pytest.mark.parametrize("rule", RULES)
+def test_an_optimizer_that_is_empty_at_first(rule: str, kind: Any) -> None:
+    """Its learning rate is that of an optimizer whose parameters are frozen at first."""
+    used = []
+    for begins_empty in (True, False):
+        torch.manual_seed(0)
+        model, adapts = FilledLater(kind, begins_empty), RULES[rule]()
+        fit(model, adapts)
+        used.append(model.used)
+        assert adapts.state_dict()["progress"][1]["adaptation"]["movement"] is not None
+    assert used[0] == used[1]
+    assert len(set(used[0][1][:20])) == 1
+    assert len(set(used[0][1][20:])) > 5
+
+
+def test_a_run_whose_only_optimizer_stays_empty() -> None:
+    class Empty(Classifier):
+        def configure_optimizers(self) -> Any:
+            return torch.optim.SGD([{"params": []}], 0.01)
+
+    for adapts in (HypergradientLR(decay=None), HypergradientLR(adapt=False), HypergradientLR(rule="multiplicative")):
+        trainer = fit(Empty(), adapts)
+        assert trainer.callback_metrics["lr/SGD"] == pytest.approx(0.01)
