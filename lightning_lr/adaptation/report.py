@@ -9,7 +9,7 @@ from typing import NamedTuple
 from lightning_lr.adaptation import constants
 from lightning_lr.adaptation.controller import LRController
 from lightning_lr.adaptation.scaled_group import ScaledGroup
-from lightning_lr.optimizers.param_groups import group_names
+from lightning_lr.optimizers.param_groups import unique_group_names
 
 _ROUNDING = 1e-6  # above that of float32, in which a learning rate may be
 
@@ -41,7 +41,7 @@ class AdaptationReport:
     def named_groups(self) -> Iterator[tuple[str, ScaledGroup]]:
         """The scaled groups, with their names in logs."""
         groups, optimizer = self._controller.groups, self._controller.optimizer
-        names = [self._name] if len(groups) == 1 else [f"{self._name}/{n}" for n in group_names(optimizer)]
+        names = [self._name] if len(groups) == 1 else [f"{self._name}/{n}" for n in unique_group_names(optimizer)]
         return zip(names, groups, strict=False)
 
     def add_cosines(self, is_new: list[bool]) -> None:

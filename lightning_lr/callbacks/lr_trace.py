@@ -28,8 +28,8 @@ class LRTrace(Callback):
     | ``lr/loss`` | the loss of the step, a mean over its micro-batches |
 
     The learning rate in effect is d · lr of Prodigy and D-Adaptation, and ``scheduled_lr`` of schedule-free optimizers.
-    Parameter groups without a learning rate are left out. So are the steps of an optimizer that has no step hooks, with
-    a warning: its class does not call ``super().__init__``.
+    Of groups with one name, the second is ``<name>-1``, and so on. Groups without a learning rate are left out, and so
+    are, with a warning, the steps of an optimizer without step hooks, whose class does not call ``super().__init__``.
 
     Metrics in ``trainer.callback_metrics`` of every step, with or without a logger. ``EarlyStopping("lr-Adam")`` and
     ``ModelCheckpoint(filename="{lr-Adam}")`` read them:

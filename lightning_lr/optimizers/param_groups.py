@@ -6,6 +6,7 @@ replaced, because a captured graph or a compiled step refers to it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -81,8 +82,26 @@ def optimizer_names(optimizers: Sequence[Optimizer]) -> list[str]:
 
 
 def group_names(optimizer: Optimizer) -> list[str]:
-    """One name for each group: its ``"name"`` if it has one, else ``pg1``, ``pg2``, ..."""
+    """The name of each group: its ``"name"`` if it has one, else ``pg1``, ``pg2``, ... Groups may share a name."""
     return [str(group.get("name", f"pg{i}")) for i, group in enumerate(optimizer.param_groups, start=1)]
+
+
+def unique_group_names(optimizer: Optimizer) -> list[str]:
+    """`group_names` for logs, where each group needs its own: with a number from the second one of a name.
+
+    >>> groups = [{"params": [torch.zeros(1)], "name": name} for name in ("decay", "decay", "bias", "decay")]
+    >>> unique_group_names(torch.optim.SGD(groups))
+    ['decay', 'decay-1', 'bias', 'decay-2']
+    """
+    names: dict[str, None] = {}  # in their order
+    numbers: Counter[str] = Counter()
+    for name in group_names(optimizer):
+        unique = name
+        while unique in names:
+            numbers[name] += 1
+            unique = f"{name}-{numbers[name]}"
+        names[unique] = None
+    return list(names)
 
 
 def has_lr(optimizer: Optimizer) -> bool:

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.utils.hooks import RemovableHandle
 
-from lightning_lr.optimizers.param_groups import effective_lr, group_names, optimizer_names
+from lightning_lr.optimizers.param_groups import effective_lr, optimizer_names, unique_group_names
 from lightning_lr.optimizers.step_counter import HAS_NO_HOOKS, has_step_hooks
 from lightning_lr.trainer.loggers import flush, log_metrics
 from lightning_lr.trainer.monitor_names import monitor_names, monitor_suffixes
@@ -208,7 +208,7 @@ class _Trace:
                 self._used_lrs[key] = metric if isinstance(lr, Tensor) else lr
 
     def _names_of(self, optimizer: Optimizer, groups: list[int], adapting: list[int]) -> _Names:
-        name, names = self._optimizer_names[optimizer], group_names(optimizer)
+        name, names = self._optimizer_names[optimizer], unique_group_names(optimizer)
         logged = [f"lr/{name}"] if len(names) == 1 else [f"lr/{name}/{group}" for group in names]
         monitored = [self._monitor_names[optimizer] + suffix for suffix in monitor_suffixes(optimizer)]
         return _Names(

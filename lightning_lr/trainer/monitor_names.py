@@ -7,7 +7,7 @@ from collections import Counter
 from lightning.pytorch import Trainer
 from torch.optim import Optimizer
 
-from lightning_lr.optimizers.param_groups import group_names
+from lightning_lr.optimizers.param_groups import unique_group_names
 
 
 def monitor_names(trainer: Trainer) -> dict[Optimizer, str]:
@@ -38,4 +38,4 @@ def monitor_suffixes(optimizer: Optimizer) -> list[str]:
     groups = optimizer.param_groups
     if len(groups) == 1 and not groups[0].get("name"):
         return [""]
-    return [f"/{name}" for name in group_names(optimizer)]
+    return [f"/{name}" for name in unique_group_names(optimizer)]

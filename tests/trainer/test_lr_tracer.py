@@ -12,7 +12,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import Tensor
 
-from lightning_lr import CyclicalLR, LRTrace
+from lightning_lr import CyclicalLR, HypergradientLR, LRTrace
 from lightning_lr.trainer.loggers import log_vs_lr
 from tests.helpers.lightning_classes import Callback, CSVLogger, LearningRateMonitor, TensorBoardLogger, Trainer
 from tests.helpers.tiny_models import Classifier, loader, quiet_trainer
@@ -81,6 +81,39 @@ def test_groups_by_position_and_by_name(tmp_path: Path) -> None:
     board = TensorBoardLogger(tmp_path)
     quiet_trainer(callbacks=[LRTrace()], logger=board, log_every_n_steps=5).fit(Named(backbone_ratio=0.1), loader())
     assert {tag for tag in _tags(board) if tag.startswith("lr/")} == {"lr/SGD/pg1", "lr/SGD/head", "lr/loss"}
+
+
+class SharedNames(Classifier):
+    """Groups that share a name, also with what a number or a position would give."""
+
+    def configure_optimizers(self) -> Any:
+        names = [{"name": "norm"}, {"name": "norm"}, {"name": "norm-1"}, {"name": "pg5"}, {}, {}]
+        groups = zip(self.parameters(), names, strict=True)
+        return torch.optim.SGD(
+            [{"params": [parameter], "lr": 0.01 * i, **name} for i, (parameter, name) in enumerate(groups, start=1)]
+        )
+
+
+def test_groups_of_one_name_are_numbered(tmp_path: Path) -> None:
+    lrs = {"norm": 0.01, "norm-1": 0.02, "norm-1-1": 0.03, "pg5": 0.04, "pg5-1": 0.05, "pg6": 0.06}
+    board = TensorBoardLogger(tmp_path)
+    trainer = quiet_trainer(callbacks=[LRTrace()], logger=board, log_every_n_steps=5)
+    trainer.fit(SharedNames(), loader())
+    for group, lr in lrs.items():
+        assert _scalars(board, f"lr/SGD/{group}")[4] == pytest.approx(lr)
+        assert trainer.callback_metrics[f"lr-SGD/{group}"] == pytest.approx(lr)
+    board = TensorBoardLogger(tmp_path)
+    quiet_trainer(callbacks=[HypergradientLR(per_group=True)], logger=board, log_every_n_steps=5).fit(
+        SharedNames(), loader()
+    )
+    assert {f"hypergradient/log10_scale/SGD/{group}" for group in lrs} <= _tags(board)
+
+
+def test_a_bound_by_name_is_for_all_groups_of_the_name() -> None:
+    bounds = {"norm": 0.1, "norm-1": 0.2, "pg5": 0.3, "pg6": 0.4}
+    trainer = quiet_trainer(callbacks=[CyclicalLR(bounds, bounds, step_size=5)])
+    trainer.fit(SharedNames(), loader())
+    assert [group["lr"] for group in trainer.optimizers[0].param_groups] == [0.1, 0.1, 0.2, 0.3, 0.3, 0.4]
 
 
 def test_accumulation_gives_one_point_an_optimizer_step(tmp_path: Path) -> None:
