@@ -56,9 +56,7 @@ class AdaptationArguments:
             ValueError: if a run has no end, or only one in time, and ``decay`` or a length in shares of it is given.
         """
         _check_optimizers(trainer.optimizers)
-        given = {"horizon": self.horizon, "freeze_after": self.freeze_after}
-        durations = {name: Duration.parse(name, length) for name, length in given.items() if length is not None}
-        check_run_has_end(trainer, durations)
+        check_run_has_end(trainer, self._durations())
         has_end = trainer.max_steps != -1 or trainer.max_epochs != -1
         if self.adapt and self.decay not in (None, "auto") and not has_end:
             self._refuse_decay()
@@ -70,7 +68,7 @@ class AdaptationArguments:
             MisconfigurationException: if ``decay`` is given beside a schedule.
             ValueError: if a length depends on that of the run or of an epoch, which is not known.
         """
-        decay = self._final_decay(trainer, lengths) if self.adapt and self.rule == "long_horizon" else None
+        decay = self._final_decay(trainer, lengths)
         if decay is not None:
             rank_zero_info(
                 f"HypergradientLR: the learning rate will fall in the last {decay.length} of {decay.run_length} steps;"
@@ -93,6 +91,17 @@ class AdaptationArguments:
             steps=trainer.global_step // len(trainer.optimizers),  # a checkpoint may be of a run without adaptation
         )
 
+    def counts_epochs(self, trainer: Trainer, lengths: RunLengths) -> bool:
+        """Whether a length in steps that was given, or is said to the user, follows from the length of an epoch."""
+        units = {duration.unit for duration in self._durations().values()}
+        if (decay := self.decay) is not None and self._final_decay(trainer, lengths) is not None:
+            units |= {"run", "" if decay == "auto" else Duration.parse("decay", decay).unit}
+        return "ep" in units or ("run" in units and trainer.max_epochs not in (None, -1))
+
+    def _durations(self) -> dict[str, Duration]:
+        given = {"horizon": self.horizon, "freeze_after": self.freeze_after}
+        return {name: Duration.parse(name, length) for name, length in given.items() if length is not None}
+
     def _horizon(self, lengths: RunLengths) -> float:
         if self.horizon is not None:
             return _steps("horizon", self.horizon, lengths)
@@ -107,6 +116,8 @@ class AdaptationArguments:
         )
         # in manual optimization a batch may have any number of steps
         is_known = math.isfinite(run) and trainer.lightning_module.automatic_optimization
+        if not self.adapt or self.rule != "long_horizon":
+            return None
         if self.decay is None or (self.decay == "auto" and (has_schedule or not is_known)):
             return None
         if has_schedule:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from lightning.pytorch import Trainer
@@ -112,32 +112,34 @@ def report_new_lengths(owner: str, run: ScheduleRun) -> None:
         rank_zero_info(f"{owner} goes on from its phase with the new lengths.")
 
 
-def check_steps_of_epoch(owner: str, run: ScheduleRun, trainer: Trainer) -> None:
-    """Warn once if an epoch that has ended had another number of steps than lengths in epochs are counted with.
+def check_steps_of_epoch(owner: str, expected: float, counts: Mapping[Optimizer, int], trainer: Trainer) -> bool:
+    """Whether an epoch that has ended had as many steps as lengths in epochs are counted with. If not, warn.
 
     Args:
         owner: name of the callback.
-        run: of the callback.
+        expected: steps of an epoch, infinite if not known.
+        counts: the steps that each optimizer has made in the run.
         trainer: the Trainer, in ``on_train_epoch_end``.
     """
-    expected, batches = run.epoch_steps, trainer.fit_loop.epoch_loop.batch_progress
-    if not math.isfinite(expected) or not batches.is_last_batch:  # the run has ended within the epoch
-        return
+    loop = trainer.fit_loop.epoch_loop
+    if not math.isfinite(expected) or not loop.batch_progress.is_last_batch:  # the run has ended within the epoch
+        return True
     if trainer.lightning_module.automatic_optimization:
-        steps = math.ceil(batches.current.ready / trainer.accumulate_grad_batches)
+        # not the batches that were begun: on_train_batch_start may refuse one, which ends the epoch
+        steps = loop.automatic_optimization.optim_progress.optimizer.step.current.completed
         if steps != expected:
-            run.epoch_steps = math.inf
             rank_zero_warn(
                 f"{owner} counts every epoch as {expected:g} steps, the length that it started with, but epoch"
                 f" {trainer.current_epoch} had {steps}: give lengths in steps, and the run max_steps."
             )
-    elif trainer.current_epoch == 0:
-        for optimizer, tracker in zip(run.optimizers, run.trackers, strict=True):
-            if tracker.count != expected:
-                rank_zero_warn(
-                    f"{owner} took an epoch for {expected:g} steps of {type(optimizer).__name__}, one a batch, but it"
-                    f" made {tracker.count}: give lengths in steps."
-                )
+        return bool(steps == expected)
+    others = {each: count for each, count in counts.items() if trainer.current_epoch == 0 and count != expected}
+    for optimizer, count in others.items():
+        rank_zero_warn(
+            f"{owner} took an epoch for {expected:g} steps of {type(optimizer).__name__}, one a batch, but it made"
+            f" {count}: give lengths in steps."
+        )
+    return not others
 
 
 def _way_out(other: object) -> str:

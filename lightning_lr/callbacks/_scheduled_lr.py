@@ -169,8 +169,10 @@ class ScheduledLR(Callback, ABC):
         self.lr_tracer.batch_end(outputs)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if self._run is not None and self.length_units & {"ep", "run"}:
-            checks.check_steps_of_epoch(type(self).__name__, self._run, trainer)
+        if (run := self._run) is not None and self.length_units & {"ep", "run"}:
+            counts = {optimizer: tracker.count for optimizer, tracker in zip(run.optimizers, run.trackers, strict=True)}
+            if not checks.check_steps_of_epoch(type(self).__name__, run.epoch_steps, counts, trainer):
+                run.epoch_steps = math.inf  # said once
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._end_run()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 from typing import Any, Literal
 
@@ -18,6 +19,7 @@ from lightning_lr.callbacks._adaptation_arguments import AdaptationArguments, fi
 from lightning_lr.callbacks._adaptation_trace import ADAPTATION_CHARTS, say_verdicts, values_to_log
 from lightning_lr.callbacks._adapted_optimizers import adapted_optimizers
 from lightning_lr.callbacks._argument_rules import ADAPTATION
+from lightning_lr.callbacks._optimizer_checks import check_steps_of_epoch
 from lightning_lr.callbacks._saved_arguments import plain_arguments, warn_if_changed
 from lightning_lr.callbacks._saved_state import check_vectors, checked_state, header
 from lightning_lr.callbacks._skipped_hooks import SkippedHooks
@@ -110,6 +112,7 @@ class HypergradientLR(Callback):
         self._optimizers: list[AdaptedOptimizer] = []  # while training
         self._saved: list[dict[str, Any]] = []  # their states, of a run that has ended or is resumed
         self._epoch_batches: float | None = None  # with which lengths are counted
+        self._epoch_steps = math.inf  # likewise, if any length depends on it
         self._to_restart: list[Optimizer] = []  # a range test before this callback has set their learning rates
         self._is_resumed, self._is_same_rule = False, True  # the saved states are from a checkpoint, and fit
         self._resets: dict[Optimizer, OptimizerReset] = {}  # of the optimizers that it adapts
@@ -132,6 +135,7 @@ class HypergradientLR(Callback):
         lengths = run_lengths(trainer, self._epoch_batches)
         self._epoch_batches = lengths.epoch_batches
         controllers = self._adaptation.controllers(trainer, lengths)
+        self._epoch_steps = lengths.epoch_steps if self._adaptation.counts_epochs(trainer, lengths) else math.inf
         self._optimizers = adapted_optimizers(trainer, pl_module, controllers, self._resets, guard=self._guard)
         for adapted, saved in zip(self._optimizers, self._saved, strict=False):
             is_new = not self._is_resumed or adapted.optimizer in self._to_restart  # else the groups hold scaled rates
@@ -174,6 +178,9 @@ class HypergradientLR(Callback):
         self.lr_tracer.batch_end(outputs)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        counts = {adapted.optimizer: adapted.controller.steps for adapted in self._optimizers}
+        if not check_steps_of_epoch("HypergradientLR", self._epoch_steps, counts, trainer):
+            self._epoch_steps = math.inf  # said once
         if not self._adapt:
             say_verdicts(trainer, self._optimizers)
 

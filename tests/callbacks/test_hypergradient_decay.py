@@ -128,7 +128,8 @@ def test_manual_optimization_has_none_unless_asked(caplog: pytest.LogCaptureFixt
         fit(model := SeveralSteps(), HypergradientLR())
     assert _said(caplog) == []
     assert first_group_lrs(model)[-1] > 0.6 * max(first_group_lrs(model))
-    fit(asked := SeveralSteps(), HypergradientLR(decay="0.2run"))
+    with pytest.warns(UserWarning, match="took an epoch for 20 steps of SGD, one a batch, but it made 60"):
+        fit(asked := SeveralSteps(), HypergradientLR(decay="0.2run"))
     rates = first_group_lrs(asked)
     assert len(rates) == 120
     assert 0 < rates[-1] == rates[40] < 0.2 * rates[31]  # and it never stops

@@ -91,7 +91,7 @@ def test_the_scale_stays_after_so_many_steps(freeze_after: Any, steps: int) -> N
 
 
 def test_an_epoch_counts_as_one_step_for_each_batch() -> None:
-    """In manual optimization, where a batch may have several."""
+    """In manual optimization, where a batch may have several, which is said."""
 
     class StepsTwice(RecordingClassifier):
         def __init__(self) -> None:
@@ -104,7 +104,8 @@ def test_an_epoch_counts_as_one_step_for_each_batch() -> None:
                 step_by_hand(self, loss)
             return loss
 
-    fit(model := StepsTwice(), HypergradientLR(freeze_after="1ep"))  # 20 batches
+    with pytest.warns(UserWarning, match="took an epoch for 20 steps of SGD, one a batch, but it made 40"):
+        fit(model := StepsTwice(), HypergradientLR(freeze_after="1ep"))
     rates = first_group_lrs(model)
     assert len(rates) == 80
     assert len(set(rates[:20])) > 5

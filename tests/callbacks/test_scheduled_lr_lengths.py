@@ -167,6 +167,53 @@ def test_epochs_of_varying_length_are_said(accumulate: int) -> None:
     assert first_group_lrs(model) == CyclicalLR(0.01, 0.1, steps).preview(len(model.used)).lr.tolist()
 
 
+class EndsEarly(RecordingClassifier):
+    """Its epochs end after 10 batches of 20."""
+
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> int | None:
+        return -1 if batch_idx == 10 else None
+
+
+@pytest.mark.parametrize("accumulate", [1, 3])
+@pytest.mark.parametrize(
+    "callback",
+    [
+        CyclicalLR(0.01, 0.1, "1ep"),
+        OneCycleLR(0.1),
+        HypergradientLR(),
+        HypergradientLR(decay="1ep"),
+        HypergradientLR(decay=None, freeze_after="1ep"),
+        HypergradientLR("multiplicative", freeze_after="0.5run"),
+    ],
+)
+def test_epochs_that_the_module_ends_early_are_said_once(callback: Callback, accumulate: int) -> None:
+    """The batch that was refused made no step, nor did the window that it left open."""
+    model, expected = EndsEarly(), math.ceil(20 / accumulate)
+    with pytest.warns(UserWarning, match="counts every epoch") as said:
+        fit(model, callback, accumulate_grad_batches=accumulate)
+    steps = len(model.used) // 2
+    assert steps == 10 // accumulate
+    message = f"counts every epoch as {expected} steps, the length that it started with, but epoch 0 had {steps}:"
+    assert [message in str(warning.message) for warning in said].count(True) == 1
+    assert not any("epoch 1 had" in str(warning.message) for warning in said)
+
+
+@pytest.mark.parametrize(
+    ("adapts", "options"),
+    [
+        (HypergradientLR(decay=None), {}),
+        (HypergradientLR(decay=None, horizon=20, freeze_after=30), {}),
+        (HypergradientLR(adapt=False), {}),
+        (HypergradientLR("multiplicative"), {}),
+        (HypergradientLR(), {"max_epochs": None, "max_steps": 30}),
+    ],
+)
+def test_the_length_of_an_epoch_is_all_the_same_to_lengths_in_steps(
+    adapts: HypergradientLR, options: dict[str, Any]
+) -> None:
+    fit(EndsEarly(), adapts, **options)
+
+
 @pytest.mark.filterwarnings("ignore:.*LR counts every epoch as 20 steps")
 @pytest.mark.parametrize("kind", ["in epochs", "in shares of the run", "adaptation"])
 def test_a_resumed_run_counts_with_the_length_that_the_run_began_with(
