@@ -55,10 +55,12 @@ class LossState(NamedTuple):
     Attributes:
         has_learned: whether the loss has ever been below its first values, beyond the noise.
         has_risen: whether it is above them, beyond the noise.
+        gain: by how much it is below them; 0 if it is not, or is not known.
     """
 
     has_learned: bool = True
     has_risen: bool = False
+    gain: float = 0.0
 
 
 UNKNOWN_LOSS = LossState()
@@ -112,7 +114,7 @@ class LongHorizon:
         has effect = it has overshot, or the loss has learned or has risen: see `LossLevel`
         limit = MAX_CHANGE if it has effect, else MAX_CHANGE_AT_START
         K ← K + 1 if m has changed its sign and it has effect
-        y = c if it has effect, else max(0, m)
+        y = c if it has effect, else max(0, m), but 0 if |m| G ‖d‖ < NEGLIGIBLE_GAIN · gain of the loss
         x = limit clip(GAIN y / r / (1 + K / GAIN_HALVING), ±1)
         s ← s exp(√n x), from the step after the next on
 
@@ -121,6 +123,7 @@ class LongHorizon:
     shrinks the learning rate (Wu et al. 2018). d is the trace of MetaOptimize (Sharifnassab et al. 2025) for a
     discount of 1 - 1/horizon, which includes decoupled weight decay. The mean of gradients of different lengths must
     count the long ones, so c is not a cosine: batches that are fitted already have small gradients and say "longer".
+    Where all are fitted, all say so without an end. So s stays while the mean derivative matters little to the loss.
 
     The values in capitals are those of `lightning_lr.adaptation.constants`.
 
@@ -153,6 +156,9 @@ class LongHorizon:
         gain = constants.GAIN / (1 + self.sign_changes / constants.GAIN_HALVING)
         # Without effect it only rises. So it rises by the mean: single derivatives would drive it up by their noise.
         signal = derivative if has_effect else max(0.0, self.mean)
+        mean_dot = self.mean * math.sqrt(self.mean_square_norm) * alignment.displacement_norm
+        if abs(mean_dot) < constants.NEGLIGIBLE_GAIN * loss.gain:
+            signal = 0.0
         change = limit * max(-1.0, min(1.0, gain * signal / rms))
         return math.exp(math.sqrt(steps) * change)
 

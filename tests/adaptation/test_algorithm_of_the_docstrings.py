@@ -23,6 +23,7 @@ from lightning_lr.adaptation.constants import (
     MAX_CHANGE,
     MAX_CHANGE_AT_START,
     MEAN_WEIGHT,
+    NEGLIGIBLE_GAIN,
     OVERSHOT_MEAN,
     SETTLED_SPACING,
     SQUARE_WEIGHT,
@@ -58,6 +59,7 @@ class Loss:
         self.all: list[float] = []
         self.level = self.deviation = 0.0
         self.learned = self.risen = False
+        self.gain = 0.0
 
     def add(self, loss: float) -> None:
         self.all.append(loss)
@@ -71,6 +73,7 @@ class Loss:
         clear = LEARNED_DEVIATIONS * max(self.deviation, spread)
         self.learned |= self.level < first - clear and len(self.all) >= FIRST_LOSSES
         self.risen = self.level > first + clear
+        self.gain = max(0.0, first - self.level)
 
 
 class Measured(NamedTuple):
@@ -110,6 +113,8 @@ def reference(theta: Array, x: Array, y: Array, lr: float, horizon: int) -> tupl
             limit = MAX_CHANGE if has_effect else MAX_CHANGE_AT_START
             sign_changes += has_effect and before * m < 0
             signal = c if has_effect else max(0.0, m)
+            if abs(m) * usual * np.linalg.norm(now.d) < NEGLIGIBLE_GAIN * loss.gain:
+                signal = 0.0
             change = limit * np.clip(GAIN * signal / r / (1 + sign_changes / GAIN_HALVING), -1, 1)
             s *= np.exp(np.sqrt(now.n) * change)
         residual = x[t] @ theta - y[t]
