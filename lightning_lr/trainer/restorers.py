@@ -6,6 +6,7 @@ import functools
 import operator
 import random
 import types
+from array import array
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -66,6 +67,16 @@ def array_restorer(array: np.ndarray[Any, Any]) -> Restorer:
     """Restores the numbers of a NumPy array."""
     copy = array.copy()
     return lambda: np.copyto(array, copy)
+
+
+def buffer_restorer(buffer: bytearray | array[Any]) -> Restorer:
+    """Restores the bytes or numbers of a ``bytearray`` or ``array.array``."""
+    copy = buffer[:]
+
+    def restore() -> None:
+        buffer[:] = copy  # type: ignore[assignment]  # each has its own kind
+
+    return restore
 
 
 def container_restorer(container: Any) -> Restorer:

@@ -1,8 +1,8 @@
 """A snapshot of live objects, which can later be restored *in place*.
 
 A snapshot follows references from some root objects. It keeps the contents of every tensor (parameters, buffers,
-optimizer and metric states), attribute, list, dict, set, array and random generator that it reaches, and the global
-random states.
+optimizer and metric states), attribute, list, dict, set, array, bytearray and random generator that it reaches, and the
+global random states.
 
 Restoring changes contents and never replaces an object. Optimizers and compiled, DDP and FSDP modules rely on the
 identity of parameters, and users keep references to their own lists and dicts.
@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import re
 import types
+from array import array
 from collections import deque
 from collections.abc import Iterable, Iterator
 from typing import Any, Literal
@@ -26,6 +27,7 @@ from lightning_lr.trainer.restorers import (
     Restorer,
     array_restorer,
     autograd_restorer,
+    buffer_restorer,
     container_restorer,
     generator_restorer,
     global_rng_restorer,
@@ -113,6 +115,10 @@ class Snapshot:
             yield from ((child, False) for child in self._keep_tensor(obj))
         elif isinstance(obj, np.ndarray) and obj.flags.writeable:
             self._restorers.append(array_restorer(obj))
+            if obj.dtype == object and not (is_data and obj.size > _MAX_DATASET_STATE_ITEMS):
+                yield from ((child, is_data) for child in obj.flat)
+        elif isinstance(obj, (bytearray, array)):
+            self._restorers.append(buffer_restorer(obj))
         elif restorer := generator_restorer(obj):
             self._restorers.append(restorer)
             return
@@ -170,4 +176,6 @@ class Snapshot:
 
 def _is_samples(obj: Any) -> bool:
     """Whether an object that belongs to a dataset is an array or tensor of samples."""
+    if isinstance(obj, (bytearray, array)):
+        return memoryview(obj).nbytes > _MAX_DATASET_STATE_BYTES
     return isinstance(obj, (Tensor, np.ndarray)) and (obj.ndim > 1 or obj.nbytes > _MAX_DATASET_STATE_BYTES)

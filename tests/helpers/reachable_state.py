@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+from array import array
 from collections import deque
 from collections.abc import Mapping
 from types import ModuleType
@@ -48,6 +49,8 @@ def _children(path: str, obj: object) -> list[tuple[str, object]]:
     elif isinstance(obj, (list, tuple, set, frozenset, deque)):
         items = sorted(obj, key=repr) if isinstance(obj, (set, frozenset)) else obj
         children += [(f"{path}[{i}]", item) for i, item in enumerate(items)]
+    elif isinstance(obj, np.ndarray) and obj.dtype == object:
+        children += [(f"{path}[{i}]", item) for i, item in enumerate(obj.flat)]
     if isinstance(obj, Tensor):
         children += [(f"{path}.grad", obj.grad)] if obj.is_leaf else []
         children += [(f"{path}.{name}", value) for name, value in vars(obj).items()]
@@ -77,7 +80,9 @@ def _value(obj: object, path: str) -> object:
         bits = flat.view(torch.uint8).numpy().tobytes()
         return path, str(flat[:6].tolist()), obj.dtype, tuple(obj.shape), obj.requires_grad, bits
     if isinstance(obj, np.ndarray):
-        return path, obj.dtype, obj.shape, obj.tobytes()
+        return path, obj.dtype, obj.shape, None if obj.dtype == object else obj.tobytes()
+    if isinstance(obj, (bytearray, array)):
+        return path, repr(obj)
     if isinstance(obj, torch.Generator):
         return path, obj.get_state().numpy().tobytes()
     if isinstance(obj, np.random.Generator):

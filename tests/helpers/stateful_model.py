@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from array import array
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -53,6 +54,8 @@ class StatefulClassifier(LightningModule):
         self.members, self.pair = {1, 2}, ([1], torch.ones(2))
         self.nested, self.slotted = Nested(), Slotted()
         self.array, self.tensor = np.zeros(3), torch.zeros(2)
+        self.octets, self.numbers = bytearray(2), array("d", [0.0])
+        self.objects = np.array([[0], None], dtype=object)
         self.dice = (random.Random(1), np.random.default_rng(2), torch.Generator().manual_seed(3))
         self.late: object = None
 
@@ -80,6 +83,12 @@ class StatefulClassifier(LightningModule):
         self.slotted.level += 1
         self.array += noise
         self.tensor = self.tensor + draw
+        self.octets[0] = self.count % 256
+        self.octets.append(1)
+        self.numbers[0] += noise
+        self.numbers.append(noise)
+        self.objects[0].append(self.count)
+        self.objects[1] = self.count
         self.kept.add_(draw[0])
         self.fleeting.add_(draw[1])
         self.late = [self.late, 1] if self.count % 3 else None

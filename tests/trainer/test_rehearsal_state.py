@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typing
+from array import array
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -131,6 +132,16 @@ def test_slots_are_restored_and_empty_ones_are_empty_again() -> None:
     snapshot.restore()
     assert held.filled == 1
     assert not hasattr(held, "empty")
+
+
+def test_large_buffers_of_data_are_samples(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lightning_lr.trainer.snapshot._MAX_DATASET_STATE_BYTES", 16)
+    buffers: list[Any] = [bytearray(16), array("d", [0.0] * 2), bytearray(17), array("d", [0.0] * 3)]
+    snapshot = Snapshot([], data=[buffers])
+    for buffer in buffers:
+        buffer[0] = 1
+    snapshot.restore()
+    assert [buffer[0] for buffer in buffers] == [0, 0, 1, 1]
 
 
 def test_a_training_step_may_change_its_batch(tmp_path: Path) -> None:
