@@ -182,6 +182,7 @@ class OutOfMemory(Classifier):
         return super().training_step(batch, batch_idx)
 
 
+@pytest.mark.filterwarnings("ignore:.* cannot rewind iterators")
 @pytest.mark.parametrize("name", REHEARSALS)
 def test_out_of_memory_in_a_rehearsal_leaves_training_usable(name: str) -> None:
     torch.manual_seed(0)

@@ -23,10 +23,12 @@ from lightning_lr.optimizers.update_kind import UpdateKind
 from lightning_lr.range_test.suggestion import Suggestion
 from lightning_lr.search.bracket import Bracket
 from lightning_lr.search.result import SearchResult, search_result
+from lightning_lr.trainer.held_iterators import warn_of_held_iterators
 from lightning_lr.trainer.hyperparameters import declare_metrics, log_found_lr
 from lightning_lr.trainer.lightning_packages import Callback
 from lightning_lr.trainer.lr_tracer import LRTracer
 from lightning_lr.trainer.output_files import check_folder_writable
+from lightning_lr.trainer.range_test import kind_of_updates
 from lightning_lr.trainer.run_lengths import run_lengths
 from lightning_lr.trainer.search_report import report_search
 from lightning_lr.trainer.strategies import trains_in_this_process
@@ -170,6 +172,12 @@ class LRFinder(Callback, ABC):
         done = trainer.current_epoch * lengths.epoch_steps if trainer.current_epoch else 0
         left = lengths.run_steps - done
         self._run_steps = max(1.0, left) if math.isfinite(left) else math.inf
+
+    def _begin_test(self, trainer: Trainer) -> UpdateKind:
+        """Warn of what a test cannot restore, and note the kind of the optimizer's updates."""
+        warn_of_held_iterators(self._name, trainer)
+        self._update = kind_of_updates(trainer, self._name)
+        return self._update
 
     def _run_search(self, trainer: Trainer, search: Search) -> SearchResult:
         """Run the trials that are left, and report all of them."""

@@ -24,7 +24,7 @@ from lightning_lr.range_test.rules import Rule as RuleName  # jsonargparse would
 from lightning_lr.range_test.suggestion import SUGGESTION_FIELDS, Suggestion, suggest
 from lightning_lr.range_test.sweep_lrs import num_lrs, sweep_lrs
 from lightning_lr.search.result import SearchResult
-from lightning_lr.trainer.range_test import RangeTest, kind_of_updates
+from lightning_lr.trainer.range_test import RangeTest
 from lightning_lr.trainer.range_test_report import report_range_test
 from lightning_lr.trainer.run_lengths import check_epochs_begin_together
 from lightning_lr.trainer.tensorboard_charts import RANGE_TEST_CHARTS, SEARCH_CHARTS
@@ -207,7 +207,7 @@ class LRRangeTest(LRFinder):
         epoch = trainer.current_epoch
         if epoch not in self._at_epochs or epoch in self._done_epochs or vars(trainer)["fast_dev_run"]:
             return
-        update = self._update = kind_of_updates(trainer, self._name)
+        update = self._begin_test(trainer)
         if self._search is None or self._search.bracket.is_done:  # else the search was interrupted
             self._read_run_steps(trainer)
             curve = self._range_test.run(trainer)

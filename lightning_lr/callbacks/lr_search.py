@@ -14,7 +14,6 @@ from lightning_lr.callbacks._lr_finder import LRFinder
 from lightning_lr.callbacks._saved_arguments import plain_arguments
 from lightning_lr.search.result import SearchResult
 from lightning_lr.trainer.lightning_packages import MisconfigurationException
-from lightning_lr.trainer.range_test import kind_of_updates
 from lightning_lr.trainer.tensorboard_charts import SEARCH_CHARTS
 
 
@@ -129,7 +128,7 @@ class LRSearch(LRFinder):
             if self._search is None:
                 self._read_run_steps(trainer)
                 self._search = self._new_search(self._new_bracket(*self._bracket_arguments))
-            self._update = kind_of_updates(trainer, self._name)
+            self._begin_test(trainer)
             self.result = self._run_search(trainer, self._search)
             self._apply_result(trainer, pl_module, self.result)
 

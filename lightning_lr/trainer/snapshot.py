@@ -39,12 +39,12 @@ from lightning_lr.trainer.restorers import (
 )
 
 # Values that cannot change, and code.
-_CONSTANT_TYPES = (str, bytes, int, float, complex, type(None), type, types.ModuleType, types.FunctionType)
+CONSTANT_TYPES = (str, bytes, int, float, complex, type(None), type, types.ModuleType, types.FunctionType)
 _MUTABLE_CONTAINERS = (list, deque, dict, set)
 _CONTAINERS = (*_MUTABLE_CONTAINERS, tuple, frozenset)
 # Threads, processes, handles, compiled code: they run outside of our control, so changing their attributes would break
 # them.
-_MODULES_OF_RUNNING_OBJECTS = re.compile(
+MODULES_OF_RUNNING_OBJECTS = re.compile(
     r"(threading|_thread|multiprocessing|concurrent|queue|_queue|logging|asyncio|socket|io|_io|subprocess|weakref"
     r"|torch\._C|torch\._dynamo|torch\._inductor|torch\.distributed(?!\.(algorithms|optim)\.)|torch\.fx)(\.|$)"
 )
@@ -85,8 +85,8 @@ class Snapshot:
         skipped: Iterable[object] = (),
         snapshot_device: Literal["device", "cpu"] = "device",
     ) -> None:
-        # iterators too, since they cannot be rewound
-        self._skipped_types: tuple[type, ...] = (*_CONSTANT_TYPES, Iterator, *skipped_types)
+        # iterators too, since they cannot be rewound: `held_iterators` warns of them
+        self._skipped_types: tuple[type, ...] = (*CONSTANT_TYPES, Iterator, *skipped_types)
         self._snapshot_device = snapshot_device
         self._restorers: list[Restorer] = [global_rng_restorer()]
         self._seen = {id(obj): obj for obj in skipped}  # holds the objects, so that no id is reused
@@ -122,7 +122,7 @@ class Snapshot:
         elif restorer := generator_restorer(obj):
             self._restorers.append(restorer)
             return
-        if _MODULES_OF_RUNNING_OBJECTS.match(type(obj).__module__) and not isinstance(obj, nn.Module):
+        if MODULES_OF_RUNNING_OBJECTS.match(type(obj).__module__) and not isinstance(obj, nn.Module):
             return
         if isinstance(obj, _CONTAINERS):
             yield from self._keep_container(obj, is_data)
