@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from lightning_lr.adaptation import constants
 from lightning_lr.adaptation.rules import (
     UNKNOWN_LOSS,
     Additive,
@@ -185,3 +186,19 @@ def test_additive_halves_at_most() -> None:
     rule = Additive(1.0)
     assert rule.update(Alignment(-1e6, 1.0, 1.0), 0.1, 1) == 0.5
     assert rule.update(Alignment(1.0, 1.0, 1.0), 0.0, 1) == 1.0  # no step was made
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_long_horizon_stays_while_the_derivative_matters_little_to_the_loss(sign: int) -> None:
+    """The derivative is ±2 · 3 · 0.5 = ±3 at each step, once its mean has settled."""
+    alignment = Alignment(dot=3.0 * sign, gradient_norm=2.0, displacement_norm=3.0)
+
+    def last_factor(gain: float) -> float:
+        rule = LongHorizon()
+        factors = [rule.update(alignment, 0.1, 1, LossState(gain=gain)) for _ in range(200)]
+        return factors[-1]
+
+    moves = math.exp(sign * constants.MAX_CHANGE)
+    assert last_factor(0.0) == pytest.approx(moves)
+    assert last_factor(0.99 * 3 / constants.NEGLIGIBLE_GAIN) == pytest.approx(moves)
+    assert last_factor(1.01 * 3 / constants.NEGLIGIBLE_GAIN) == 1.0
