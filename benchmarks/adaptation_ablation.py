@@ -41,6 +41,7 @@ PARTS: dict[str, dict[str, Any]] = {
     "the same limit throughout": {"MAX_CHANGE": constants.MAX_CHANGE_AT_START},
     "learning is never seen": {"LEARNED_DEVIATIONS": 1e9},
     "an overshoot is never seen": {"OVERSHOT_MEAN": 1e9},
+    "no derivative is negligible": {"NEGLIGIBLE_GAIN": 0.0},
     "first step as long as it is": {"FIRST_STEP_LENGTH": 1e9},
     "nothing is far off: values that are not finite alone": {"FAR": 1e30},
     "decay of a twentieth": {"DECAY_SHARE": 0.05},
