@@ -22,11 +22,11 @@ def run(args: Sequence[str]) -> None:
     """Run a subcommand with the model and the data that the arguments, or their configs, name."""
     if "" not in sys.path:
         sys.path.insert(0, "")  # an installed command does not look for modules in the current folder
-    argv, sys.argv = sys.argv, sys.argv[:1]  # else LightningCLI warns that it was given both
+    # Not as args of the command line: Lightning starts the processes of further devices with what sys.argv holds.
+    argv, sys.argv = sys.argv, [sys.argv[0], *args]
     try:
         kind = _cli_of(_model_of(args))
         type(kind.__name__, (_ClassesFirst, kind), {})(
-            args=list(args),
             parser_kwargs={"prog": "lightning-lr", "default_env": True},
             save_config_kwargs={"overwrite": True},
         )
@@ -38,7 +38,7 @@ class _ClassesFirst(LRCommands):
     """Reads ``--model`` and ``--data`` before the configs, whose sections may hold arguments of these classes only."""
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        super().parse_arguments(parser, _classes_first(args))
+        self.config = parser.parse_args(_classes_first(self._args if args is None else args))
 
 
 def _classes_first(args: Sequence[str]) -> list[str]:
