@@ -42,7 +42,7 @@ class _ClassesFirst(LRCommands):
 
 
 def _classes_first(args: Sequence[str]) -> list[str]:
-    """Repeat ``--model`` and ``--data`` before the configs.
+    """Repeat ``--model`` and ``--data`` before the configs that follow the subcommand.
 
     >>> _classes_first(["fit", "-c", "config.yaml", "--model", "my.Model"])
     ['fit', '--model=my.Model', '-c', 'config.yaml', '--model', 'my.Model']
@@ -50,7 +50,20 @@ def _classes_first(args: Sequence[str]) -> list[str]:
     pairs = [*zip(args, [*args[1:], ""], strict=True)]
     given = [f"{arg}={value}" for arg, value in pairs if arg in _CLASS_OPTIONS]
     given += [arg for arg in args if arg.partition("=")[0] in _CLASS_OPTIONS and "=" in arg]
-    return [args[0], *given, *args[1:]] if given else list(args)
+    first = _subcommand_position(args) + 1
+    return [*args[:first], *given, *args[first:]]
+
+
+def _subcommand_position(args: Sequence[str]) -> int:
+    """The place of the subcommand, before which configs may stand; the number of arguments if there is none.
+
+    >>> _subcommand_position(["-c", "all.yaml", "fit", "-c", "model.yaml"])
+    2
+    """
+    for i, (previous, arg) in enumerate(zip(["", *args], args, strict=False)):
+        if not arg.startswith("-") and previous not in ("-c", "--config"):
+            return i
+    return len(args)
 
 
 def _cli_of(model: str) -> type[LRCommands]:
@@ -78,7 +91,8 @@ def _model_of(args: Sequence[str]) -> str:
     parser.add_argument("--model", default="")
     parser.add_argument("-c", "--config", type=Path, action="append", default=[])
     given, _ = parser.parse_known_args(args)
-    names = [_model_in(path, args[0]) for path in given.config if path.is_file()]
+    subcommand = "".join(args[_subcommand_position(args) :][:1])
+    names = [_model_in(path, subcommand) for path in given.config if path.is_file()]
     return str(given.model or next((name for name in names if name), ""))
 
 
@@ -88,5 +102,6 @@ def _model_in(config: Path, subcommand: str) -> str:
     except yaml.YAMLError:  # the command line says so itself
         return ""
     sections = loaded if isinstance(loaded, dict) else {}
-    model = (sections.get(subcommand) or sections).get("model")
+    of_subcommand = sections.get(subcommand)  # of a config before the subcommand; after it, the options of the test
+    model = (of_subcommand if isinstance(of_subcommand, dict) else {}).get("model") or sections.get("model")
     return str(model.get("class_path", "")) if isinstance(model, dict) else str(model or "")

@@ -12,7 +12,7 @@ import pytorch_lightning
 import yaml
 
 from lightning_lr.command_line import pytorch_lightning as other
-from lightning_lr.command_line.any_model import _cli_of
+from lightning_lr.command_line.any_model import _cli_of, _model_of
 from lightning_lr.command_line.lr_cli import LRCLI
 from lightning_lr.command_line.main import main
 from tests.command_line.test_plain_cli import PROJECT
@@ -40,6 +40,16 @@ def test_without_a_script_the_package_is_that_of_the_model() -> None:
     assert found["model"]["lr"] > 0.01
     main(["fit", "-c", "config.yaml", "-c", "lr_found.yaml", "--trainer.max_steps=2"])
     assert list(Path().rglob("*.ckpt"))
+
+
+@pytest.mark.parametrize("is_before", [True, False])
+def test_the_model_of_a_config_is_found_before_the_subcommand_and_beside_the_options_of_the_test(
+    is_before: bool,
+) -> None:
+    config: dict[str, Any] = {"model": {"class_path": "other_model.Net"}, "lr_range_test": {"num_steps": 50}}
+    Path("config.yaml").write_text(yaml.safe_dump({"lr_range_test": config} if is_before else config))
+    args = ["-c", "config.yaml", "lr_range_test"] if is_before else ["lr_range_test", "-c", "config.yaml"]
+    assert _model_of(args) == "other_model.Net"
 
 
 def test_a_script() -> None:

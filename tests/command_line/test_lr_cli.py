@@ -190,6 +190,15 @@ def test_a_script_can_link_arguments_and_use_all_subcommands_with_one_config(
     assert fitted.trainer.global_step == 2
 
 
+def test_a_config_before_the_subcommand_beside_classes(capsys: pytest.CaptureFixture[str]) -> None:
+    """It has a section for each subcommand. The model of the options takes the place of that of the config."""
+    trainer = {"max_epochs": 3, "accelerator": "cpu"}
+    of_test = {"trainer": trainer, "model": {"class_path": "plain_model.Broken"}, "seed_everything": 1}
+    Path("all.yaml").write_text(yaml.safe_dump({"lr_range_test": of_test}))
+    assert status(["-c", "all.yaml", "lr_range_test", *MODEL, *FAST]) == 0
+    assert f"lightning-lr -c all.yaml fit {' '.join(MODEL)} -c lr_found.yaml" in capsys.readouterr().out
+
+
 def test_optimizer_of_the_command_line_environment_and_printed_config(tmp_path: Path) -> None:
     """The printed config holds all three, and gives the same result as the options."""
     sweep = f"python -m lightning_lr lr_range_test {' '.join(MODEL + FAST)}"
