@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from argparse import SUPPRESS
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from functools import wraps
@@ -69,12 +70,10 @@ class LRCommands(_LightningCLI):
         for name, finder in _FINDERS.items():
             parser.add_class_arguments(finder, name, instantiate=False, skip=set(_NOT_OPTIONS))
             parser.set_defaults({f"{name}.output_dir": "."})
-
-    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
-        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
-        if subcommand in _FINDERS:
-            parser.add_argument("--json", action="store_true", help="Print the result alone, as JSON.")
-        return parser
+        # Of all subcommands, so that they take one config. Without a default, so that few configs hold it.
+        parser.add_argument(
+            "--json", action="store_true", default=SUPPRESS, help="Print the result of a test alone, as JSON."
+        )
 
     def before_instantiate_classes(self) -> None:
         if self.subcommand in _FINDERS:  # before the model is built, which may take long

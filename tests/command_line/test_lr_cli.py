@@ -190,6 +190,19 @@ def test_a_script_can_link_arguments_and_use_all_subcommands_with_one_config(
     assert fitted.trainer.global_step == 2
 
 
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_a_config_that_a_test_prints_fits_the_other_subcommands(
+    more: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert status(["lr_range_test", *CONFIG, *MODEL, *more, "--print_config"]) == 0
+    printed = capsys.readouterr().out
+    assert ("json" in yaml.safe_load(printed)) == bool(more)  # as few scripts as can be have to remove it
+    Path("printed.yaml").write_text(printed)
+    for subcommand in ("fit", "validate", "test", "predict", "lr_search"):
+        assert status([subcommand, "-c", "printed.yaml", "--print_config"]) == 0
+    main(["fit", "-c", "printed.yaml", "--trainer.max_steps=2", "--trainer.logger=false"])
+
+
 def test_a_config_before_the_subcommand_beside_classes(capsys: pytest.CaptureFixture[str]) -> None:
     """It has a section for each subcommand. The model of the options takes the place of that of the config."""
     trainer = {"max_epochs": 3, "accelerator": "cpu"}
