@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule, Trainer
@@ -41,8 +41,6 @@ _TRAINING: dict[str, ArgumentRule] = {
     "datamodule": anything,
 }
 
-_Result = TypeVar("_Result", RangeTestResult, SearchResult)
-
 
 @checked(**_TRAINING)
 def lr_range_test(
@@ -73,8 +71,9 @@ def lr_range_test(
     """
     _check_names(arguments, "apply", "at_epochs")
     test = LRRangeTest(apply=False, **arguments)
-    _run(trainer, model, train_dataloaders, val_dataloaders, datamodule, test)
-    return _checked(test.result)
+    run_before_fit(test, trainer, model, train_dataloaders, val_dataloaders, datamodule)
+    assert test.result is not None
+    return test.result
 
 
 @checked(**_TRAINING)
@@ -102,8 +101,9 @@ def lr_search(
     """
     _check_names(arguments, "apply")
     search = LRSearch(apply=False, **arguments)
-    _run(trainer, model, train_dataloaders, val_dataloaders, datamodule, search)
-    return _checked(search.result)
+    run_before_fit(search, trainer, model, train_dataloaders, val_dataloaders, datamodule)
+    assert search.result is not None
+    return search.result
 
 
 class _EndFit(Callback):
@@ -114,14 +114,15 @@ class _EndFit(Callback):
         raise end
 
 
-def _run(
+def run_before_fit(
+    finder: LRRangeTest | LRSearch,
     trainer: Trainer,
     model: LightningModule,
-    train_dataloaders: Any,
-    val_dataloaders: Any,
-    datamodule: Any,
-    finder: LRRangeTest | LRSearch,
+    train_dataloaders: Any = None,
+    val_dataloaders: Any = None,
+    datamodule: Any = None,
 ) -> None:
+    """Let a finder find its result, with the arguments and the errors of `lr_range_test`."""
     name = type(finder).__name__
     if vars(trainer)["fast_dev_run"]:
         raise ValueError(f"{name} needs full training, and Trainer(fast_dev_run=...) is set: leave it out.")
@@ -130,6 +131,11 @@ def _run(
     with _restored(trainer, model, [train_dataloaders, val_dataloaders, datamodule]):
         _isolate(trainer, finder)
         trainer.fit(model, train_dataloaders, val_dataloaders, datamodule)
+    if finder.result is None:
+        raise RuntimeError(
+            "The Trainer ended before training began, so nothing was tested: look at max_epochs, max_steps and"
+            " limit_train_batches."
+        )
 
 
 @contextmanager
@@ -162,12 +168,3 @@ def _check_names(arguments: dict[str, Any], *excluded: str) -> None:
                 f"{name} must be left out, got {arguments[name]!r}: the test runs before the run and sets nothing. Use"
                 f" the callback for it."
             )
-
-
-def _checked(result: _Result | None) -> _Result:
-    if result is None:
-        raise RuntimeError(
-            "The Trainer ended before training began, so nothing was tested: look at max_epochs, max_steps and"
-            " limit_train_batches."
-        )
-    return result

@@ -10,7 +10,6 @@ import yaml
 from lightning.pytorch import Trainer
 
 from lightning_lr.callbacks._applied import Applied
-from lightning_lr.range_test.suggestion import Suggestion
 from lightning_lr.trainer.lightning_packages import either
 
 # Options of a LightningCLI. An optimizer of the command line takes the place of the module's own, so it comes first.
@@ -24,23 +23,30 @@ _CLI_OPTIONS = (
 )
 
 
-def how_to_keep(trainer: Trainer, suggestion: Suggestion, applied: Sequence[Applied]) -> str:
+def how_to_keep(trainer: Trainer, lr: float, applied: Sequence[Applied]) -> str:
     """What to write for a later run: calls, ``lr=0.1`` or, with a LightningCLI, ``--model.lr=0.1``.
 
     Empty if nothing was set, if the CLI has no option for a learning rate, and with Hydra, whose configuration has
     names that are not known here.
+
+    Args:
+        trainer: of the run.
+        lr: learning rate to build the optimizer with.
+        applied: what was set.
     """
     if not applied or _runs_under_hydra():
         return ""
-    calls = ", ".join(each.call for each in applied if each.call is not None)
+    callbacks = vars(trainer)["callbacks"]
+    save_config = next((each for each in callbacks if isinstance(each, either("cli.SaveConfigCallback"))), None)
+    option = _cli_option(save_config) if save_config is not None else None
+    in_cli = f"--{option}={lr:.3g}" if option is not None else None
+    calls = [each.call if in_cli is None or each.option is None else in_cli for each in applied if each.call]
     if calls:
-        return calls
-    for callback in vars(trainer)["callbacks"]:
-        if isinstance(callback, either("cli.SaveConfigCallback")):
-            option = _cli_option(callback)
-            return f"--{option}={suggestion.lr:.3g}" if option else ""
-    option = next((each.option for each in applied if each.option is not None), "lr")
-    return f"{option.rpartition('.')[2]}={suggestion.lr:.3g}"
+        return ", ".join(dict.fromkeys(calls))
+    if save_config is not None:
+        return in_cli or ""
+    attribute = next((each.option for each in applied if each.option is not None), "lr")
+    return f"{attribute.rpartition('.')[2]}={lr:.3g}"
 
 
 def _runs_under_hydra() -> bool:

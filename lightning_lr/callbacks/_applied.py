@@ -14,7 +14,7 @@ class Applied(NamedTuple):
     Attributes:
         name: for the user: ``"Adam"``, ``"StepLR"``, ``"model.lr"``, ``"CyclicalLR"``.
         call: call of a constructor that gives the same bounds: ``"OneCycleLR(max_lr=0.1)"``.
-        option: attribute of the module that holds the learning rate: ``"model.lr"``.
+        option: attribute of the module, or argument of an optimizer, that holds the learning rate: ``"model.lr"``.
     """
 
     name: str

@@ -1,8 +1,12 @@
-"""`apply_suggestion`: set a suggested learning rate everywhere in a run where a learning rate is held."""
+"""`apply_suggestion`: set a suggested learning rate everywhere in a run where a learning rate is held.
+
+`optimizer_lr` is the learning rate with which the optimizer would be built for the same run.
+"""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
@@ -14,14 +18,31 @@ from lightning_lr.callbacks._replaced_schedulers import is_replaced
 from lightning_lr.callbacks._scheduled_lr import ScheduledLR
 from lightning_lr.callbacks.hypergradient_lr import HypergradientLR
 from lightning_lr.optimizers.param_groups import has_lr, lr_ratios, optimizer_names, set_lr
-from lightning_lr.optimizers.torch_schedulers import set_scheduler_lrs
+from lightning_lr.optimizers.torch_schedulers import scheduled_base, set_scheduler_lrs
 from lightning_lr.range_test.suggestion import Suggestion
 from lightning_lr.trainer.run_lengths import run_lengths
 
 _ATTRIBUTES = ("lr", "learning_rate")  # the names that Lightning's own learning rate finder looks for
 
 
-def apply_suggestion(trainer: Trainer, pl_module: LightningModule, suggestion: Suggestion, owner: str) -> list[Applied]:
+def optimizer_lr(trainer: Trainer, suggestion: Suggestion) -> float:
+    """The learning rate to build the optimizer with, for the schedulers of the run. The lowest one if they differ.
+
+    Nothing is set.
+    """
+    bases = (
+        scheduled_base(
+            config.scheduler, _num_scheduler_steps(trainer, config), lr=suggestion.lr, decay_lr=suggestion.decay_lr
+        )
+        for config in _stepping_schedulers(trainer)
+        if _is_of_torch(config.scheduler)
+    )
+    return min((lr for lr, _ in bases), default=suggestion.lr)
+
+
+def apply_suggestion(
+    trainer: Trainer, pl_module: LightningModule, suggestion: Suggestion, module_lr: float, owner: str
+) -> list[Applied]:
     """Set a suggestion everywhere. Parameter groups keep their ratios.
 
     It sets torch's schedulers (in place) and their optimizers, the other optimizers, every callback that schedules
@@ -34,6 +55,7 @@ def apply_suggestion(trainer: Trainer, pl_module: LightningModule, suggestion: S
         trainer: in ``fit``.
         pl_module: its module.
         suggestion: as found.
+        module_lr: the `optimizer_lr`, for the module and its hyperparameters.
         owner: name of the callback that found it, for warnings.
 
     Returns:
@@ -41,12 +63,11 @@ def apply_suggestion(trainer: Trainer, pl_module: LightningModule, suggestion: S
     """
     schedules = [callback for callback in vars(trainer)["callbacks"] if isinstance(callback, ScheduledLR)]
     ratios = {id(group): ratio for group, ratio in lr_ratios(trainer.optimizers)}
-    applied, base_lr = _set_schedulers(trainer, suggestion, ratios, owner)
     return [
-        *applied,
+        *_set_schedulers(trainer, suggestion, ratios, owner),
         *_set_optimizers(trainer, suggestion, ratios, schedules),
         *(callback.set_bounds_from(suggestion) for callback in schedules if callback.bounds_left_open),
-        *set_module_lr(pl_module, base_lr),
+        *set_module_lr(pl_module, module_lr),
     ]
 
 
@@ -63,18 +84,22 @@ def restart_adaptation(trainer: Trainer) -> None:
                 callback.restart(optimizer)
 
 
-def _set_schedulers(
-    trainer: Trainer, suggestion: Suggestion, ratios: dict[int, float], owner: str
-) -> tuple[list[Applied], float]:
-    """Set torch's schedulers with their optimizers. Returns what was set, and the lowest base learning rate."""
+def _stepping_schedulers(trainer: Trainer) -> Iterator[Any]:
+    """The configs of the schedulers that no callback replaces."""
+    return (config for config in trainer.lr_scheduler_configs if not is_replaced(config))
+
+
+def _is_of_torch(scheduler: object) -> bool:
+    return isinstance(scheduler, (LRScheduler, ReduceLROnPlateau))
+
+
+def _set_schedulers(trainer: Trainer, suggestion: Suggestion, ratios: dict[int, float], owner: str) -> list[Applied]:
+    """Set torch's schedulers with their optimizers."""
     names = dict(zip(map(id, trainer.optimizers), optimizer_names(trainer.optimizers), strict=True))
     applied: list[Applied] = []
-    base_lrs = []
-    for config in trainer.lr_scheduler_configs:
-        if is_replaced(config):
-            continue
+    for config in _stepping_schedulers(trainer):
         scheduler = config.scheduler
-        if not isinstance(scheduler, (LRScheduler, ReduceLROnPlateau)):
+        if not _is_of_torch(scheduler):
             rank_zero_warn(
                 f"{owner}: {type(scheduler).__name__} is not a scheduler of torch, so its learning rate was not"
                 f" changed: build it with lr={suggestion.lr:.3g}."
@@ -90,17 +115,17 @@ def _set_schedulers(
             one_cycle_max_lr=suggestion.one_cycle_max_lr,
             num_steps=_num_scheduler_steps(trainer, config),
         )
-        base_lrs.append(base_lr)
-        optimizer, call = scheduler.optimizer, None
+        optimizer = scheduler.optimizer
+        built = Applied(names[id(optimizer)])
         if base_lr != suggestion.lr:
-            call = f"{type(optimizer).__name__}(lr={base_lr:.3g})"
+            built = built._replace(call=f"{type(optimizer).__name__}(lr={base_lr:.3g})", option="lr")
         if higher_peak is not None:
             rank_zero_warn(
                 f"{owner}: {higher_peak.scheduler} goes up to {higher_peak.factor:.3g} times this learning rate within"
                 f" {higher_peak.num_steps} steps: give its optimizer a lower learning rate, or build it to stay below."
             )
-        applied += [Applied(names[id(optimizer)], call), Applied(type(scheduler).__name__)]
-    return applied, min(base_lrs, default=suggestion.lr)
+        applied += [built, Applied(type(scheduler).__name__)]
+    return applied
 
 
 def _num_scheduler_steps(trainer: Trainer, config: Any) -> int | None:
@@ -125,9 +150,7 @@ def _set_optimizers(
 ) -> list[Applied]:
     """Set the optimizers that no scheduler and no callback drives. Groups without a learning rate stay without."""
     has_scheduler = {
-        id(config.scheduler.optimizer)
-        for config in trainer.lr_scheduler_configs
-        if isinstance(config.scheduler, (LRScheduler, ReduceLROnPlateau)) and not is_replaced(config)
+        id(config.scheduler.optimizer) for config in _stepping_schedulers(trainer) if _is_of_torch(config.scheduler)
     }
     applied = []
     names = optimizer_names(trainer.optimizers)

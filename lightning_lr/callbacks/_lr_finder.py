@@ -13,7 +13,13 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 
 from lightning_lr.callbacks._advice import how_to_keep
 from lightning_lr.callbacks._applied import Applied, summary
-from lightning_lr.callbacks._apply_suggestion import apply_suggestion, module_lr, restart_adaptation, set_module_lr
+from lightning_lr.callbacks._apply_suggestion import (
+    apply_suggestion,
+    module_lr,
+    optimizer_lr,
+    restart_adaptation,
+    set_module_lr,
+)
 from lightning_lr.callbacks._optimizer_checks import check_step_hooks
 from lightning_lr.callbacks._saved_arguments import warn_if_changed
 from lightning_lr.callbacks._saved_state import checked_state, header
@@ -49,6 +55,7 @@ class LRFinder(Callback, ABC):
 
     Attributes:
         applies: whether it sets the learning rate that it finds.
+        optimizer_lr: learning rate to build the optimizer with, for the schedule of the run, once it is known.
     """
 
     def __init__(self, arguments: dict[str, Any], limit_batches: float, charts: Sequence[Charts]) -> None:
@@ -66,6 +73,7 @@ class LRFinder(Callback, ABC):
         self._module_lr: float | None = None  # of the module's hyperparameters, as it was set
         self._has_logged_found_lr = False  # in this fit
         self.applies: bool = arguments["apply"]
+        self.optimizer_lr: float | None = None
         self.lr_tracer = LRTracer(charts=charts)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -217,11 +225,12 @@ class LRFinder(Callback, ABC):
 
     def _apply_result(self, trainer: Trainer, pl_module: LightningModule, suggestion: Suggestion) -> None:
         """Set a suggestion if ``apply`` asks for it, and tell the user and the loggers."""
+        lr = self.optimizer_lr = optimizer_lr(trainer, suggestion)
         applied: list[Applied] = []
         if self.applies:
             restart_adaptation(trainer)
-            applied = apply_suggestion(trainer, pl_module, suggestion, self._name)
-        rank_zero_info(summary(self._name, suggestion, applied, how_to_keep(trainer, suggestion, applied)))
+            applied = apply_suggestion(trainer, pl_module, suggestion, lr, self._name)
+        rank_zero_info(summary(self._name, suggestion, applied, how_to_keep(trainer, lr, applied)))
         if applied:
             self._module_lr = module_lr(pl_module)
             self._log_found_lr(trainer, pl_module, suggestion)
@@ -241,7 +250,8 @@ class LRFinder(Callback, ABC):
                 set_module_lr(pl_module, self._module_lr)
             elif not self._is_resumed and module_lr(pl_module) is None:
                 rank_zero_info(f"{self._name} sets what it found in an earlier fit: lr={suggestion.lr:.3g}.")
-                apply_suggestion(trainer, pl_module, suggestion, self._name)
+                self.optimizer_lr = optimizer_lr(trainer, suggestion)
+                apply_suggestion(trainer, pl_module, suggestion, self.optimizer_lr, self._name)
             self._log_found_lr(trainer, pl_module, suggestion)
 
     def _is_new_run(self, trainer: Trainer) -> bool:

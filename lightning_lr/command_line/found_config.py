@@ -20,18 +20,19 @@ BOUNDS = {
 }
 
 
-def found_config(config: dict[str, Any], suggestion: Suggestion) -> dict[str, Any]:
+def found_config(config: dict[str, Any], suggestion: Suggestion, lr: float) -> dict[str, Any]:
     """What a config has to change: the option for the learning rate, and schedules whose bounds were left open.
 
     The list of callbacks is then given in full, without the callbacks that would look for a learning rate again.
 
     >>> suggestion = Suggestion(0.1, 0.05, 0.2, 0.2, True, ())
-    >>> found_config({"model": {"class_path": "Net", "init_args": {"lr": 1.0}}}, suggestion)
-    {'model': {'lr': 0.1}}
+    >>> found_config({"model": {"class_path": "Net", "init_args": {"lr": 1.0}}}, suggestion, lr=0.2)
+    {'model': {'lr': 0.2}}
 
     Args:
         config: the resolved config of a subcommand.
         suggestion: as found.
+        lr: learning rate to build the optimizer with, which depends on its schedule.
 
     Returns:
         The sections of the new config; empty if the config has no place for a learning rate.
@@ -40,7 +41,7 @@ def found_config(config: dict[str, Any], suggestion: Suggestion) -> dict[str, An
     if (option := lr_option(config)) is not None:
         # Without init_args, the form that a script with a fixed class and one with any class both take.
         section, _, name = option.replace(".init_args", "").partition(".")
-        found[section] = {name: suggestion.lr}
+        found[section] = {name: lr}
     callbacks = _as_list((config.get("trainer") or {}).get("callbacks"))
     changed = [_with_bounds(each, suggestion) for each in callbacks if _name(each) not in _finders()]
     if changed != callbacks:

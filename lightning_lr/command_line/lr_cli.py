@@ -15,7 +15,7 @@ import yaml
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from lightning_lr.before_fit import lr_range_test, lr_search
+from lightning_lr.before_fit import lr_range_test, lr_search, run_before_fit
 from lightning_lr.callbacks.lr_range_test import LRRangeTest
 from lightning_lr.callbacks.lr_search import LRSearch
 from lightning_lr.command_line.found_config import fit_command, found_config
@@ -121,17 +121,21 @@ class LRCommands(_LightningCLI):
             written = folder / f"{name}.json"
             before = _version(written)  # a file may be there from an earlier test
             try:
-                result: Suggestion = getattr(self.trainer, name)(**data, output_dir=folder, **options)
+                finder = _FINDERS[name](apply=False, output_dir=folder, **options)
+                run_before_fit(finder, self.trainer, **data)
             except Exception as error:
                 if (message := own_error(error)) is None:
                     raise
                 self._exit(message)
+            result, lr = finder.result, finder.optimizer_lr
+            assert result is not None
+            assert lr is not None
             self.result = result
             if not self.trainer.is_global_zero:  # the first of several processes writes and prints
                 return
             is_written = _version(written) != before
             is_kept = is_written and asked is not None
-            found = found_config(self._resolved_config(), result)
+            found = found_config(self._resolved_config(), result, lr)
             if is_kept and found:
                 with report_file(folder / FOUND_CONFIG) as path:
                     path.write_text(yaml.safe_dump(found, sort_keys=False))
@@ -139,7 +143,7 @@ class LRCommands(_LightningCLI):
                 self._exit(f"{written} could not be written.", NOT_WRITTEN)
             is_missing = asked is not None and not (folder / FOUND_CONFIG).exists()
             command = "" if is_missing else self._fit_command(folder / FOUND_CONFIG)
-            text = written.read_text() if is_json else _summary(result, name, folder if is_kept else None, command)
+            text = written.read_text() if is_json else _summary(result, lr, name, folder if is_kept else None, command)
         print(text, end="", file=out)
         status = NOT_WRITTEN if result.confident else NOT_CONFIDENT
         if is_missing:
@@ -227,10 +231,11 @@ def _version(path: Path) -> int | None:
     return path.stat().st_mtime_ns if path.exists() else None
 
 
-def _summary(result: Suggestion, name: str, folder: Path | None, fit: str) -> str:
+def _summary(result: Suggestion, lr: float, name: str, folder: Path | None, fit: str) -> str:
     rows = [
         ("learning rate", f"{result.lr:.3g}"),
         ("with a decay to 0", f"{result.decay_lr:.3g}"),
+        *([("for this schedule", f"{lr:.3g}")] if lr != result.lr else []),
         ("cycle bounds", f"{result.base_lr:.3g} to {result.max_lr:.3g}"),
         ("confident", "yes" if result.confident else "no"),
         *(("", reason) for reason in result.reasons),

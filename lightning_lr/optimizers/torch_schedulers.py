@@ -66,6 +66,18 @@ class ScheduledBase(NamedTuple):
     higher_peak: Peak | None
 
 
+def scheduled_base(
+    scheduler: LRScheduler | ReduceLROnPlateau, num_steps: int | None, *, lr: float, decay_lr: float
+) -> tuple[float, float]:
+    """The base learning rate that `set_scheduler_lrs` gives a scheduler, and the factor from it to the peak.
+
+    Nothing is set. The factor is above 1 for a `LambdaLR` that goes above its base. It is one for all groups, so that
+    they keep their ratios.
+    """
+    factor = max([1.0, *(peak.factor for peak in peaks(scheduler, num_steps) if peak.can_be_set)])
+    return (decay_lr if decays(scheduler, num_steps) else lr) / factor, factor
+
+
 def set_scheduler_lrs(
     scheduler: LRScheduler | ReduceLROnPlateau,
     ratios: Sequence[float],
@@ -89,10 +101,7 @@ def set_scheduler_lrs(
         one_cycle_max_lr: peak of a one-cycle schedule.
         num_steps: how often the scheduler is stepped in the run. None if not known; then no base is lowered.
     """
-    lr = decay_lr if decays(scheduler, num_steps) else lr
-    # One factor for all groups, so that they keep their ratios.
-    lowered = max([1.0, *(peak.factor for peak in peaks(scheduler, num_steps) if peak.can_be_set)])
-    base = lr / lowered
+    base, lowered = scheduled_base(scheduler, num_steps, lr=lr, decay_lr=decay_lr)
     groups = scheduler.optimizer.param_groups
     # the factor that the schedule now applies to each group's initial learning rate: 1, or less during a warm-up
     factors = [get_lr(group) / initial if (initial := initial_lr(group)) > 0 else 0.0 for group in groups]
@@ -100,7 +109,7 @@ def set_scheduler_lrs(
     for leaf in leaves:
         _set_base(leaf, ratios, _NewLRs(base, base_lr, max_lr, one_cycle_max_lr))
     proportional = [
-        (initial_lr(group) if "initial_lr" in group else lr * ratio) * factor
+        (initial_lr(group) if "initial_lr" in group else base * ratio) * factor
         for group, ratio, factor in zip(groups, ratios, factors, strict=True)
     ]
     for group, coming_lr in zip(groups, _closed_form(scheduler) or proportional, strict=True):

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from lightning_lr import CyclicalLR, LRSearch
+from lightning_lr.search.result import SearchResult
 from tests.helpers.lightning_classes import LightningCLI, LightningDataModule
 from tests.helpers.lr_finder_runs import SHORT_SEARCH, fit
 from tests.helpers.tiny_models import Classifier, loader
@@ -48,7 +49,7 @@ def advice(capture: pytest.LogCaptureFixture) -> str | None:
     return rest.partition(" To keep it for good: ")[2] or None
 
 
-def run_cli(model: Any, folder: Path, *args: str, **kwargs: Any) -> float:
+def run_cli(model: Any, folder: Path, *args: str, **kwargs: Any) -> SearchResult:
     search = LRSearch(**SHORT_SEARCH)
     defaults = {
         "callbacks": [search],
@@ -62,7 +63,7 @@ def run_cli(model: Any, folder: Path, *args: str, **kwargs: Any) -> float:
     }
     LightningCLI(model, Data, args=["fit", *args], trainer_defaults=defaults, **kwargs)
     assert search.result is not None
-    return search.result.lr
+    return search.result
 
 
 @pytest.fixture(autouse=True)
@@ -102,11 +103,21 @@ def test_lightning_cli_names_an_option_that_it_has(
     caplog: pytest.LogCaptureFixture,
     tmp_path: Path,
 ) -> None:
-    lr = run_cli(model, tmp_path / "first", *args, **kwargs)
+    lr = run_cli(model, tmp_path / "first", *args, **kwargs).lr
     said = advice(caplog)
     assert said == (None if option is None else f"--{option}={lr:.3g}")
     if said is not None:
         run_cli(model, tmp_path / "second", *args, said, **kwargs)  # the option exists
+
+
+@pytest.mark.filterwarnings("ignore:LRSearch is not confident")
+@pytest.mark.filterwarnings("ignore:.*will be overridden by `LightningCLI.configure_optimizers`")
+def test_lightning_cli_names_the_option_for_a_schedule_that_falls_to_0(
+    caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    args = ["--optimizer=SGD", "--lr_scheduler=CosineAnnealingLR", "--lr_scheduler.T_max=1"]
+    result = run_cli(TakesLR, tmp_path, *args)
+    assert advice(caplog) == f"--optimizer.init_args.lr={result.decay_lr:.3g}"
 
 
 def test_hydra_gets_no_advice(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -190,6 +190,22 @@ def test_a_script_can_link_arguments_and_use_all_subcommands_with_one_config(
     assert fitted.trainer.global_step == 2
 
 
+@pytest.mark.filterwarnings("ignore:.*will be overridden by `LRCLI.configure_optimizers`")
+def test_the_config_holds_what_the_callback_would_set_for_the_schedule(capsys: pytest.CaptureFixture[str]) -> None:
+    """A schedule that falls to 0 gets twice the constant learning rate."""
+    from plain_model import Data, Net
+
+    schedule = ["--optimizer=SGD", "--lr_scheduler=CosineAnnealingLR", "--lr_scheduler.T_max=3"]
+    found = LRCLI(Net, Data, args=["lr_range_test", *CONFIG, *schedule, *FAST], save_config_callback=None)
+    lr = yaml.safe_load(Path("lr_found.yaml").read_text())["optimizer"]["lr"]
+    assert found.result is not None
+    assert lr == found.result.decay_lr > found.result.lr
+    assert f"for this schedule  {lr:.3g}\n" in capsys.readouterr().out
+    test = ["--trainer.callbacks+=LRRangeTest", "--trainer.callbacks.verify=false", "--trainer.callbacks.num_steps=50"]
+    fitted = LRCLI(Net, Data, args=["fit", *CONFIG, *schedule, *test, "--trainer.logger=false"])
+    assert fitted.model.lr == lr
+
+
 @pytest.mark.parametrize("more", [[], ["--json"]])
 def test_a_config_that_a_test_prints_fits_the_other_subcommands(
     more: list[str], capsys: pytest.CaptureFixture[str]
@@ -227,7 +243,7 @@ def test_optimizer_of_the_command_line_environment_and_printed_config(tmp_path: 
     printed = yaml.safe_load((tmp_path / "printed.yaml").read_text())
     assert printed["optimizer"]["init_args"]["momentum"] == 0.5
     assert printed["lr_scheduler"]["init_args"]["step_size"] == 3
-    assert yaml.safe_load((tmp_path / "lr_found.yaml").read_text()) == {"optimizer": {"lr": result["lr"]}}
+    assert yaml.safe_load((tmp_path / "lr_found.yaml").read_text()) == {"optimizer": {"lr": result["decay_lr"]}}
 
 
 def test_overview_and_version(capsys: pytest.CaptureFixture[str]) -> None:
