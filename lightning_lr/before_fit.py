@@ -121,8 +121,8 @@ def run_before_fit(
     train_dataloaders: Any = None,
     val_dataloaders: Any = None,
     datamodule: Any = None,
-) -> None:
-    """Let a finder find its result, with the arguments and the errors of `lr_range_test`."""
+) -> RangeTestResult | SearchResult:
+    """Let a finder find its result, which is returned, with the arguments and the errors of `lr_range_test`."""
     name = type(finder).__name__
     if vars(trainer)["fast_dev_run"]:
         raise ValueError(f"{name} needs full training, and Trainer(fast_dev_run=...) is set: leave it out.")
@@ -136,6 +136,7 @@ def run_before_fit(
             "The Trainer ended before training began, so nothing was tested: look at max_epochs, max_steps and"
             " limit_train_batches."
         )
+    return finder.result
 
 
 @contextmanager

@@ -55,7 +55,7 @@ class LRFinder(Callback, ABC):
 
     Attributes:
         applies: whether it sets the learning rate that it finds.
-        optimizer_lr: learning rate to build the optimizer with, for the schedule of the run, once it is known.
+        optimizer_lr: learning rate to build the optimizer with, for the schedule of the run; NaN before it is known.
     """
 
     def __init__(self, arguments: dict[str, Any], limit_batches: float, charts: Sequence[Charts]) -> None:
@@ -73,7 +73,7 @@ class LRFinder(Callback, ABC):
         self._module_lr: float | None = None  # of the module's hyperparameters, as it was set
         self._has_logged_found_lr = False  # in this fit
         self.applies: bool = arguments["apply"]
-        self.optimizer_lr: float | None = None
+        self.optimizer_lr = math.nan
         self.lr_tracer = LRTracer(charts=charts)
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -9,7 +9,7 @@ from contextlib import redirect_stdout
 from functools import wraps
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import yaml
 from lightning.pytorch import Trainer
@@ -93,7 +93,8 @@ class LRCommands(_LightningCLI):
 
     def instantiate_classes(self) -> None:
         try:
-            super().instantiate_classes()
+            with redirect_stdout(self._messages):  # constructors may print
+                super().instantiate_classes()
         except Exception as error:
             led_to_it = causes(error)
             if message := next((text for each in led_to_it if (text := own_error(each)) is not None), None):
@@ -113,24 +114,20 @@ class LRCommands(_LightningCLI):
     def _find(self, name: str, fit_arguments: dict[str, Any]) -> None:
         options = self._options()
         is_json = bool(self._get(self.config, "json"))
-        out = sys.stdout
         data = {key: fit_arguments[key] for key in ("model", "datamodule") if key in fit_arguments}
-        with TemporaryDirectory() as temporary, redirect_stdout(sys.stderr if is_json else out):
+        with TemporaryDirectory() as temporary, redirect_stdout(self._messages):
             asked = options.pop("output_dir")
             folder = Path(asked or temporary)
             written = folder / f"{name}.json"
             before = _version(written)  # a file may be there from an earlier test
             try:
                 finder = _FINDERS[name](apply=False, output_dir=folder, **options)
-                run_before_fit(finder, self.trainer, **data)
+                result = run_before_fit(finder, self.trainer, **data)
             except Exception as error:
                 if (message := own_error(error)) is None:
                     raise
                 self._exit(message)
-            result, lr = finder.result, finder.optimizer_lr
-            assert result is not None
-            assert lr is not None
-            self.result = result
+            lr, self.result = finder.optimizer_lr, result
             if not self.trainer.is_global_zero:  # the first of several processes writes and prints
                 return
             is_written = _version(written) != before
@@ -144,12 +141,17 @@ class LRCommands(_LightningCLI):
             is_missing = asked is not None and not (folder / FOUND_CONFIG).exists()
             command = "" if is_missing else self._fit_command(folder / FOUND_CONFIG)
             text = written.read_text() if is_json else _summary(result, lr, name, folder if is_kept else None, command)
-        print(text, end="", file=out)
+        print(text, end="")
         status = NOT_WRITTEN if result.confident else NOT_CONFIDENT
         if is_missing:
             self._exit(f"{folder / FOUND_CONFIG} was not written: see above." if found else _NO_OPTION, status)
         if not result.confident:
             raise SystemExit(status)
+
+    @property
+    def _messages(self) -> TextIO:
+        """Where all goes but the result."""
+        return sys.stderr if self.subcommand in _FINDERS and self._get(self.config, "json") else sys.stdout
 
     def _options(self) -> dict[str, Any]:
         """The arguments of the finder."""

@@ -66,6 +66,18 @@ def test_search_prints_the_result_alone(capsys: pytest.CaptureFixture[str]) -> N
     assert json.loads(shown.out)["arguments"]["max_lr"] == 1.0
 
 
+def test_what_a_constructor_prints_is_not_the_result(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("prints.py").write_text(
+        "from plain_model import Net\nclass Prints(Net):\n    def __init__(self, lr: float = 0.1):\n"
+        "        super().__init__(lr)\n        print('from the constructor')\n"
+    )
+    args = ["lr_range_test", "--model=prints.Prints", "--data=plain_model.Data", "--trainer.max_epochs=3", *FAST]
+    assert status([*args, "--trainer.accelerator=cpu", "--seed_everything=1", "--json"]) == 0
+    shown = capsys.readouterr()
+    assert json.loads(shown.out)["lr"] > 0
+    assert "from the constructor" in shown.err
+
+
 def test_a_rule_by_its_name() -> None:
     assert status(["lr_range_test", *CONFIG, *MODEL, *FAST, "--lr_range_test.rule=smith"]) == 0
     assert json.loads(Path("lr_range_test.json").read_text())["rule"] == "smith"
