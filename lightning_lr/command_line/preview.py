@@ -12,7 +12,7 @@ import yaml
 from lightning_lr.callbacks._scheduled_lr import ScheduledLR
 from lightning_lr.range_test.suggestion import Suggestion
 from lightning_lr.trainer.lightning_packages import Callback
-from lightning_lr.trainer.output_files import whole_file
+from lightning_lr.trainer.output_files import try_folder, whole_file
 
 _DRAWN_EPOCH_STEPS = 100  # steps per epoch that are drawn if nobody gives their number: enough for a smooth line
 
@@ -63,8 +63,11 @@ def preview(config: Path, output: Path, steps: int | None = None, steps_per_epoc
         steps_per_epoch: optimizer steps of an epoch. If None, and all lengths are epochs or shares, 100 are drawn.
 
     Raises:
-        ValueError: if the config names no schedule or more than one, or a length is not known.
+        ValueError: if the config names no schedule or more than one, a length is not known, or ``output`` has no
+            suffix or a folder that cannot be written to.
     """
+    if not output.suffix or output.is_dir():
+        raise ValueError(f"output must be a file whose suffix gives the format, got {output}: add .png, .pdf or .svg.")
     loaded = yaml.safe_load(config.read_text())
     trainer = _section(_section(loaded, "fit") or loaded, "trainer")
     callback = _build_schedule(trainer)
@@ -75,6 +78,8 @@ def preview(config: Path, output: Path, steps: int | None = None, steps_per_epoc
     figure = callback.preview(run.steps, run.steps_per_epoch).figure(
         _DRAWN_EPOCH_STEPS if run.in_epochs else None, of_max_lr=is_share
     )
+    if failure := try_folder(output.parent):
+        raise ValueError(f"output must lie in a folder that can be written to, got {output} ({failure}).")
     with whole_file(output) as path:
         figure.savefig(path)
     length = f"{run.steps // _DRAWN_EPOCH_STEPS} epochs" if run.in_epochs else f"{run.steps} steps"
@@ -113,12 +118,13 @@ def _build_schedule(trainer: dict[str, Any]) -> ScheduledLR:
         for entry in (entries if isinstance(entries, list) else [entries])
     ]
     names = {each.__name__ for each in ScheduledLR.__subclasses__()}
+    for entry in entries:
+        if not isinstance(entry, dict):
+            raise ValueError(f"trainer.callbacks must hold classes only, got {entry!r}: remove it.")
     ours = [entry for entry in entries if str(entry.get("class_path")).split(".")[-1] in names]
     if len(ours) != 1:
-        raise ValueError(
-            f"trainer.callbacks must name one of {', '.join(sorted(names))}, got {len(ours)}: leave one of them in the"
-            f" config."
-        )
+        change = "leave one of them in the config" if ours else "the config has no schedule, so add one"
+        raise ValueError(f"trainer.callbacks must name one of {', '.join(sorted(names))}, got {len(ours)}: {change}.")
     parser = ArgumentParser(exit_on_error=False)
     parser.add_argument("--callback", type=Callback)
     try:
@@ -134,8 +140,8 @@ def _limit(trainer: dict[str, Any], name: str) -> int | None:
     limit = trainer.get(name)
     if limit in (None, -1):
         return None
-    if not isinstance(limit, int) or limit < 1:
-        raise ValueError(f"trainer.{name} must be a number of at least 1, got {limit!r}.")
+    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
+        raise ValueError(f"trainer.{name} must be a whole number of at least 1, got {limit!r}.")
     return limit
 
 

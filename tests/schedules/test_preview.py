@@ -86,9 +86,11 @@ def test_command_line(
     trainer: dict[str, Any], more: list[str], said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = _config(tmp_path / "config.yaml", trainer, model={"lr": 0.1})
-    main(["preview", "-c", str(config), "-o", str(tmp_path / "a.png"), *more])
-    assert capsys.readouterr().out == f"{said}: {tmp_path / 'a.png'}\n"
-    assert imread(tmp_path / "a.png").std() > 0
+    picture = tmp_path / "new" / "a.png"
+    main(["preview", "-c", str(config), "-o", str(picture), *more])
+    assert capsys.readouterr().out == f"{said}: {picture}\n"
+    assert imread(picture).std() > 0
+    assert list(picture.parent.iterdir()) == [picture]
 
 
 @pytest.mark.parametrize(
@@ -102,7 +104,10 @@ def test_command_line(
             "steps_per_epoch must be given, since lengths of CyclicalLR are in epochs, got None",
         ),
         ({"max_steps": 9, "callbacks": [{"class_path": "LRTrace"}]}, "must name one of CyclicalLR, OneCycleLR"),
-        ({"max_steps": 9}, "got 0"),
+        ({"max_steps": 9}, "got 0: the config has no schedule, so add one"),
+        ({"max_steps": 9, "callbacks": [None, CYCLE]}, "trainer.callbacks must hold classes only, got None: remove it"),
+        ({"max_epochs": 5.0, "callbacks": [CYCLE]}, "trainer.max_epochs must be a whole number of at least 1, got 5.0"),
+        ({"max_epochs": True, "callbacks": [CYCLE]}, "trainer.max_epochs must be a whole number of at least 1"),
         ({"max_steps": 9, "callbacks": [{**CYCLE, "init_args": {"base": 1}}]}, "base"),
     ],
 )
@@ -124,13 +129,15 @@ def test_bad_configs(trainer: dict[str, Any], message: str, tmp_path: Path, caps
         (
             yaml.safe_dump({"trainer": {"max_epochs": "x", "callbacks": [CYCLE]}}),
             [],
-            "trainer.max_epochs must be a number of at least 1",
+            "trainer.max_epochs must be a whole number of at least 1",
         ),
         (
             yaml.safe_dump({"trainer": {"callbacks": [CYCLE]}}),
-            ["--steps=9", "--steps_per_epoch=3", "-o", "nowhere/a.png"],
-            "nowhere",
+            ["--steps=9", "--steps_per_epoch=3", "-o", "/dev/null/a.png"],
+            "output must lie in a folder that can be written to, got /dev/null/a.png (",
         ),
+        ("trainer: {}", ["-o", "picture"], "output must be a file whose suffix gives the format, got picture: add"),
+        ("trainer: {}", ["-o", str(Path(__file__).parent)], "output must be a file whose suffix gives the format"),
     ],
 )
 def test_bad_command_lines(
