@@ -20,11 +20,11 @@ from lightning_lr.callbacks._apply_suggestion import (
     restart_adaptation,
     set_module_lr,
 )
-from lightning_lr.callbacks._optimizer_checks import check_step_hooks
+from lightning_lr.callbacks._optimizer_checks import check_step_hooks, warn_if_self_adapting
 from lightning_lr.callbacks._saved_arguments import warn_if_changed
 from lightning_lr.callbacks._saved_state import checked_state, header
 from lightning_lr.callbacks._state_rules import FINDER, restored_search
-from lightning_lr.optimizers.param_groups import lr_ratios, optimizer_names
+from lightning_lr.optimizers.param_groups import lr_ratios
 from lightning_lr.optimizers.update_kind import UpdateKind
 from lightning_lr.range_test.suggestion import Suggestion
 from lightning_lr.search.bracket import Bracket
@@ -83,7 +83,7 @@ class LRFinder(Callback, ABC):
         else:
             check_step_hooks(self._name, trainer.optimizers)
             lr_ratios(trainer.optimizers)  # raises if there is no learning rate
-            self._warn_if_self_adapting(trainer)
+            warn_if_self_adapting(self._name, trainer.optimizers)
             if self._output_dir is not None:
                 check_folder_writable("output_dir", self._output_dir, trainer)
             elif not trains_in_this_process(trainer):
@@ -139,21 +139,6 @@ class LRFinder(Callback, ABC):
     @property
     def _name(self) -> str:
         return type(self).__name__
-
-    def _warn_if_self_adapting(self, trainer: Trainer) -> None:
-        for name, optimizer in zip(optimizer_names(trainer.optimizers), trainer.optimizers, strict=True):
-            groups = optimizer.param_groups
-            if any("d" in group for group in groups):
-                rank_zero_warn(
-                    f"{self._name} tests {name}, whose learning rate is a factor on a rate that it adapts"
-                    " itself; its authors advise 1.0."
-                )
-            warmup = max((group.get("warmup_steps", 0) for group in groups if "scheduled_lr" in group), default=0)
-            if warmup > 0:
-                rank_zero_warn(
-                    f"{self._name} tests {name}, which lowers the learning rates of its first {warmup} steps: set"
-                    " warmup_steps=0 for the test."
-                )
 
     def _new_bracket(self, min_lr: float, max_lr: float, steps_per_eval: int, budget: int | None = None) -> Bracket:
         """A bracket that compares the loss of every step, or the monitored key every ``steps_per_eval`` steps."""

@@ -12,7 +12,7 @@ from torch.optim import Optimizer
 
 from lightning_lr.callbacks._replaced_schedulers import is_replaced, sets_lr_of
 from lightning_lr.callbacks._schedule_run import ScheduleRun
-from lightning_lr.optimizers.param_groups import lr_ratios
+from lightning_lr.optimizers.param_groups import lr_ratios, optimizer_names
 from lightning_lr.optimizers.step_counter import HAS_NO_HOOKS, has_step_hooks
 from lightning_lr.trainer.lightning_packages import MisconfigurationException, either
 
@@ -159,3 +159,20 @@ def _other_callbacks(callback: DrivesOptimizers, trainer: Trainer, indices: list
         drives_same = isinstance(other, DrivesOptimizers) and any(other.drives_optimizer(i) for i in indices)
         if isinstance(other, _WEIGHT_AVERAGING) or (drives_same and other is not callback):
             yield other
+
+
+def warn_if_self_adapting(owner: str, optimizers: Sequence[Optimizer]) -> None:
+    """Warn of optimizers that adapt their learning rate or warm it up themselves: a test of it says little."""
+    for name, optimizer in zip(optimizer_names(optimizers), optimizers, strict=True):
+        groups = optimizer.param_groups
+        if any("d" in group for group in groups):
+            rank_zero_warn(
+                f"{owner} tests {name}, whose learning rate is a factor on a rate that it adapts itself; its authors"
+                " advise 1.0."
+            )
+        warmup = max((group.get("warmup_steps", 0) for group in groups if "scheduled_lr" in group), default=0)
+        if warmup > 0:
+            rank_zero_warn(
+                f"{owner} tests {name}, which lowers the learning rates of its first {warmup} steps: set"
+                " warmup_steps=0 for the test."
+            )
