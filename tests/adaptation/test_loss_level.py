@@ -132,7 +132,7 @@ def test_nothing_is_far_above_the_first_losses_before_there_are_five() -> None:
 
 
 def test_without_losses_nothing_keeps_the_scale_from_falling() -> None:
-    assert LossLevel().state_of_loss() == LossState(has_learned=True, has_risen=False)
+    assert LossLevel().state_of_loss() == LossState(has_learned=True, has_risen=False, gain=0.0)
     assert _after([1.0]).state_of_loss() == LossState(has_learned=False, has_risen=False)
 
 

@@ -124,7 +124,7 @@ def test_without_a_loss_nothing_keeps_the_scale_from_falling(monkeypatch: pytest
             step_by_hand(self, super().training_step(batch, batch_idx))
 
     fit(Silent(), HypergradientLR(horizon=20))
-    assert set(told) == {LossState(has_learned=True, has_risen=False)}
+    assert set(told) == {LossState(has_learned=True, has_risen=False, gain=0.0)}
 
 
 @pytest.mark.parametrize("every", [1, 100])

@@ -85,7 +85,7 @@ ARGUMENTS = {
     "suggest": "curve, rule='dual', update='normalized'",
     "adaptation.Additive": "beta, sign_changes=0, last_value=0.0",
     "adaptation.Additive.update": """
-        alignment, lr, steps, loss=LossState(has_learned=True, has_risen=False)
+        alignment, lr, steps, loss=LossState(has_learned=True, has_risen=False, gain=0.0)
     """,
     "adaptation.Alignment": "dot, gradient_norm, displacement_norm",
     "adaptation.Alignment.cosine": "(property)",
@@ -105,11 +105,11 @@ ARGUMENTS = {
         sign_changes=0, count=0, mean=0.0, mean_square=0.0, mean_square_norm=0.0, has_overshot=False
     """,
     "adaptation.LongHorizon.update": """
-        alignment, lr, steps, loss=LossState(has_learned=True, has_risen=False)
+        alignment, lr, steps, loss=LossState(has_learned=True, has_risen=False, gain=0.0)
     """,
     "adaptation.Multiplicative": "beta, sign_changes=0, last_value=0.0",
     "adaptation.Multiplicative.update": """
-        alignment, lr, steps, loss=LossState(has_learned=True, has_risen=False)
+        alignment, lr, steps, loss=LossState(has_learned=True, has_risen=False, gain=0.0)
     """,
     "range_test.RULES": "(constant)",
     "range_test.LRCurve": "(is LRCurve)",
