@@ -114,7 +114,7 @@ class LongHorizon:
         has effect = it has overshot, or the loss has learned or has risen: see `LossLevel`
         limit = MAX_CHANGE if it has effect, else MAX_CHANGE_AT_START
         K ← K + 1 if m has changed its sign and it has effect
-        y = c if it has effect, else max(0, m), but 0 if |m| G ‖d‖ < NEGLIGIBLE_GAIN · gain of the loss
+        y = max(0, m) if it has no effect, 0 if |m| G ‖d‖ < NEGLIGIBLE_GAIN · gain of the loss, else c
         x = limit clip(GAIN y / r / (1 + K / GAIN_HALVING), ±1)
         s ← s exp(√n x), from the step after the next on
 
@@ -154,11 +154,11 @@ class LongHorizon:
         limit = constants.MAX_CHANGE if has_effect else constants.MAX_CHANGE_AT_START
         self.sign_changes += has_effect and before * self.mean < 0
         gain = constants.GAIN / (1 + self.sign_changes / constants.GAIN_HALVING)
-        # Without effect it only rises. So it rises by the mean: single derivatives would drive it up by their noise.
-        signal = derivative if has_effect else max(0.0, self.mean)
         mean_dot = self.mean * math.sqrt(self.mean_square_norm) * alignment.displacement_norm
-        if abs(mean_dot) < constants.NEGLIGIBLE_GAIN * loss.gain:
-            signal = 0.0
+        if not has_effect:  # It only rises. So it rises by the mean: the noise of single derivatives would drive it up.
+            signal = max(0.0, self.mean)
+        else:
+            signal = 0.0 if abs(mean_dot) < constants.NEGLIGIBLE_GAIN * loss.gain else derivative
         change = limit * max(-1.0, min(1.0, gain * signal / rms))
         return math.exp(math.sqrt(steps) * change)
 

@@ -113,7 +113,7 @@ def reference(theta: Array, x: Array, y: Array, lr: float, horizon: int) -> tupl
             limit = MAX_CHANGE if has_effect else MAX_CHANGE_AT_START
             sign_changes += has_effect and before * m < 0
             signal = c if has_effect else max(0.0, m)
-            if abs(m) * usual * np.linalg.norm(now.d) < NEGLIGIBLE_GAIN * loss.gain:
+            if has_effect and abs(m) * usual * np.linalg.norm(now.d) < NEGLIGIBLE_GAIN * loss.gain:
                 signal = 0.0
             change = limit * np.clip(GAIN * signal / r / (1 + sign_changes / GAIN_HALVING), -1, 1)
             s *= np.exp(np.sqrt(now.n) * change)
