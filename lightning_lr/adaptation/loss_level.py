@@ -22,7 +22,7 @@ class LossLevel:
         noise = max(deviation, mean absolute deviation of the first)
         has learned: at some step, level < first - LEARNED_DEVIATIONS · noise, with FIRST_LOSSES losses or more
         has risen: level > first + LEARNED_DEVIATIONS · noise
-        gain = max(0, first - level)
+        gain = max(0, first - LEARNED_DEVIATIONS · noise - level)
         is far above: level > first + FAR · max(first - lowest level, noise)
 
     No ratios of losses are used, since losses can be negative. The values in capitals are those of
@@ -77,7 +77,7 @@ class LossLevel:
         """What a rule is told. Without losses, nothing keeps the scale from falling."""
         if not self.first_losses:
             return LossState()
-        return LossState(self.has_learned, self.has_risen, max(0.0, self._first - self.level))
+        return LossState(self.has_learned, self.has_risen, max(0.0, self._first - self._clear_distance - self.level))
 
     def return_to_lowest(self) -> None:
         """Go on from the lowest level: the parameters were set back to the anchor."""

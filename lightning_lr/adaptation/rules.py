@@ -55,7 +55,7 @@ class LossState(NamedTuple):
     Attributes:
         has_learned: whether the loss has ever been below its first values, beyond the noise.
         has_risen: whether it is above them, beyond the noise.
-        gain: by how much it is below them; 0 if it is not, or is not known.
+        gain: by how much it is below that; 0 if it is not, or is not known.
     """
 
     has_learned: bool = True

@@ -226,14 +226,14 @@ class LRFinder(Callback, ABC):
         """After a resume: set the module's learning rate, which no checkpoint restores, and log what was found.
 
         A checkpoint of step 0 was saved while it was found, or by a failure soon after: everything is set again. In
-        another fit of the same run the optimizers are new. They are set unless the module holds a learning rate.
+        another fit of the same run the optimizers are new. They are set unless the module has another rate now.
         """
         if trainer.global_step == 0:
             self._apply_result(trainer, pl_module, suggestion)
-        elif self.applies:
+        elif self.applies and (self._is_resumed or module_lr(pl_module) == self._module_lr):
             if self._is_resumed and self._module_lr is not None:
                 set_module_lr(pl_module, self._module_lr)
-            elif not self._is_resumed and module_lr(pl_module) is None:
+            elif not self._is_resumed:
                 rank_zero_info(f"{self._name} sets what it found in an earlier fit: lr={suggestion.lr:.3g}.")
                 self.optimizer_lr = optimizer_lr(trainer, suggestion)
                 apply_suggestion(trainer, pl_module, suggestion, self.optimizer_lr, self._name)

@@ -129,14 +129,16 @@ class HypergradientLR(Callback):
         check_no_lazy_parameters("HypergradientLR", pl_module)
         self.lr_tracer.start(trainer, self)
         self._loss, self._is_first_batch, self._lrs_are_scaled = StepLoss(), True, finds_scaled_lrs(trainer)
-        if trainer.global_step == 0 or len(self._saved) != len(self._resets):
+        # a module may have made other optimizers in its own on_fit_start
+        resets = {each: self._resets.get(each) or OptimizerReset(each) for each in trainer.optimizers if has_lr(each)}
+        if trainer.global_step == 0 or len(self._saved) != len(resets):
             self._saved, self._epoch_batches = [], None  # a new run
-        check_vectors(self, self._saved, self._resets)
+        check_vectors(self, self._saved, resets)
         lengths = run_lengths(trainer, self._epoch_batches)
         self._epoch_batches = lengths.epoch_batches
         controllers = self._adaptation.controllers(trainer, lengths)
         self._epoch_steps = lengths.epoch_steps if self._adaptation.counts_epochs(trainer, lengths) else math.inf
-        self._optimizers = adapted_optimizers(trainer, pl_module, controllers, self._resets, guard=self._guard)
+        self._optimizers = adapted_optimizers(trainer, pl_module, controllers, resets, guard=self._guard)
         for adapted, saved in zip(self._optimizers, self._saved, strict=False):
             is_new = not self._is_resumed or adapted.optimizer in self._to_restart  # else the groups hold scaled rates
             adapted.resume(saved, is_new_fit=is_new, is_same_rule=self._is_same_rule)

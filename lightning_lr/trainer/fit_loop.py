@@ -100,7 +100,9 @@ def run_fit_loop(
         with torch.autograd.set_detect_anomaly(False):  # a sweep may well end in NaN
             while True:
                 batches = loop.total_batch_idx
-                _prepare_validation(trainer, trainer_loop.epoch_loop.val_loop, val_loop, eval_batches)
+                epoch_loop: Any = loop.epoch_loop
+                is_needed = not epoch_loop._validates_epochs or epoch_loop._should_check_val_epoch()
+                _prepare_validation(trainer, trainer_loop.epoch_loop.val_loop, val_loop, eval_batches, is_needed)
                 if not is_within_epoch:
                     loop.on_advance_start()
                 loop.advance()
@@ -119,7 +121,11 @@ def run_fit_loop(
 
 
 def _prepare_validation(
-    trainer: Trainer, trainer_val_loop: _EvaluationLoop, val_loop: _EvaluationLoop, eval_batches: int | None
+    trainer: Trainer,
+    trainer_val_loop: _EvaluationLoop,
+    val_loop: _EvaluationLoop,
+    eval_batches: int | None,
+    is_needed: bool,
 ) -> None:
     """Give a validation loop its own copies of the Trainer's validation loaders, once.
 
@@ -130,13 +136,14 @@ def _prepare_validation(
         trainer_val_loop: the Trainer's own validation loop.
         val_loop: the loop to prepare.
         eval_batches: the maximum number of batches of each loader, None for no validation.
+        is_needed: false if no validation comes in this epoch, so that loaders need not be made for it.
     """
     if val_loop._combined_loader is not None:
         return
     if trainer_val_loop._combined_loader is not None:
         val_loop._combined_loader = trainer_val_loop._combined_loader
         val_loop._max_batches = trainer_val_loop._max_batches
-    elif eval_batches is not None and trainer_val_loop._data_source.is_defined():  # not loaded yet
+    elif is_needed and eval_batches is not None and trainer_val_loop._data_source.is_defined():  # not loaded yet
         source, val_loop._data_source = val_loop._data_source, trainer_val_loop._data_source
         trainer.validating = True
         val_loop.setup_data()

@@ -96,7 +96,8 @@ def _children(name: str, obj: Any) -> list[tuple[str, Any]]:
 def _attributes(obj: Any) -> dict[str, Any]:
     kind: Any = type(obj)
     attributes: dict[str, Any] = {slot.__name__: value for slot, value in slot_values(obj, slots_of(kind)).items()}
-    attributes.update(getattr(obj, "__dict__", {}))
+    own = getattr(obj, "__dict__", None)
+    attributes.update(own if type(own) is dict else {})  # a __getattr__ may answer anything
     attributes.pop("_hparams_initial", None)  # copies, which Lightning never reads from
     if isinstance(obj, nn.Module):
         attributes |= attributes.pop("_modules", {})

@@ -7,7 +7,9 @@ from typing import Any
 
 from lightning.pytorch import Trainer
 
-from lightning_lr.trainer.lightning_packages import from_package_of
+from lightning_lr.trainer.lightning_packages import either, from_package_of
+
+_HAVE_LOG_DIR = (*either("loggers.TensorBoardLogger"), *either("loggers.CSVLogger"))
 
 
 def muted_loggers(trainer: Trainer) -> list[Any]:
@@ -41,7 +43,8 @@ def _muted_class(base: Any) -> Any:
 
         @property
         def save_dir(self) -> Any:
-            return self._logger.save_dir
+            # what Trainer.log_dir takes of a logger that is none of these two
+            return self._logger.log_dir if isinstance(self._logger, _HAVE_LOG_DIR) else self._logger.save_dir
 
         @property
         def log_dir(self) -> Any:

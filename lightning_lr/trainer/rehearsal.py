@@ -24,8 +24,6 @@ from lightning_lr.trainer.loaders import ReplayableStream, is_one_shot
 from lightning_lr.trainer.snapshot import Snapshot
 from lightning_lr.trainer.strategies import NOT_SNAPSHOTTED, builtin_hook, communication_states, renew_reducer, sharded
 
-# Batches of each validation loader at the end of an epoch, for a module that may read their metrics there.
-_BATCHES_AT_EPOCH_END = 1
 # The share of the free host memory that batches may use. The rest is for training.
 _BATCHES_SHARE = 0.25
 
@@ -179,8 +177,8 @@ class Rehearsal:
         """Train from the current state until ``should_stop``, or until a stream has no more batches.
 
         A loader starts again at the end of an epoch. A module that overrides ``on_train_epoch_end`` may read a metric
-        of the validation there. So for it an epoch ends with a validation of one batch, unless ``eval_batches`` is
-        given.
+        of the validation there. So for it an epoch ends with a validation where Lightning would have one, of as many
+        batches as the sanity check has, unless ``eval_batches`` is given. A one-shot stream is not read for that.
 
         Args:
             callback: the only callback that is called.
@@ -193,7 +191,7 @@ class Rehearsal:
         is_overridden = from_package_of(trainer, "utilities.model_helpers.is_overridden")
         validates_epochs = eval_batches is None and is_overridden("on_train_epoch_end", trainer.lightning_module)
         if validates_epochs:
-            eval_batches = _BATCHES_AT_EPOCH_END
+            eval_batches = trainer.num_sanity_val_steps or 1
         state, self._continue_from = self._continue_from, None
         loop = self._loop = trainer.fit_loop = rehearsal_fit_loop(
             trainer,

@@ -74,7 +74,8 @@ def buffer_restorer(buffer: bytearray | array[Any]) -> Restorer:
     copy = buffer[:]
 
     def restore() -> None:
-        buffer[:] = copy  # type: ignore[assignment]  # each has its own kind
+        if buffer != copy:  # while a memoryview is open its length cannot be set, not even to what it is
+            buffer[:] = copy  # type: ignore[assignment]  # each has its own kind
 
     return restore
 

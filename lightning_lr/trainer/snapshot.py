@@ -113,8 +113,9 @@ class Snapshot:
             return
         if isinstance(obj, Tensor):
             yield from ((child, False) for child in self._keep_tensor(obj))
-        elif isinstance(obj, np.ndarray) and obj.flags.writeable:
-            self._restorers.append(array_restorer(obj))
+        elif isinstance(obj, np.ndarray):
+            if obj.flags.writeable:
+                self._restorers.append(array_restorer(obj))
             if obj.dtype == object and not (is_data and obj.size > _MAX_DATASET_STATE_ITEMS):
                 yield from ((child, is_data) for child in obj.flat)
         elif isinstance(obj, (bytearray, array)):

@@ -208,7 +208,7 @@ class _SweepRecorder(Callback):
             self._record(self._metric.read_after_epoch(trainer))
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._module_runs = True
+        self._module_runs = self._metric is not None  # else it is no part of what is recorded
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._module_runs = False

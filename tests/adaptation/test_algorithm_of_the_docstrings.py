@@ -73,7 +73,7 @@ class Loss:
         clear = LEARNED_DEVIATIONS * max(self.deviation, spread)
         self.learned |= self.level < first - clear and len(self.all) >= FIRST_LOSSES
         self.risen = self.level > first + clear
-        self.gain = max(0.0, first - self.level)
+        self.gain = max(0.0, first - clear - self.level)
 
 
 class Measured(NamedTuple):

@@ -55,3 +55,29 @@ def test_a_network_that_has_learned_by_heart_is_not_lost(optimizer: str) -> None
     fitted = next(step for step, loss in enumerate(records.losses) if loss < 0.003)
     assert max(records.losses[fitted:]) < 0.5  # without learning it would be log 4 = 1.4
     assert max(records.lrs) < 30 * records.lrs[fitted]
+
+
+class _NoisyRegression(LightningModule):
+    """A linear model of targets that are mostly noise."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Linear(20, 1)
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        return nn.functional.mse_loss(self.net(batch[0]), batch[1])
+
+    def configure_optimizers(self) -> Any:
+        return torch.optim.Adam(self.parameters(), lr=1e-7)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_chance_is_no_gain_so_a_low_start_rises(seed: int) -> None:
+    """The first losses may happen to be high. What the loss is below them by then must not hold the learning rate."""
+    torch.manual_seed(seed)
+    x = torch.randn(2000, 20)
+    data = TensorDataset(x, x @ torch.randn(20, 1) + 5 * torch.randn(2000, 1))
+    records = _Records()
+    trainer = quiet_trainer(callbacks=[HypergradientLR(decay=None), records], max_epochs=2)
+    trainer.fit(_NoisyRegression(), DataLoader(data, batch_size=8, shuffle=True))
+    assert max(records.lrs) > 1e-3

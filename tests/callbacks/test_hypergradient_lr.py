@@ -239,3 +239,14 @@ def test_a_run_whose_only_optimizer_stays_empty() -> None:
     for adapts in (HypergradientLR(decay=None), HypergradientLR(adapt=False), HypergradientLR(rule="multiplicative")):
         trainer = fit(Empty(), adapts)
         assert trainer.callback_metrics["lr/SGD"] == pytest.approx(0.01)
+
+
+def test_optimizers_that_the_module_makes_anew_are_adapted() -> None:
+    class MakesAnew(RecordingClassifier):
+        def on_fit_start(self) -> None:
+            self.trainer.strategy.setup_optimizers(self.trainer)
+
+    torch.manual_seed(0)
+    model = MakesAnew(lr=1e-6)
+    fit(model, HypergradientLR(), data=loader(60), max_epochs=1)
+    assert max(first_group_lrs(model)) > 1e-5

@@ -63,6 +63,20 @@ def test_another_fit_leaves_a_learning_rate_that_was_set_on_the_module() -> None
     assert trainer.optimizers[0].param_groups[0]["lr"] == 0.003
 
 
+def test_another_fit_sets_what_the_module_does_not_build_its_optimizer_from() -> None:
+    class Fixed(Classifier):
+        def configure_optimizers(self) -> Any:
+            return torch.optim.SGD(self.parameters(), 1e-4)  # although there is a hyperparameter lr
+
+    model, test = Fixed(), FINDERS["LRRangeTest"]()
+    trainer = quiet_trainer(callbacks=[test], max_epochs=1)
+    for epochs in (1, 2):
+        trainer.fit_loop.max_epochs = epochs
+        trainer.fit(model, loader())
+        assert test.result is not None
+        assert trainer.optimizers[0].param_groups[0]["lr"] == pytest.approx(test.result.lr)
+
+
 def test_another_fit_keeps_the_scale_of_an_adaptation() -> None:
     model, test, adaptation = FixedLR(), FINDERS["LRRangeTest"](), HypergradientLR(decay=None)
     trainer = quiet_trainer(callbacks=[test, adaptation], max_epochs=2)

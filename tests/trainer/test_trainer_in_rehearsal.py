@@ -24,7 +24,7 @@ ASKED: dict[str, Callable[[Any], object]] = {
     "validation loader": lambda trainer: len(trainer.val_dataloaders),
     "validation batches": lambda trainer: trainer.num_val_batches[0],
     "folder of the logger": lambda trainer: os.fspath(trainer.logger.log_dir),
-    "folder of the Trainer": lambda trainer: os.path.isabs(os.fspath(trainer.log_dir)),
+    "folder of the Trainer": lambda trainer: os.fspath(trainer.log_dir),
     "version": lambda trainer: (trainer.logger.name, trainer.logger.version),
 }
 FINDERS: dict[str, Callable[[], Callback]] = {
