@@ -15,6 +15,7 @@ from lightning_lr.callbacks._schedule_run import ScheduleRun
 from lightning_lr.optimizers.param_groups import lr_ratios, optimizer_names
 from lightning_lr.optimizers.step_counter import HAS_NO_HOOKS, has_step_hooks
 from lightning_lr.trainer.lightning_packages import MisconfigurationException, either
+from lightning_lr.trainer.run_lengths import steps_of_ended_epoch
 
 _WEIGHT_AVERAGING = either("callbacks.StochasticWeightAveraging")
 
@@ -121,18 +122,16 @@ def check_steps_of_epoch(owner: str, expected: float, counts: Mapping[Optimizer,
         counts: the steps that each optimizer has made in the run.
         trainer: the Trainer, in ``on_train_epoch_end``.
     """
-    loop = trainer.fit_loop.epoch_loop
-    if not math.isfinite(expected) or not loop.batch_progress.is_last_batch:  # the run has ended within the epoch
+    steps = steps_of_ended_epoch(trainer)
+    if not math.isfinite(expected) or steps is None:
         return True
     if trainer.lightning_module.automatic_optimization:
-        # not the batches that were begun: on_train_batch_start may refuse one, which ends the epoch
-        steps = loop.automatic_optimization.optim_progress.optimizer.step.current.completed
         if steps != expected:
             rank_zero_warn(
                 f"{owner} counts every epoch as {expected:g} steps, the length that it started with, but epoch"
                 f" {trainer.current_epoch} had {steps}: give lengths in steps, and the run max_steps."
             )
-        return bool(steps == expected)
+        return steps == expected
     others = {each: count for each, count in counts.items() if trainer.current_epoch == 0 and count != expected}
     for optimizer, count in others.items():
         rank_zero_warn(

@@ -97,6 +97,18 @@ def run_lengths(trainer: Trainer, saved_batches: float | None = None) -> RunLeng
     return RunLengths(fewest, epoch_steps, _run_steps(trainer, epoch_steps))
 
 
+def steps_of_ended_epoch(trainer: Trainer) -> int | None:
+    """Optimizer steps of the epoch that ends now, None if the run ends within the epoch.
+
+    In manual optimization it is 0, since Lightning counts these steps elsewhere.
+    """
+    loop = trainer.fit_loop.epoch_loop
+    if not loop.batch_progress.is_last_batch:
+        return None
+    # not the batches that were begun: on_train_batch_start may refuse one, which ends the epoch
+    return int(loop.automatic_optimization.optim_progress.optimizer.step.current.completed)
+
+
 def _batches_per_step(trainer: Trainer) -> float:
     """Batches that are accumulated for an optimizer step, infinite if that changes."""
     for callback in vars(trainer)["callbacks"]:
