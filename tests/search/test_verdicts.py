@@ -25,13 +25,23 @@ def test_divergence() -> None:
     level = 1 + 0.9 * np.sin(1e4 * np.arange(60.0))  # batches of very different losses
     wild_start = np.concatenate([np.full(9, 20.0), np.full(51, 0.5)])
     assert not any(diverges(level[:n], level, 60) for n in range(1, 61))
-    jump = np.concatenate([level[:30], level[30:] + 2.0])
+    jump = np.concatenate([level[:30], level[30:] + 4.0])
     assert next(n for n in range(1, 61) if diverges(jump[:n], level, 60)) in range(34, 40)
     assert not diverges(jump, np.array([]), 60)
     assert diverges(jump, level[:50], 60)  # the level goes on with its mean
     assert not diverges(level, level[:30], 60)
     assert not diverges(np.append(level[:40], 20.0), level, 240)  # one bad batch among many
     assert not any(diverges(wild_start[:n], level, 60) for n in range(1, 15))
+
+
+def test_a_loss_that_rises_by_half_and_falls_again_is_no_divergence() -> None:
+    """As in fine-tuning with batches of 8: the level is noisy, and low in the last steps."""
+    random = np.random.default_rng(0)
+    for _ in range(100):
+        level = 0.4 * random.gamma(2, 0.5, 40)
+        bump = level + 0.4 * np.exp(-np.arange(40) / 8) - 0.1
+        assert not any(diverges(bump[:n], level, 40) for n in range(1, 41))
+        assert diverges(level + 1.5, level, 40)
 
 
 def test_the_sum_of_huge_values_need_not_be_finite() -> None:
@@ -52,7 +62,7 @@ def test_three_values_in_a_row_that_are_not_finite_are_a_divergence(bad: float) 
 @pytest.mark.parametrize("where", ["costs", "level", "both"])
 def test_single_values_that_are_not_finite_neither_make_nor_hide_a_divergence(bad: float, where: str) -> None:
     noise = 0.01 * np.sin(1e4 * np.arange(60.0))
-    level, good, jump = 2 + 0 * noise, 2 + noise, 2 + noise + 3.0 * (np.arange(60) >= 30)
+    level, good, jump = 2 + 0 * noise, 2 + noise, 2 + noise + 6.0 * (np.arange(60) >= 30)
     at = [5, 20, 44, 58]
     if where != "costs":
         level[at] = bad
