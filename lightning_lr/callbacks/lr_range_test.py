@@ -211,7 +211,7 @@ class LRRangeTest(LRFinder):
         if self._search is None or self._search.bracket.is_done:  # else the search was interrupted
             self._read_run_steps(trainer)
             curve = self._range_test.run(trainer)
-            suggestion = suggest(curve, self._rule, update)
+            suggestion = suggest(curve, self._rule, update, self._range_test.steps_per_lr)
             self.result = RangeTestResult(**asdict(suggestion), curve=curve, epoch=epoch)
             self._search = self._plan_search(self.result, update) if self._verifies else None
             if self._search is not None:  # what Ctrl-C leaves has stood no trial
@@ -227,6 +227,7 @@ class LRRangeTest(LRFinder):
             self.result.curve,
             self._rule,
             update,
+            self._range_test.steps_per_lr,
             self._report_tag(trainer, "lr_range_test"),
             self._output_dir,
             self._arguments,

@@ -41,6 +41,7 @@ class RuleInput:
         noise: standard error of s.
         edge: first index from m on with ``s >= s[m] + 0.5 D``, None if there is none.
         k: the divisor of the optimizer, see `DIVISORS`.
+        steps_per_point: optimizer steps between two points.
     """
 
     lrs: Array
@@ -51,6 +52,7 @@ class RuleInput:
     noise: float
     edge: int | None
     k: float
+    steps_per_point: int = 1
 
     def lr_at(self, index: float) -> float:
         """The learning rate at an index, interpolated in log λ. Outside the curve it is that of the nearest end."""
@@ -64,12 +66,13 @@ class RuleInput:
         return slope
 
 
-def rule_input(curve: LRCurve, update: UpdateKind) -> RuleInput:
+def rule_input(curve: LRCurve, update: UpdateKind, steps_per_point: int = 1) -> RuleInput:
     """Measure a curve.
 
     Args:
         curve: at least its first value must be finite.
         update: the kind of the optimizer's updates.
+        steps_per_point: optimizer steps between two points.
     """
     lrs, cost = curve.lrs, curve.cost.copy()
     initial = float(np.mean(cost[: min(num_initial(lrs), curve.num_finite)]))
@@ -89,6 +92,7 @@ def rule_input(curve: LRCurve, update: UpdateKind) -> RuleInput:
         noise=_standard_error(cost),
         edge=None if edge is None else best + edge,
         k=DIVISORS[update],
+        steps_per_point=steps_per_point,
     )
 
 

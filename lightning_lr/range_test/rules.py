@@ -16,7 +16,8 @@ from lightning_lr.range_test.rule_input import RuleInput, first_index
 # `dual`: all chosen on the 24 recorded settings. Its mean regret there changes little around these values.
 FALLEN_SHARE = 0.9  # share of the fall D after which the curve has come down
 FALLEN_WEIGHT, EDGE_WEIGHT = 0.3, 0.7  # exponents in the geometric mean of the two learning rates
-LAG = 4  # points that the rule goes back from each index: the loss shows a learning rate late
+LAG = 4  # optimizer steps that the rule goes back from each index: the loss shows a learning rate late
+MIN_LAG = 1  # the same in points, of several steps each: s is smoothed over at least as much
 FLAT_NOISE = 2  # standard errors: a smaller fall is taken for noise, the curve for flat
 RISEN_NOISE = 6  # standard errors above L0 at which a flat curve has diverged
 FLAT_DIVISOR = 3  # a flat curve shows only where training diverges: stay this factor below
@@ -47,20 +48,21 @@ class RuleResult(NamedTuple):
 
 
 def dual(curve: RuleInput) -> RuleResult:
-    """``λ(i1 - 4)^0.3 λ(i2 - 4)^0.7 / k``: between the end of the fall i1 and the edge of divergence i2.
+    """``λ(i1 - q)^0.3 λ(i2 - q)^0.7 / k``: between the end of the fall i1 and the edge of divergence i2.
 
     i1 is the first index with ``s <= L0 - 0.9 D``, i2 the first from m on with ``s >= s[m] + 0.5 D``. If nothing was
-    learned, ``D <= 2 se``, the result is ``λ(i2 - 4) / (3 k)`` with i2 the first index with ``s >= L0 + 6 se``. If no
-    index fulfils its condition, i2 is the last one.
+    learned, ``D <= 2 se``, the result is ``λ(i2 - q) / (3 k)`` with i2 the first index with ``s >= L0 + 6 se``. If no
+    index fulfils its condition, i2 is the last one. q is 4 steps in points, at least 1: 4 where each step has a point.
     """
+    lag = max(MIN_LAG, LAG / curve.steps_per_point)
     last = len(curve.lrs) - 1
     if curve.fall > FLAT_NOISE * curve.noise:
         fallen = first_index(curve.smoothed <= curve.initial - FALLEN_SHARE * curve.fall) or 0
         edge = last if curve.edge is None else curve.edge
-        lr = curve.lr_at(fallen - LAG) ** FALLEN_WEIGHT * curve.lr_at(edge - LAG) ** EDGE_WEIGHT / curve.k
+        lr = curve.lr_at(fallen - lag) ** FALLEN_WEIGHT * curve.lr_at(edge - lag) ** EDGE_WEIGHT / curve.k
         return RuleResult(float(lr))
     risen = first_index(curve.smoothed >= curve.initial + RISEN_NOISE * curve.noise)
-    return RuleResult(curve.lr_at((last if risen is None else risen) - LAG) / (FLAT_DIVISOR * curve.k))
+    return RuleResult(curve.lr_at((last if risen is None else risen) - lag) / (FLAT_DIVISOR * curve.k))
 
 
 def smith(curve: RuleInput) -> RuleResult:

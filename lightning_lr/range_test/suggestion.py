@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 
-from lightning_lr.arguments import checked, choice, instance_of
+from lightning_lr.arguments import checked, choice, instance_of, whole
 from lightning_lr.optimizers.update_kind import UpdateKind
 from lightning_lr.range_test.curve import LRCurve
 from lightning_lr.range_test.rule_input import DIVISORS, RuleInput, rule_input
@@ -56,8 +56,15 @@ class Suggestion:
 SUGGESTION_FIELDS = tuple(field.name for field in fields(Suggestion))
 
 
-@checked(curve=instance_of(LRCurve, what="an LRCurve"), rule=choice(RULES), update=choice(DIVISORS))
-def suggest(curve: LRCurve, rule: Rule = "dual", update: UpdateKind = "normalized") -> Suggestion:
+@checked(
+    curve=instance_of(LRCurve, what="an LRCurve"),
+    rule=choice(RULES),
+    update=choice(DIVISORS),
+    steps_per_point=whole(at_least=1),
+)
+def suggest(
+    curve: LRCurve, rule: Rule = "dual", update: UpdateKind = "normalized", steps_per_point: int = 1
+) -> Suggestion:
     """A learning rate and the bounds of a cycle, read off a curve.
 
     The cost is the loss, or its negative where more is better. L0 is its mean over the first points. It is capped at
@@ -67,9 +74,10 @@ def suggest(curve: LRCurve, rule: Rule = "dual", update: UpdateKind = "normalize
 
     Rules, with λ(i) the learning rate at index i, and k the divisor for the kind of optimizer:
 
-    * ``dual``: ``λ(i1 - 4)^0.3 λ(i2 - 4)^0.7 / k``. i1 is the first index at which s has 90 % of its fall. i2 is the
+    * ``dual``: ``λ(i1 - q)^0.3 λ(i2 - q)^0.7 / k``. i1 is the first index at which s has 90 % of its fall. i2 is the
       first index after m at which s has lost half of its fall. If nothing was learned (``D <= 2 se``):
-      ``λ(i2 - 4) / (3 k)``, with i2 the first index at which ``s >= L0 + 6 se``.
+      ``λ(i2 - q) / (3 k)``, with i2 the first index at which ``s >= L0 + 6 se``. The loss shows a learning rate late,
+      so q goes back by 4 steps: 4 points, or ``4 / steps_per_point`` of them, at least 1.
     * ``smith``: ``λ(m) / 3``: a third of the learning rate at which s gets worse.
     * ``minimum``: ``λ(m) / 10``.
     * ``valley``: two thirds down the longest descent of s.
@@ -89,6 +97,7 @@ def suggest(curve: LRCurve, rule: Rule = "dual", update: UpdateKind = "normalize
             ``"gradient"`` (k = 1): proportional to the gradient, as of SGD. ``"momentum"`` (4): SGD with momentum.
             ``"normalized"`` (6): the size of the gradient does not matter, as for Adam, Lion and Muon.
             ``"shrinking"`` (1): normalized by all gradients so far, as of Adagrad.
+        steps_per_point: optimizer steps between two points, as of a metric that is read every few steps.
 
     Raises:
         ValueError: for an unknown rule or kind of update, or a curve with less than three finite values at its start.
@@ -102,7 +111,7 @@ def suggest(curve: LRCurve, rule: Rule = "dual", update: UpdateKind = "normalize
             f"The curve must start with at least {MIN_FINITE} finite values, got {curve.losses[:MIN_FINITE].tolist()}:"
             f" look for NaN in the data and the loss. If the loss is finite at lower learning rates, lower min_lr."
         )
-    measured = rule_input(curve, update)
+    measured = rule_input(curve, update, steps_per_point)
     found = RULES[rule](measured)
     return with_bounds(found.lr, _reasons(measured, curve.monitor), found.base_lr, found.max_lr)
 

@@ -31,6 +31,7 @@ def report_range_test(
     curve: LRCurve,
     rule: Rule,
     update: UpdateKind,
+    steps_per_point: int,
     tag: str,
     output_dir: Path | None,
     arguments: Mapping[str, Any],
@@ -43,12 +44,13 @@ def report_range_test(
         curve: of the sweep.
         rule: by which it was read.
         update: the kind of the optimizer's updates, for the other rules in the figure.
+        steps_per_point: optimizer steps between two points of the curve.
         tag: the first part of all logged keys.
         output_dir: folder for curve, suggestion and figure; None to write nothing.
         arguments: of the callback, for the JSON file.
     """
     step = loggers.current_step(trainer)
-    read = {each: suggest(curve, each, update).lr for each in RULES}
+    read = {each: suggest(curve, each, update, steps_per_point).lr for each in RULES}
     finite = np.isfinite(curve.losses)
 
     def draw() -> Figure:

@@ -109,3 +109,14 @@ def test_ends_at_the_first_nan() -> None:
     assert not finite[31:].any()
     assert all(np.isfinite(value) for value in (test.result.lr, test.result.base_lr, test.result.max_lr))
     assert all(torch.isfinite(parameter).all() for parameter in model.parameters())
+
+
+def test_a_loss_that_is_read_every_few_steps_gives_much_the_same_learning_rate() -> None:
+    lrs = []
+    for monitor in (None, "train_loss"):
+        test = LRRangeTest(num_steps=200, steps_per_lr=10, monitor=monitor, verify=False)
+        seed_everything(0, verbose=False)
+        fit(Classifier(), test)
+        assert test.result is not None
+        lrs.append(test.result.lr)
+    assert 1 / 3 < lrs[1] / lrs[0] < 3

@@ -82,7 +82,7 @@ ARGUMENTS = {
     "WarmupStableDecayLR.set_bounds_from": "suggestion",
     "WarmupStableDecayLR.length_units": "(property)",
     "ensemble": "checkpoints, model_class, average=False, activation=None, loader=None, **kwargs",
-    "suggest": "curve, rule='dual', update='normalized'",
+    "suggest": "curve, rule='dual', update='normalized', steps_per_point=1",
     "adaptation.Additive": "beta, sign_changes=0, last_value=0.0",
     "adaptation.Additive.update": """
         alignment, lr, steps, loss=LossState(has_learned=True, has_risen=False, gain=0.0)

@@ -106,7 +106,11 @@ CALLS = {
     "LRCurve.from_dict": Call(lightning_lr.LRCurve.from_dict, {"plain": "object"}),
     "LRCurve.to_csv": Call(_CURVE.to_csv, {"path": "folder"}),
     "LRCurve.to_json": Call(_CURVE.to_json, {"path": "folder"}),
-    "suggest": Call(lightning_lr.suggest, kinds("curve: object, rule: choice, update: choice"), {"curve": _CURVE}),
+    "suggest": Call(
+        lightning_lr.suggest,
+        kinds("curve: object, rule: choice, update: choice, steps_per_point: whole from 1"),
+        {"curve": _CURVE},
+    ),
     "ensemble": Call(
         lightning_lr.ensemble,
         kinds("checkpoints: paths, model_class: object, average: flag, activation: function?, loader: loader?"),

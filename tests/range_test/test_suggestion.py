@@ -80,8 +80,12 @@ def test_dual_is_the_formula(name: str, update: UpdateKind, k: int) -> None:
     assert found.one_cycle_max_lr == found.max_lr
 
 
-def test_dual_on_recorded_sweeps() -> None:
-    """Mean regret over 24 settings and five seeds; the best of the rivals has 0.037 (a tenth of the minimum)."""
+@pytest.mark.parametrize(("steps_per_point", "most"), [(1, 0.010), (5, 0.030), (10, 0.030)])
+def test_dual_on_recorded_sweeps(steps_per_point: int, most: float) -> None:
+    """Mean regret over 24 settings and five seeds; the best of the rivals has 0.037 (a tenth of the minimum).
+
+    A metric that is read every ten steps has a tenth of the points.
+    """
     data = np.load(RECORDED)
     kinds: dict[str, UpdateKind] = {
         "sgd": "gradient",
@@ -93,11 +97,13 @@ def test_dual_on_recorded_sweeps() -> None:
     for setting in json.loads(str(data["index"])):
         final = np.nan_to_num(data[f"{setting['id']}/const"], nan=np.inf).clip(max=setting["initial_loss"])
         for losses in data[f"{setting['id']}/loss"]:
-            lr = suggest(LRCurve(data["lr"], losses), "dual", kinds[setting["optimizer"]]).lr
+            points = losses.reshape(-1, steps_per_point)[:, -3:].mean(1)
+            curve = LRCurve(data["lr"][steps_per_point - 1 :: steps_per_point], points)
+            lr = suggest(curve, "dual", kinds[setting["optimizer"]], steps_per_point).lr
             reached = np.interp(np.log(lr), np.log(data["const_lr"]), final)
             regrets.append((reached - final.min()) / (setting["initial_loss"] - final.min()))
     assert len(regrets) == 120
-    assert np.mean(regrets) <= 0.010
+    assert np.mean(regrets) <= most
 
 
 def test_a_clear_curve_is_confident_and_an_unclear_one_says_why() -> None:
