@@ -166,7 +166,10 @@ def _in_order(records: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
 def _cycle_starts(records: Iterable[dict[str, Any]]) -> list[list[int]]:
     """Cycle and first step, of the first optimizer that has cycles."""
     of_cycles = [record for record in records if record.get("kind") == "cycles"]
-    starts = {
-        cycle: step for each in of_cycles if each["prefix"] == of_cycles[0]["prefix"] for cycle, step in each["starts"]
-    }
+    starts: dict[int, int] = {}
+    for each in of_cycles:
+        if each["prefix"] == of_cycles[0]["prefix"]:
+            (cycle, step), *others = each["starts"]
+            # A run that is resumed within a cycle gives the step at which it goes on.
+            starts |= {cycle: min(step, starts.get(cycle, step)), **dict(others)}
     return [[cycle, starts[cycle]] for cycle in sorted(starts)]

@@ -214,8 +214,9 @@ def test_cycles_of_a_run_that_was_resumed_are_joined(tmp_path: Path) -> None:
     folder = tmp_path / "logs" / "run"
     write(folder, {"lr": {0: 0.1}, "loss": {0: 1.0}}, {"cyclical_lr/record": {"kind": "cycles", "starts": [[1, 0]]}})
     write(folder, {}, {"cyclical_lr/record": {"kind": "cycles", "starts": [[2, 20], [3, 40]]}}, 40)
+    write(folder, {}, {"cyclical_lr/record": {"kind": "cycles", "starts": [[3, 50], [4, 60]]}}, 60)  # within the third
     with tensorboard(tmp_path / "logs") as board:
-        assert read(board, "run")["cycles"] == [[1, 0], [2, 20], [3, 40]]
+        assert read(board, "run")["cycles"] == [[1, 0], [2, 20], [3, 40], [4, 60]]
 
 
 def test_is_active_where_there_is_something_to_show(tmp_path: Path) -> None:
