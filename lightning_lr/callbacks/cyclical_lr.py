@@ -90,6 +90,7 @@ class CyclicalLR(ScheduledLR):
     | ``cyclical_lr/cycle``, ``/phase`` | with ``log_position``: c, and the share of the cycle that has passed |
     | ``cyclical_lr/momentum``, ``/weight_decay`` | of a group with ratio 1, if given |
     | ``cyclical_lr/loss_vs_phase`` | figure of all cycles at the end of the run, in TensorBoard |
+    | ``cyclical_lr/<optimizer>/...`` | the same, of a callback that drives this one ``optimizer`` |
 
     Example:
         >>> cycle = CyclicalLR(base_lr=0.001, max_lr=0.006, step_size="2ep", mode="triangular2")

@@ -36,7 +36,7 @@ class CycleLosses:
         Args:
             trainer: the Trainer.
             tracker: of the optimizer whose cycles these are.
-            tag: the first part of the tag of the record.
+            tag: the first part of the tags of the record and of the figure.
         """
         if trainer.global_step == 0:  # another run with the same callback
             self._points = []
@@ -63,7 +63,8 @@ class CycleLosses:
         if self._recording is not None and points:
             from lightning_lr.schedules.figure import cycles_figure
 
-            log_figure(trainer, "cyclical_lr/loss_vs_phase", cycles_figure(np.array(points)), current_step(trainer))
+            tag = f"{self._recording.tag}loss_vs_phase"
+            log_figure(trainer, tag, cycles_figure(np.array(points)), current_step(trainer))
 
 
 class _Recording:
@@ -72,13 +73,13 @@ class _Recording:
     Args:
         trainer: the Trainer.
         count: finished optimizer steps.
-        tag: the first part of the tag of the record.
+        tag: the first part of the tags of the record and of the figure.
     """
 
     def __init__(self, trainer: Trainer, count: int, tag: str) -> None:
         self._trainer = trainer
         self._count = count
-        self._tag = tag
+        self.tag = tag
         self._loss = StepLoss()
         self._device_losses: list[tuple[Position, Tensor]] = []
         self._is_due = True  # whether the coming step is recorded
@@ -113,7 +114,7 @@ class _Recording:
         if cycle >= 1 and len(self._starts) < _MOST_CYCLES:
             step = current_step(self._trainer)
             self._starts.append((cycle, step))
-            log_record(self._trainer, f"{self._tag}record", {"kind": "cycles", "starts": self._starts}, step)
+            log_record(self._trainer, f"{self.tag}record", {"kind": "cycles", "starts": self._starts}, step)
 
     def read_losses(self) -> list[list[float]]:
         """Read the points that are still on the device."""

@@ -26,7 +26,7 @@ from tests.helpers.lightning_classes import (
     Trainer,
 )
 from tests.helpers.recorded_steps import RecordingClassifier, first_group_lrs, fit
-from tests.helpers.tiny_models import Classifier, loader, quiet_trainer
+from tests.helpers.tiny_models import Classifier, ManualWithTwoOptimizers, loader, quiet_trainer
 
 
 def _closed_form(t: int, mode: str, up: int, down: int, base: float, peak: float, gamma: float = 1.0) -> float:
@@ -268,6 +268,15 @@ def test_figure_of_all_cycles_at_the_end_of_the_run(tmp_path: Path) -> None:
     for board, step in zip(boards, (40, 60), strict=True):
         images = EventAccumulator(board.log_dir).Reload().Images("cyclical_lr/loss_vs_phase")
         assert [image.step for image in images] == [step]
+
+
+def test_each_of_two_schedules_has_a_figure(tmp_path: Path) -> None:
+    board = TensorBoardLogger(tmp_path)
+    cycles = [CyclicalLR(0.01, 0.1, step_size, optimizer=i) for i, step_size in enumerate((4, 5))]
+    fit(ManualWithTwoOptimizers(), *cycles, logger=board)
+    images = EventAccumulator(board.log_dir).Reload()
+    assert images.Tags()["images"] == [f"cyclical_lr/{name}/loss_vs_phase" for name in ("SGD", "Adam")]
+    assert all(len(images.Images(tag)) == 1 for tag in images.Tags()["images"])
 
 
 def test_losses_by_phase_are_means_over_the_micro_batches(tmp_path: Path) -> None:

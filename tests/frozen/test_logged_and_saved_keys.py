@@ -202,7 +202,7 @@ RUNS = {
         """
         lr/SGD, lr/SGD-1, lr/loss
         cyclical_lr/SGD-1/record (record in TensorBoard)
-        cyclical_lr/loss_vs_phase (figure in TensorBoard)
+        cyclical_lr/SGD-1/loss_vs_phase (figure in TensorBoard)
         """,
         CYCLICAL_SAVES,
         "CyclicalLR{'optimizer': 1}",
