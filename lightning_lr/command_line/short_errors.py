@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import traceback
 from difflib import get_close_matches
 from types import ModuleType
 from typing import TYPE_CHECKING, NoReturn
@@ -25,7 +26,9 @@ _OTHER_TYPES = re.compile(
 )
 _WITHOUT_CLASS = re.compile(rf"Problem with given class_path '{_PACKAGE}\.Lightning(Module|DataModule)':\s+Option")
 _MISCONFIGURATION = either("utilities.exceptions.MisconfigurationException")
-_REFUSING = ("lightning_lr.", "lightning.", "pytorch_lightning.", "lightning_fabric.")  # modules that raise it
+_LIGHTNING = ("lightning.", "pytorch_lightning.", "lightning_fabric.")
+_REFUSING = ("lightning_lr.", *_LIGHTNING)  # modules that raise it
+_BESIDE = ("jsonargparse.", "torch.", "contextlib")  # modules between the command line and a check of Lightning
 _BULLET = re.compile(r"^ *- ")
 _MOST_LINES = 3
 
@@ -87,7 +90,8 @@ def own_error(error: BaseException) -> str | None:
     """
     raised_in = _module_of(error)
     refuses = (
-        (isinstance(error, ValueError) and raised_in.startswith("lightning_lr."))
+        (isinstance(error, ValueError) and raised_in.startswith(("lightning_lr.", "lightning_lr_plugin")))
+        or (isinstance(error, ValueError) and raised_in.startswith(_LIGHTNING) and not _led_through_user_code(error))
         or (isinstance(error, RuntimeError) and raised_in == "lightning_lr.before_fit")
         or (isinstance(error, _MISCONFIGURATION) and raised_in.startswith(_REFUSING))
     )
@@ -109,10 +113,18 @@ def is_of_parser(error: BaseException) -> bool:
 
 def _module_of(error: BaseException) -> str:
     """The name of the module that has raised an error."""
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    return "" if trace is None else str(trace.tb_frame.f_globals.get("__name__", ""))
+    return ["", *_modules_of(error)][-1]
+
+
+def _led_through_user_code(error: BaseException) -> bool:
+    """Whether a hook of the user, or a library that is not known here, stands in the traceback of an error."""
+    return not all(name.startswith((*_REFUSING, *_BESIDE)) for name in _modules_of(error))
+
+
+def _modules_of(error: BaseException) -> list[str]:
+    """The names of the modules in the traceback of an error, the one that has raised it last."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return [str(frame.f_globals.get("__name__", "")) for frame in frames]
 
 
 def _reasons(message: str) -> list[str]:

@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from lightning.pytorch import LightningModule
+from torch import Tensor
 
 from lightning_lr.command_line.main import main
 from tests.command_line.test_lr_cli import CONFIG, MODEL, status
@@ -40,6 +42,8 @@ def test_an_error_of_a_constructor_is_shown_as_itself() -> None:
         (["--lr_range_test.monitor=val_los"], "LRRangeTest(monitor='val_los'): the training step does not log it"),
         (["--trainer.max_epochs=0"], "The Trainer ended before training began"),
         (["--trainer.limit_train_batches=-1"], "You have passed invalid value -1"),  # Lightning's own
+        (["--trainer.accelerator=abacus"], "You selected an invalid accelerator name"),
+        (["--trainer.val_check_interval=1000"], "`val_check_interval` (1000) must be less than or equal"),
         (["--trainer.fast_dev_run=true"], "LRRangeTest needs full training"),
     ],
 )
@@ -50,6 +54,35 @@ def test_what_cannot_be_tested_is_said_in_one_line(
     assert status(["lr_range_test", *CONFIG, *MODEL, *args]) == 2
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith(f"lightning-lr lr_range_test: {message}")
+
+
+def test_a_wrong_environment_variable_is_said_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("LIGHTNING_LR", "Trace")
+    assert status(["fit", *CONFIG, *MODEL]) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == "lightning-lr fit: The environment variable LIGHTNING_LR must be trace or not set, got 'Trace'."
+
+
+class LogsNested(LightningModule):
+    """A model whose training step logs what Lightning refuses."""
+
+    def __init__(self, hidden: int = 16) -> None:
+        super().__init__()
+        self.layer = torch.nn.Linear(6, 3)
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        self.log("of a", {"dictionary": 1.0})  # type: ignore[arg-type]
+        return torch.nn.functional.cross_entropy(self.layer(batch[0]), batch[1])
+
+    def configure_optimizers(self) -> torch.optim.Optimizer:
+        return torch.optim.SGD(self.parameters(), 0.1)
+
+
+def test_what_lightning_refuses_in_a_hook_keeps_its_traceback() -> None:
+    with pytest.raises(ValueError, match="`dict` values cannot be logged"):
+        main(["lr_range_test", *CONFIG, f"--model={__name__}.LogsNested", "--data=plain_model.Data"])
 
 
 @pytest.mark.parametrize(
