@@ -31,6 +31,7 @@ from lightning_lr.search.bracket import Bracket
 from lightning_lr.search.result import SearchResult, search_result
 from lightning_lr.trainer.held_iterators import warn_of_held_iterators
 from lightning_lr.trainer.hyperparameters import declare_metrics, log_found_lr
+from lightning_lr.trainer.lazy_parameters import check_no_lazy_parameters
 from lightning_lr.trainer.lightning_packages import Callback
 from lightning_lr.trainer.lr_tracer import LRTracer
 from lightning_lr.trainer.output_files import check_folder_writable
@@ -167,7 +168,8 @@ class LRFinder(Callback, ABC):
         self._run_steps = max(1.0, left) if math.isfinite(left) else math.inf
 
     def _begin_test(self, trainer: Trainer) -> UpdateKind:
-        """Warn of what a test cannot restore, and note the kind of the optimizer's updates."""
+        """Refuse or warn of what a test cannot restore, and note the kind of the optimizer's updates."""
+        check_no_lazy_parameters(self._name, trainer.lightning_module)
         warn_of_held_iterators(self._name, trainer)
         self._update = kind_of_updates(trainer, self._name)
         return self._update

@@ -18,7 +18,6 @@ from lightning_lr.trainer.cached_batches import CachedBatches, read_batches
 from lightning_lr.trainer.fit_loop import FitLoop, rehearsal_fit_loop, run_fit_loop
 from lightning_lr.trainer.free_memory import free_bytes
 from lightning_lr.trainer.isolation import Isolation
-from lightning_lr.trainer.lazy_parameters import check_no_lazy_parameters
 from lightning_lr.trainer.lightning_packages import Callback, from_package_of
 from lightning_lr.trainer.loaders import ReplayableStream, is_one_shot
 from lightning_lr.trainer.snapshot import Snapshot
@@ -48,6 +47,8 @@ class Rehearsal:
     (and ``GradientAccumulationScheduler``, which decides what an optimizer step is), loggers that drop everything, no
     scheduler steps and no validation by itself. Epoch and step counters continue from their values.
 
+    All parameters must have values: see `check_no_lazy_parameters`.
+
     After an exception, the exit does not communicate between processes. So an exception on one rank fails the job, as
     in plain training.
 
@@ -65,7 +66,6 @@ class Rehearsal:
 
     def __enter__(self) -> Rehearsal:
         trainer = self._trainer
-        check_no_lazy_parameters("A range test or a search", trainer.lightning_module)
         # In every hook callbacks come before the module, so the module's own on_train_start has not run yet.
         self._precedes_module_start = trainer.lightning_module._current_fx_name == "on_train_start"
         # A DDP reducer that has trained does not change any more, but for an error in the backward pass of one process.
