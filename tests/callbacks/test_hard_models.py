@@ -178,7 +178,7 @@ def test_a_loss_of_shape_1_is_a_scalar() -> None:
 
 @pytest.mark.parametrize("kind", [LRRangeTest, LRSearch, HypergradientLR])
 def test_lazy_parameters_are_named(kind: Any) -> None:
-    text = f"{kind.__name__} needs the values of all parameters when training starts, but head.weight is lazy: run a batch"
+    text = f"^{kind.__name__} needs the values of all parameters when training starts, but head.weight is lazy: run "
     with pytest.raises(MisconfigurationException, match=text):
         quiet_trainer(callbacks=[kind()]).fit(Lazy(), loader())
 
