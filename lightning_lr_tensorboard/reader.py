@@ -11,7 +11,7 @@ from tensorboard.data.provider import RunTagFilter
 
 from lightning_lr_tensorboard import old_logs
 from lightning_lr_tensorboard.record import PLUGIN_NAME, record_of
-from lightning_lr_tensorboard.tags import is_read, is_shown, role_of
+from lightning_lr_tensorboard.tags import is_read, is_shown, role_of, without_prefix
 
 _SCALARS = "scalars"
 # A record of a tag replaces the earlier one. But of cycles there is one for each part of a run that was resumed.
@@ -46,7 +46,8 @@ class RunReader:
         tensors = self._provider.list_tensors(context, experiment_id=experiment, plugin_name=PLUGIN_NAME)
         versions = {}
         for run in sorted({*scalars, *tensors}):
-            read = {tag: series for tag, series in scalars.get(run, {}).items() if is_read(tag)}
+            named = {without_prefix(tag): series for tag, series in scalars.get(run, {}).items()}
+            read = {tag: series for tag, series in named.items() if is_read(tag)}
             records = tensors.get(run, {})
             if records or is_shown(read):
                 series = [*read.values(), *records.values()]
@@ -80,11 +81,11 @@ class RunReader:
         return kept.text
 
     def _read_scalars(self, context: Any, experiment: str, run: str) -> dict[str, dict[int, float]]:
-        """Step -> value of each tag. Values that are not finite are left out."""
+        """Step -> value of each tag, without the prefix of a logger. Values that are not finite are left out."""
         listed = self._provider.list_scalars(
             context, experiment_id=experiment, plugin_name=_SCALARS, run_tag_filter=RunTagFilter(runs=[run])
         )
-        tags = [tag for tag in listed.get(run, {}) if is_read(tag)]
+        tags = [tag for tag in listed.get(run, {}) if is_read(without_prefix(tag))]
         if not tags:
             return {}
         found = self._provider.read_scalars(
@@ -95,7 +96,7 @@ class RunReader:
             run_tag_filter=RunTagFilter(runs=[run], tags=tags),
         )
         return {
-            tag: {each.step: each.value for each in points if math.isfinite(each.value)}
+            without_prefix(tag): {each.step: each.value for each in points if math.isfinite(each.value)}
             for tag, points in sorted(found.get(run, {}).items())
         }
 

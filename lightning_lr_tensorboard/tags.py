@@ -14,9 +14,21 @@ _NO_LR = re.compile(r"[-/_](momentum|weight_decay)$")  # that LearningRateMonito
 _LOSS = re.compile(r"loss|(^|[/_.-])nll([/_.-]|$)", re.IGNORECASE)
 _ADAPTATION = re.compile(r"^hypergradient/(alignment|log10_scale|scale)/")
 
+# What a logger with a prefix puts before our tags.
+_PREFIX = re.compile(r"^.+-(?=(lr|lr_range_test|lr_search|cyclical_lr|hypergradient)/)")
+
 # One range test of a run, or one search, has one prefix.
 RANGE_TEST = re.compile(r"^(lr_range_test(?:/epoch_\d+)?)/(.+)$")
 SEARCH = re.compile(r"^(lr_search(?:/epoch_\d+)?)/(.+)$")
+
+
+def without_prefix(tag: str) -> str:
+    """A tag of this package without the prefix of a logger; any other tag as it is.
+
+    >>> [without_prefix(tag) for tag in ("mine-lr/Adam", "mine-lr_range_test/lr", "lr-Adam/pg1", "mine-train_loss")]
+    ['lr/Adam', 'lr_range_test/lr', 'lr-Adam/pg1', 'mine-train_loss']
+    """
+    return _PREFIX.sub("", tag)
 
 
 def role_of(tag: str) -> Role | None:

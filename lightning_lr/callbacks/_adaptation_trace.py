@@ -14,8 +14,8 @@ from lightning_lr.trainer.tensorboard_charts import Charts
 
 ADAPTATION_CHARTS: Charts = {
     "Learning rate": {
-        "alignment": r"^hypergradient/alignment/",
-        "log10 of the scale": r"^hypergradient/log10_scale/",
+        "alignment": r"^(.+-)?hypergradient/alignment/",
+        "log10 of the scale": r"^(.+-)?hypergradient/log10_scale/",
     }
 }
 

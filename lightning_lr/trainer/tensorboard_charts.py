@@ -11,10 +11,12 @@ from lightning.pytorch import Trainer
 from lightning_lr.trainer.loggers import tensorboard_loggers, tensorboard_writers
 from lightning_lr_tensorboard.record import PLUGIN_NAME
 
-# Category -> title of a chart -> regular expression of its tags.
+# Category -> title of a chart -> regular expression of its tags, before which a logger may put a prefix.
 Charts = Mapping[str, Mapping[str, str]]
 
-TRAINING_CHARTS: Charts = {"Learning rate": {"learning rate of each group": r"^lr/(?!loss$)", "loss": r"^lr/loss$"}}
+TRAINING_CHARTS: Charts = {
+    "Learning rate": {"learning rate of each group": r"^(.+-)?lr/(?!loss$)", "loss": r"^(.+-)?lr/loss$"}
+}
 RANGE_TEST_CHARTS: Charts = {"Range test": {"loss against 1000 log10(lr)": r"^lr_range_test/.*_vs_log10_lr_x1000$"}}
 SEARCH_CHARTS: Charts = {"Search": {"score against 1000 log10(lr)": r"^lr_search/.*score_vs_log10_lr_x1000$"}}
 

@@ -17,11 +17,16 @@ from tensorboard.context import RequestContext
 from torch.utils.tensorboard import SummaryWriter
 from werkzeug.test import Client
 
+from lightning_lr import HypergradientLR, LRRangeTest
 from lightning_lr_tensorboard.plugin import LearningRatePlugin
 from lightning_lr_tensorboard.reader import RunReader
 from lightning_lr_tensorboard.record import summary_of
+from tests.helpers.lightning_classes import TensorBoardLogger, seed_everything
+from tests.helpers.lr_finder_runs import fit
 from tests.helpers.tensorboard_server import TensorBoard, tensorboard
+from tests.helpers.tiny_models import Classifier
 
+ADAPTATION_TAGS = ("hypergradient/alignment/SGD", "hypergradient/log10_scale/SGD")
 ROOT = Path(__file__).parents[2]
 RUNS = "data/plugin/lightning_lr/runs"
 DATA = "data/plugin/lightning_lr/data"
@@ -217,6 +222,26 @@ def test_cycles_of_a_run_that_was_resumed_are_joined(tmp_path: Path) -> None:
     write(folder, {}, {"cyclical_lr/record": {"kind": "cycles", "starts": [[3, 50], [4, 60]]}}, 60)  # within the third
     with tensorboard(tmp_path / "logs") as board:
         assert read(board, "run")["cycles"] == [[1, 0], [2, 20], [3, 40], [4, 60]]
+
+
+@pytest.mark.filterwarnings("ignore:LRRangeTest is not confident")
+def test_the_prefix_of_a_logger_hides_nothing(tmp_path: Path) -> None:
+    for name, prefix in (("plain", ""), ("prefixed", "mine")):
+        seed_everything(0, verbose=False)
+        logger = TensorBoardLogger(tmp_path, "", name, prefix=prefix)
+        fit(
+            Classifier(), LRRangeTest(num_steps=30, verify=False), HypergradientLR(), logger=logger, log_every_n_steps=2
+        )
+    with tensorboard(tmp_path) as board:
+        plain, prefixed = (read(board, name) for name in ("plain", "prefixed"))
+        layout = board.get("data/plugin/custom_scalars/layout")
+        for chart in (chart for category in layout["category"] for chart in category["chart"]):
+            query = {"run": "prefixed", "tag": chart["multiline"]["tag"][0]}
+            assert board.get("data/plugin/custom_scalars/scalars", **query)["tag_to_events"], chart["title"]
+    assert prefixed["range_tests"] == plain["range_tests"]
+    for run in (plain, prefixed):
+        tags = {tag for points in run["training"].values() for tag in points}
+        assert {tag for tag in tags if "/" in tag} == {"lr/SGD", "lr/loss", *ADAPTATION_TAGS}
 
 
 def test_is_active_where_there_is_something_to_show(tmp_path: Path) -> None:
