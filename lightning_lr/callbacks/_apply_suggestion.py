@@ -130,7 +130,7 @@ def _set_schedulers(trainer: Trainer, suggestion: Suggestion, ratios: dict[int, 
 
 def _num_scheduler_steps(trainer: Trainer, config: Any) -> int | None:
     """How often Lightning steps a scheduler in the run; None if not known."""
-    _, epoch_steps, run_steps = run_lengths(trainer)
+    _, epoch_steps, run_steps, _ = run_lengths(trainer)
     if not trainer.lightning_module.automatic_optimization or not math.isfinite(run_steps):
         return None
     if config.interval == "step" and config.frequency == 1:

@@ -72,7 +72,7 @@ class ScheduleRun:
     ) -> None:
         schedule = fitted.schedule
         self.optimizers, self.epoch_steps = optimizers, lengths.epoch_steps
-        self._epoch_batches, self._steps_before = lengths.epoch_batches, steps_before
+        self._lengths, self._steps_before = lengths, steps_before
         self._schedule_fields = _fields(schedule)
         self._writer = writer
         self.goes_on_from_phase = bool(saved) and saved["schedule"] != self._schedule_fields
@@ -116,7 +116,7 @@ class ScheduleRun:
         """The entries of a checkpoint. The keys are those of earlier versions."""
         return {
             "before": self._steps_before,
-            "epoch_batches": self._epoch_batches,
+            **self._lengths.state(),
             "courses": [tracker.state() for tracker in self.trackers],
             "schedule": self._schedule_fields,
             "groups": self._writer.state(),

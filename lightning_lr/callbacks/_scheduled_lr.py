@@ -213,7 +213,7 @@ class ScheduledLR(Callback, ABC):
         writer = ScheduleWriter(optimizers, self._bounds, self._momentum, self._weight_decay, saved.get("groups"))
         # Lightning counts the steps of all optimizers together.
         steps_before = saved.get("before", trainer.global_step // len(trainer.optimizers))
-        lengths = run_lengths(trainer, saved.get("epoch_batches"))
+        lengths = run_lengths(trainer, saved)
         clock = timed_run_clock(type(self).__name__, self.length_units, lengths.run_steps, trainer)
         lengths = lengths._replace(run_steps=lengths.run_steps - steps_before if clock is None else TIMED_STEPS)
         durations = self._lengths_in_steps(lengths.epoch_steps, lengths.run_steps)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Mapping
 from typing import Any, get_args
 
@@ -28,7 +29,11 @@ from lightning_lr.search.bracket import Bracket
 from lightning_lr.search.planner import PLAN_VERSION
 
 _COUNT = whole(at_least=0)
-_EPOCH_BATCHES = Default(optional(number_or_infinity(at_least=1)), None)  # with which lengths are counted
+LENGTHS: dict[str, Default] = {  # of epochs, with which durations are counted
+    "epoch_batches": Default(optional(number_or_infinity(at_least=1)), None),
+    "epoch_steps": Default(optional(number_or_infinity(at_least=1)), None),
+    "extra_steps": Default(whole(at_least=-sys.maxsize), 0),
+}
 
 
 def _bounds(name: str, value: Any) -> dict[str, Any]:
@@ -53,7 +58,7 @@ def _schedule_progress(name: str, value: Any) -> dict[str, Any]:
 
 _SCHEDULE_PROGRESS = fields(
     before=Default(_COUNT, 0),
-    epoch_batches=_EPOCH_BATCHES,
+    **LENGTHS,
     courses=list_with(fields(count=_COUNT, cycle=_COUNT, phase=number(), moved=list_with(number(), 3))),
     schedule=Default(mapping, dict),
     groups=fields(
@@ -223,5 +228,5 @@ _OPTIMIZER = fields(
 ADAPTATION: dict[str, ArgumentRule | Default] = {
     "arguments": Default(mapping, dict),
     "progress": list_with(_OPTIMIZER),
-    "epoch_batches": _EPOCH_BATCHES,
+    **LENGTHS,
 }

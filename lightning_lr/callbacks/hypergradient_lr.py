@@ -24,6 +24,7 @@ from lightning_lr.callbacks._saved_arguments import plain_arguments, warn_if_cha
 from lightning_lr.callbacks._saved_state import check_vectors, checked_state, header
 from lightning_lr.callbacks._skipped_hooks import SkippedHooks
 from lightning_lr.callbacks._state_rules import ADAPTATION as ADAPTATION_STATE
+from lightning_lr.callbacks._state_rules import LENGTHS
 from lightning_lr.optimizers.param_groups import has_lr
 from lightning_lr.trainer.lazy_parameters import check_no_lazy_parameters
 from lightning_lr.trainer.lightning_packages import Callback
@@ -111,7 +112,7 @@ class HypergradientLR(Callback):
         self._adapt, self._guard, self._save_anchor = adapt, guard, save_anchor
         self._optimizers: list[AdaptedOptimizer] = []  # while training
         self._saved: list[dict[str, Any]] = []  # their states, of a run that has ended or is resumed
-        self._epoch_batches: float | None = None  # with which lengths are counted
+        self._lengths: dict[str, Any] = {}  # with which durations are counted
         self._epoch_steps = math.inf  # likewise, if any length depends on it
         self._to_restart: list[Optimizer] = []  # a range test before this callback has set their learning rates
         self._is_resumed, self._is_same_rule = False, True  # the saved states are from a checkpoint, and fit
@@ -132,10 +133,10 @@ class HypergradientLR(Callback):
         # a module may have made other optimizers in its own on_fit_start
         resets = {each: self._resets.get(each) or OptimizerReset(each) for each in trainer.optimizers if has_lr(each)}
         if trainer.global_step == 0 or len(self._saved) != len(resets):
-            self._saved, self._epoch_batches = [], None  # a new run
+            self._saved, self._lengths = [], {}  # a new run
         check_vectors(self, self._saved, resets)
-        lengths = run_lengths(trainer, self._epoch_batches)
-        self._epoch_batches = lengths.epoch_batches
+        lengths = run_lengths(trainer, self._lengths)
+        self._lengths = lengths.state()
         controllers = self._adaptation.controllers(trainer, lengths)
         self._epoch_steps = lengths.epoch_steps if self._adaptation.counts_epochs(trainer, lengths) else math.inf
         self._optimizers = adapted_optimizers(trainer, pl_module, controllers, resets, guard=self._guard)
@@ -206,8 +207,8 @@ class HypergradientLR(Callback):
             adapted.restart()
 
     def state_dict(self) -> dict[str, Any]:
-        own = {"arguments": self._arguments, "progress": self._progress(), "epoch_batches": self._epoch_batches}
-        return header(self) | own
+        own = {"arguments": self._arguments, "progress": self._progress()}
+        return header(self) | own | self._lengths
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         # for all processes; in `state_dict`, and after an exception, one of them may be alone
@@ -219,7 +220,8 @@ class HypergradientLR(Callback):
         state = checked_state(self, state_dict, ADAPTATION_STATE)
         changed = warn_if_changed("HypergradientLR", state["arguments"], self._arguments)
         self._is_same_rule = not changed & {"rule", "per_group"}  # else what was learned is of no use
-        self._saved, self._epoch_batches, self._is_resumed = state["progress"], state["epoch_batches"], True
+        self._saved, self._is_resumed = state["progress"], True
+        self._lengths = {name: state[name] for name in LENGTHS}
         if not self._is_same_rule:
             rank_zero_warn("HypergradientLR: with another rule or per_group it begins anew, with a scale of 1.")
 

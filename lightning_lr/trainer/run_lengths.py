@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from lightning.pytorch import Trainer
@@ -26,11 +26,18 @@ class RunLengths(NamedTuple):
             changes.
         run_steps: optimizer steps of the run, of each optimizer. Infinite if not known: with ``max_time`` alone, and
             with ``max_steps`` and several optimizers, since ``max_steps`` counts the steps of all of them together.
+        extra_steps: optimizer steps by which the epochs before a resume were longer in all than as many of those after
+            it; below 0 if they were shorter. 0 unless the run was resumed with epochs of another length.
     """
 
     epoch_batches: float
     epoch_steps: float
     run_steps: float
+    extra_steps: int = 0
+
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint: what `run_lengths` takes as ``saved``."""
+        return {name: getattr(self, name) for name in ("epoch_batches", "epoch_steps", "extra_steps")}
 
 
 def batches_per_epoch(trainer: Trainer) -> tuple[float, float]:
@@ -73,14 +80,17 @@ def check_run_has_end(trainer: Trainer, durations: Mapping[str, Duration]) -> No
                 duration.steps(name, math.inf, math.inf)
 
 
-def run_lengths(trainer: Trainer, saved_batches: float | None = None) -> RunLengths:
+def run_lengths(trainer: Trainer, saved: Mapping[str, Any] | None = None) -> RunLengths:
     """The lengths of a run, the same on all ranks: where their data differ in length, those of the shortest.
 
     Args:
-        trainer: a Trainer in ``fit``.
-        saved_batches: `RunLengths.epoch_batches` of a run that is resumed, None if not known. They count where
-            loaders are reloaded while training, since the epoch of the resume may then have another length.
+        trainer: a Trainer in ``fit``. If there are saved lengths, in ``on_train_start``.
+        saved: in ``on_train_start``, `RunLengths.state` of a run that is resumed; empty for what begins here. Its
+            batches count where loaders are reloaded while training, since the epoch of the resume may then have another
+            length. Else epochs have their new length from here on, as with another number of devices.
     """
+    known = saved or {}
+    saved_batches, saved_steps = known.get("epoch_batches"), known.get("epoch_steps")
     fewest, most = batches_per_epoch(trainer)
     if saved_batches is not None and vars(trainer)["reload_dataloaders_every_n_epochs"]:
         fewest = most = saved_batches
@@ -94,7 +104,11 @@ def run_lengths(trainer: Trainer, saved_batches: float | None = None) -> RunLeng
             f" counted with {fewest:g} on all of them."
         )
     epoch_steps = math.ceil(fewest / accumulate) if is_known else math.inf
-    return RunLengths(fewest, epoch_steps, _run_steps(trainer, epoch_steps))
+    extra_steps = known.get("extra_steps", 0)
+    has_new_length = saved == {} or saved_steps not in (None, epoch_steps)  # earlier versions have not saved it
+    if saved is not None and has_new_length and math.isfinite(epoch_steps):
+        extra_steps = _extra_steps(trainer, int(epoch_steps))
+    return RunLengths(fewest, epoch_steps, _run_steps(trainer, epoch_steps, extra_steps), extra_steps)
 
 
 def steps_of_ended_epoch(trainer: Trainer) -> int | None:
@@ -119,8 +133,17 @@ def _batches_per_step(trainer: Trainer) -> float:
     return trainer.accumulate_grad_batches
 
 
-def _run_steps(trainer: Trainer, epoch_steps: float) -> float:
+def _extra_steps(trainer: Trainer, epoch_steps: int) -> int:
+    """`RunLengths.extra_steps` if epochs have this length from now on, in ``on_train_start``."""
+    batches, epochs = trainer.fit_loop.epoch_loop.batch_progress, trainer.fit_loop.epoch_progress.current
+    is_within_epoch = not batches.is_last_batch
+    steps_of_epoch = int(batches.current.ready // _batches_per_step(trainer)) if is_within_epoch else 0
+    epochs_done = trainer.current_epoch if is_within_epoch else epochs.ready  # after its validation, one may not count
+    return trainer.global_step // len(trainer.optimizers) - steps_of_epoch - epochs_done * epoch_steps
+
+
+def _run_steps(trainer: Trainer, epoch_steps: float, extra_steps: int) -> float:
     if trainer.max_steps != -1 and len(trainer.optimizers) > 1:
         return math.inf
-    by_epochs = math.inf if trainer.max_epochs in (None, -1) else trainer.max_epochs * epoch_steps
+    by_epochs = math.inf if trainer.max_epochs in (None, -1) else trainer.max_epochs * epoch_steps + extra_steps
     return by_epochs if trainer.max_steps == -1 else min(by_epochs, trainer.max_steps)

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from lightning_lr import CyclicalLR, OneCycleLR, WarmupStableDecayLR
+from lightning_lr import CyclicalLR, HypergradientLR, OneCycleLR, WarmupStableDecayLR
 from lightning_lr.callbacks._scheduled_lr import ScheduledLR
 from tests.helpers.lightning_classes import Callback, Trainer, seed_everything
 from tests.helpers.recorded_steps import RecordingClassifier, first_group_lrs, fit
@@ -87,6 +87,52 @@ def test_a_longer_run_takes_one_cycle_to_its_new_end(tmp_path: Path) -> None:
     assert used[0] == pytest.approx(before[10], rel=0.05)
     assert all(a > b for a, b in pairwise(used))
     assert used[-1] == pytest.approx(before[-1], abs=2e-4)
+
+
+class SaveOnceAt(SaveAt):
+    """Not again in the batches that are accumulated for the next step, but at the end of the epoch."""
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+        if not self.path.exists():
+            super().on_train_batch_end(trainer, *args)
+
+    def on_train_epoch_end(self, trainer: Trainer, *args: Any) -> None:
+        super().on_train_batch_end(trainer, *args)
+
+
+@pytest.mark.filterwarnings("ignore:.*LR counts every epoch as .* but epoch 1 had")  # which has some of both lengths
+@pytest.mark.parametrize("kind", [OneCycleLR, WarmupStableDecayLR, HypergradientLR])
+@pytest.mark.parametrize(("stop", "again_at"), [(26, 34), (40, 60)])  # batches: within an epoch, and at its end
+@pytest.mark.parametrize("accumulated", [(1, 2), (2, 1)])
+def test_epochs_of_another_length_from_the_resume_on(
+    kind: Any, stop: int, again_at: int, accumulated: tuple[int, int], tmp_path: Path
+) -> None:
+    """As with other devices or batches: the schedule comes to its end with the run, and is resumed again exactly."""
+
+    def train(batches: int, *callbacks: Callback, ckpt_path: Path | None = None) -> list[float]:
+        callback = HypergradientLR() if kind is HypergradientLR else kind(0.1)
+        model = RecordingClassifier()
+        fit(model, callback, *callbacks, ckpt_path=ckpt_path, max_epochs=4, accumulate_grad_batches=batches)
+        return first_group_lrs(model)
+
+    before, after = accumulated
+    first, second = tmp_path / "first.ckpt", tmp_path / "second.ckpt"
+    train(before, SaveOnceAt(stop // before, first))
+    steps = (again_at - stop) // after
+    used = train(after, SaveOnceAt(stop // before + steps, second), ckpt_path=first)
+    assert len(used) == (80 - stop) // after
+    assert used[0] > 10 * used[-1] > 0
+    assert used[-1] < used[-2] < used[-3]
+    again = train(after, ckpt_path=second)
+    assert again == (used[steps:] if kind is not HypergradientLR else pytest.approx(used[steps:], rel=0.5))
+
+
+def test_a_schedule_of_a_resumed_run_ends_with_epochs_of_another_length(tmp_path: Path) -> None:
+    """It begins at the resume, and has the run that is left."""
+    fit(RecordingClassifier(), SaveAt(20, tmp_path / "run.ckpt"), max_epochs=4)
+    model = RecordingClassifier()
+    fit(model, OneCycleLR(0.1), ckpt_path=tmp_path / "run.ckpt", max_epochs=4, accumulate_grad_batches=2)
+    assert first_group_lrs(model) == OneCycleLR(0.1).preview(30).lr.tolist()
 
 
 def test_a_longer_run_takes_fitted_cycles_to_its_new_end(tmp_path: Path) -> None:

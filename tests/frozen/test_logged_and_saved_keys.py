@@ -81,7 +81,7 @@ HYPERGRADIENT_LOGS = """
 """
 SCHEDULE_SAVES = """
     bounds: base_lr, max_lr
-    progress: before, epoch_batches
+    progress: before, epoch_batches, epoch_steps, extra_steps
     progress.courses[]: count, cycle, moved, phase
     progress.groups: begun, lr, weight_decay
 """
@@ -101,7 +101,7 @@ SEARCH_SAVES = """
     search.bracket.told[]: lr, spent, values
 """
 ADAPTATION_SAVES = """
-    epoch_batches
+    epoch_batches, epoch_steps, extra_steps
     progress[]: guard_ended, late, losses
     progress[].adaptation: own, since, steps, unknown, used
     progress[].adaptation.units[]: alignment, ceiling, is_started, max_change, moved, own, proven
