@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cache
 from typing import Any
 
@@ -15,7 +15,7 @@ from lightning.pytorch.loops.fit_loop import _FitLoop
 
 from lightning_lr.trainer.cached_batches import CachedBatches
 from lightning_lr.trainer.lightning_packages import from_package_of
-from lightning_lr.trainer.loaders import ReplayableStream, rehearsal_loaders
+from lightning_lr.trainer.loaders import rehearsal_loaders
 
 FitLoop = _FitLoop
 
@@ -28,7 +28,7 @@ def rehearsal_fit_loop(
     trainer: Trainer,
     trainer_loop: _FitLoop,
     progress_loop: _FitLoop,
-    data: CachedBatches | dict[int, ReplayableStream],
+    data: CachedBatches | Mapping[int, Iterable[Any]],
     should_stop: Callable[[], bool],
     should_validate: Callable[[], bool],
     validates_epochs: bool,

@@ -8,9 +8,11 @@ again.
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
+from lightning.pytorch import Trainer
 from lightning.pytorch.utilities.combined_loader import CombinedLoader
 from torch.utils.data import DataLoader, IterableDataset
 
@@ -58,6 +60,24 @@ class ReplayableStream:
             )
 
 
+def ending_together(streams: Mapping[int, ReplayableStream], trainer: Trainer) -> Mapping[int, Iterable[Any]]:
+    """Streams for one training, which end with the shortest of all processes.
+
+    One process alone cannot go on: it would wait for the gradients of the others for ever.
+    """
+    if trainer.world_size == 1:
+        return streams
+    return {i: _ending_together(stream, trainer) for i, stream in streams.items()}
+
+
+def _ending_together(stream: ReplayableStream, trainer: Trainer) -> Iterator[Any]:
+    while True:
+        batches = list(islice(stream, 1))
+        if not trainer.strategy.reduce_boolean_decision(bool(batches), all=True):
+            return
+        yield batches[0]
+
+
 def _kept_then_rest(kept: list[Any], rest: Iterator[Any]) -> Iterator[Any]:
     while kept:
         yield kept.pop(0)  # frees the batch once it is used
@@ -94,7 +114,7 @@ def _holds_iterator(dataset: Any) -> bool:
     return any(_holds_iterator(value) for value in held)
 
 
-def rehearsal_loaders(loader: CombinedLoader, streams: dict[int, ReplayableStream]) -> CombinedLoader:
+def rehearsal_loaders(loader: CombinedLoader, streams: Mapping[int, Iterable[Any]]) -> CombinedLoader:
     """A copy of the loaders with its own iterators and workers.
 
     Args:

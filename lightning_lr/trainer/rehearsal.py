@@ -19,7 +19,7 @@ from lightning_lr.trainer.fit_loop import FitLoop, rehearsal_fit_loop, run_fit_l
 from lightning_lr.trainer.free_memory import free_bytes
 from lightning_lr.trainer.isolation import Isolation
 from lightning_lr.trainer.lightning_packages import Callback, from_package_of
-from lightning_lr.trainer.loaders import ReplayableStream, is_one_shot
+from lightning_lr.trainer.loaders import ReplayableStream, ending_together, is_one_shot
 from lightning_lr.trainer.snapshot import Snapshot
 from lightning_lr.trainer.strategies import NOT_SNAPSHOTTED, builtin_hook, communication_states, renew_reducer, sharded
 
@@ -197,7 +197,7 @@ class Rehearsal:
             trainer,
             self._fit_loop,
             self._fit_loop if state is None else state.loop,
-            self._streams if self._batches is None else self._batches,
+            ending_together(self._streams, trainer) if self._batches is None else self._batches,
             should_stop,
             should_validate,
             validates_epochs,
