@@ -130,7 +130,8 @@ def _set_schedulers(trainer: Trainer, suggestion: Suggestion, ratios: dict[int, 
 
 def _num_scheduler_steps(trainer: Trainer, config: Any) -> int | None:
     """How often Lightning steps a scheduler in the run; None if not known."""
-    _, epoch_steps, run_steps, _ = run_lengths(trainer)
+    lengths = run_lengths(trainer)
+    epoch_steps, run_steps = lengths.epoch_steps, lengths.run_steps
     if not trainer.lightning_module.automatic_optimization or not math.isfinite(run_steps):
         return None
     if config.interval == "step" and config.frequency == 1:
