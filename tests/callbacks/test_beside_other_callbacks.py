@@ -23,6 +23,7 @@ from tests.helpers.lightning_classes import (
 )
 from tests.helpers.recorded_steps import RecordingClassifier, first_group_lrs, fit
 from tests.helpers.schedule_cases import SaveAt
+from tests.helpers.tiny_models import LogsLoss
 
 SCHEDULES: dict[str, Any] = {
     "CyclicalLR": lambda: CyclicalLR(0.01, 0.1, 5, wave="cosine"),
@@ -57,8 +58,12 @@ def test_model_checkpoint(schedule: ScheduledLR, tmp_path: Path) -> None:
     assert first_group_lrs(resumed) == schedule.preview(40).lr.tolist()[26:]
 
 
+class RecordingAndLogging(RecordingClassifier, LogsLoss):
+    """It is stopped by its own loss."""
+
+
 def test_early_stopping(schedule: ScheduledLR) -> None:
-    model = RecordingClassifier()
+    model = RecordingAndLogging()
     stop = EarlyStopping("train_loss", mode="max", patience=1, check_on_train_epoch_end=True)
     trainer = fit(model, schedule, stop, max_epochs=5)
     assert trainer.global_step < 100

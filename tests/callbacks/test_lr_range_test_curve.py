@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from lightning_lr import LRRangeTest
 from tests.helpers.lightning_classes import seed_everything
 from tests.helpers.lr_finder_runs import LossIsBatchNumber, fit
-from tests.helpers.tiny_models import Classifier, loader, quiet_trainer
+from tests.helpers.tiny_models import Classifier, LogsLoss, loader, quiet_trainer
 
 UNSURE = "ignore:LRRangeTest is not confident"
 pytestmark = pytest.mark.filterwarnings(UNSURE)
@@ -87,7 +87,7 @@ def test_key_of_the_training_step() -> None:
     plain = LRRangeTest(num_steps=20, apply=False, verify=False)
     for each in (test, plain):
         seed_everything(0)
-        fit(Classifier(), each)
+        fit(LogsLoss(), each)
     assert test.result is not None
     assert plain.result is not None
     assert test.result.curve.losses == pytest.approx(plain.result.curve.losses)
@@ -116,7 +116,7 @@ def test_a_loss_that_is_read_every_few_steps_gives_much_the_same_learning_rate()
     for monitor in (None, "train_loss"):
         test = LRRangeTest(num_steps=200, steps_per_lr=10, monitor=monitor, verify=False)
         seed_everything(0, verbose=False)
-        fit(Classifier(), test)
+        fit(LogsLoss(), test)
         assert test.result is not None
         lrs.append(test.result.lr)
     assert 1 / 3 < lrs[1] / lrs[0] < 3

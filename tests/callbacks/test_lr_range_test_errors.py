@@ -13,7 +13,7 @@ from torch import Tensor
 from lightning_lr import LRRangeTest
 from tests.helpers.lightning_classes import MisconfigurationException
 from tests.helpers.lr_finder_runs import fit, stream
-from tests.helpers.tiny_models import Classifier, loader, quiet_trainer
+from tests.helpers.tiny_models import Classifier, LogsLoss, loader, quiet_trainer
 
 UNSURE = "ignore:LRRangeTest is not confident"
 pytestmark = pytest.mark.filterwarnings(UNSURE)
@@ -98,7 +98,7 @@ def test_bad_models_and_data_get_one_sentence(model: Any, data: Any, arguments: 
 
 def test_unknown_key_lists_the_keys_that_are_logged() -> None:
     with pytest.raises(MisconfigurationException, match=r"does not log this key\. It logs: train_loss, val_acc"):
-        fit(Classifier(), LRRangeTest(num_steps=20, monitor="nope"))
+        fit(LogsLoss(), LRRangeTest(num_steps=20, monitor="nope"))
 
 
 def test_no_train_loader_is_lightnings_own_error() -> None:

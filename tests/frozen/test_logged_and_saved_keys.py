@@ -34,7 +34,7 @@ from tests.helpers.lightning_classes import Callback, LightningModule, seed_ever
 from tests.helpers.public_interface import AllLoggers, difference, nested_keys
 from tests.helpers.recorded_steps import TwoOptimizers
 from tests.helpers.schedule_cases import SaveAt
-from tests.helpers.tiny_models import Classifier, loader, quiet_trainer
+from tests.helpers.tiny_models import Classifier, LogsLoss, loader, quiet_trainer
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore:LRRangeTest is not confident"),
@@ -151,6 +151,7 @@ RUNS = {
         """,
         RANGE_TEST_SAVES + "search",
         AT_EPOCH_0,
+        LogsLoss,
     ),
     "LRRangeTest": Run(
         lambda: LRRangeTest(num_steps=20),

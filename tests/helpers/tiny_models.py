@@ -26,7 +26,10 @@ def loader(batches: int = 20, batch_size: int = 8, seed: int = 0, **kwargs: Any)
 
 
 class Classifier(LightningModule):
-    """With dropout, BatchNorm and a metric; with two parameter groups if ``backbone_ratio`` is given."""
+    """With dropout, BatchNorm and a metric; with two parameter groups if ``backbone_ratio`` is given.
+
+    It logs nothing while training, which would take a third of the time of a step: see `LogsLoss`.
+    """
 
     def __init__(
         self,
@@ -46,7 +49,6 @@ class Classifier(LightningModule):
         x, y = batch
         loss = nn.functional.cross_entropy(self.head(self.backbone(x)), y)
         self.losses.append(loss.item())
-        self.log("train_loss", loss)
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
@@ -66,6 +68,15 @@ class Classifier(LightningModule):
             return torch.optim.SGD(groups, hparams["lr"], hparams["momentum"])
         optimizer: type[torch.optim.Optimizer] = getattr(torch.optim, hparams["optimizer"])
         return optimizer(groups, hparams["lr"])
+
+
+class LogsLoss(Classifier):
+    """Logs the loss of each step as ``train_loss``."""
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        loss = super().training_step(batch, batch_idx)
+        self.log("train_loss", loss)
+        return loss
 
 
 def quiet_trainer(**kwargs: Any) -> Trainer:
