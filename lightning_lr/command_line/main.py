@@ -22,6 +22,7 @@ usage: lightning-lr COMMAND [options]    (or python -m lightning_lr COMMAND [opt
 COMMAND --help explains the options. Exit status of the first two: 0 if the result is confident, 3 if it is not,
 4 if lr_found.yaml could not be written, 2 for bad arguments, 1 for an exception of your code.
 """
+_COMMANDS = ("lr_range_test", "lr_search", "fit", "validate", "test", "predict", "preview")
 _BAD_ARGUMENTS = 2
 
 
@@ -39,6 +40,9 @@ def main(args: Sequence[str] | None = None) -> None:
         print(OVERVIEW, end="")
     elif given[0] == "--version":
         print(", ".join(f"{name} {version(name)}" for name in ("lightning_lr", "lightning", "torch")))
+    elif not given[0].startswith("-") and given[0] not in _COMMANDS:  # options may come before the command
+        print(f"lightning-lr: COMMAND must be one of {', '.join(_COMMANDS)}, got {given[0]}.", file=sys.stderr)
+        raise SystemExit(_BAD_ARGUMENTS)
     elif importlib.util.find_spec("jsonargparse") is None:
         print('lightning-lr: jsonargparse is missing: pip install "lightning_lr[cli]"', file=sys.stderr)
         raise SystemExit(_BAD_ARGUMENTS)

@@ -26,7 +26,8 @@ _OTHER_TYPES = re.compile(
 )
 _WITHOUT_CLASS = re.compile(rf"Problem with given class_path '{_PACKAGE}\.Lightning(Module|DataModule)':\s+Option")
 _MISCONFIGURATION = either("utilities.exceptions.MisconfigurationException")
-_LIGHTNING = ("lightning.", "pytorch_lightning.", "lightning_fabric.")
+_FABRIC = ("lightning.fabric.", "lightning_fabric.")  # devices and precision: it calls no hook of the user
+_LIGHTNING = ("lightning.", "pytorch_lightning.", *_FABRIC)
 _REFUSING = ("lightning_lr.", *_LIGHTNING)  # modules that raise it
 _BESIDE = ("jsonargparse.", "torch.", "contextlib")  # modules between the command line and a check of Lightning
 _BULLET = re.compile(r"^ *- ")
@@ -92,6 +93,7 @@ def own_error(error: BaseException) -> str | None:
     refuses = (
         (isinstance(error, ValueError) and raised_in.startswith(("lightning_lr.", "lightning_lr_plugin")))
         or (isinstance(error, ValueError) and raised_in.startswith(_LIGHTNING) and not _led_through_user_code(error))
+        or (isinstance(error, (TypeError, ImportError)) and raised_in.startswith(_FABRIC))
         or (isinstance(error, RuntimeError) and raised_in == "lightning_lr.before_fit")
         or (isinstance(error, _MISCONFIGURATION) and raised_in.startswith(_REFUSING))
     )

@@ -130,6 +130,10 @@ def _batches_per_step(trainer: Trainer) -> float:
             if len(callback.scheduling) > 1:
                 return math.inf
             return int(callback.scheduling[0])  # the Trainer gets it only when the first epoch starts
+    if trainer.accumulate_grad_batches < 1:
+        raise MisconfigurationException(
+            f"Trainer(accumulate_grad_batches) must be at least 1, got {trainer.accumulate_grad_batches}."
+        )
     return trainer.accumulate_grad_batches
 
 

@@ -10,7 +10,7 @@ import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
 
-from lightning_lr.command_line.main import main
+from lightning_lr.command_line.main import OVERVIEW, main
 from tests.command_line.test_lr_cli import CONFIG, MODEL, status
 from tests.command_line.test_plain_cli import PROJECT
 
@@ -43,6 +43,8 @@ def test_an_error_of_a_constructor_is_shown_as_itself() -> None:
         (["--trainer.max_epochs=0"], "The Trainer ended before training began"),
         (["--trainer.limit_train_batches=-1"], "You have passed invalid value -1"),  # Lightning's own
         (["--trainer.accelerator=abacus"], "You selected an invalid accelerator name"),
+        (["--trainer.devices=-2"], "`devices` selected with `CPUAccelerator` should be an int > 0"),
+        (["--trainer.accumulate_grad_batches=0"], "Trainer(accumulate_grad_batches) must be at least 1, got 0."),
         (["--trainer.val_check_interval=1000"], "`val_check_interval` (1000) must be less than or equal"),
         (["--trainer.fast_dev_run=true"], "LRRangeTest needs full training"),
     ],
@@ -83,6 +85,15 @@ class LogsNested(LightningModule):
 def test_what_lightning_refuses_in_a_hook_keeps_its_traceback() -> None:
     with pytest.raises(ValueError, match="`dict` values cannot be logged"):
         main(["lr_range_test", *CONFIG, f"--model={__name__}.LogsNested", "--data=plain_model.Data"])
+
+
+def test_an_unknown_command_is_answered_with_all_of_them(capsys: pytest.CaptureFixture[str]) -> None:
+    assert status(["lr_test"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("lightning-lr: COMMAND must be one of lr_range_test, lr_search, fit,")
+    assert said.endswith(" preview, got lr_test.\n")
+    for name in said.partition("one of ")[2].partition(", got")[0].split(", "):
+        assert name in OVERVIEW
 
 
 @pytest.mark.parametrize(
@@ -136,7 +147,7 @@ def test_bad_arguments(args: list[str], message: str, capsys: pytest.CaptureFixt
             ["lr_range_test", *CONFIG, MODEL[0]],
             "data: its class is not known: name it by --data my_package.MyDataModule.",
         ),
-        (["fitt"], "invalid choice: 'fitt'"),
+        (["fitt"], "preview, got fitt"),
     ],
 )
 def test_incomplete_commands(args: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
