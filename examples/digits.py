@@ -53,9 +53,7 @@ class DigitsCNN(LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         images, labels = batch
-        loss = nn.functional.cross_entropy(self.net(images), labels)
-        self.log("train_loss", loss)
-        return loss
+        return nn.functional.cross_entropy(self.net(images), labels)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         images, labels = batch

@@ -20,7 +20,7 @@ from tests.helpers.browser import Page, chromium, find_chromium
 from tests.helpers.lightning_classes import LearningRateMonitor, TensorBoardLogger, seed_everything
 from tests.helpers.lr_finder_runs import fit, found
 from tests.helpers.tensorboard_server import TensorBoard, tensorboard
-from tests.helpers.tiny_models import Classifier
+from tests.helpers.tiny_models import LogsLoss
 
 CHROMIUM = find_chromium()
 pytestmark = [
@@ -50,7 +50,7 @@ class Runs:
 
     def fit(self, name: str, *callbacks: Any, **kwargs: Any) -> None:
         seed_everything(0, verbose=False)  # for the weights
-        fit(Classifier(), *callbacks, logger=TensorBoardLogger(self.folder, "", name), log_every_n_steps=2, **kwargs)
+        fit(LogsLoss(), *callbacks, logger=TensorBoardLogger(self.folder, "", name), log_every_n_steps=2, **kwargs)
 
 
 @pytest.fixture(scope="module")
