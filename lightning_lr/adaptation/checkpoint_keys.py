@@ -34,10 +34,12 @@ LOSS_LEVEL = {
     "level": "level",
     "lowest_level": "lowest",
     "deviation": "deviation",
+    "count": "deviation_count",
     "has_learned": "learned",
 }
 DIVERGENCE_DETECTOR = {
     "mean_square_norm": "norm",
+    "num_suspect": "suspect",
     "steps_since_return": "calm",
     "returns": "returns",
 }

@@ -59,7 +59,7 @@ class LRController:
         adapts, has_grad_scaler, freeze_after: see above.
         adapts_until: the last step after which the scales change.
         adapts_by_anchor: whether it adapts, with an anchor to return to.
-        keeps_anchor: whether the anchor stays where it is, since the loss is far above what it was.
+        keeps_anchor: whether the anchor stays where it is, since loss or gradient are far above what they were.
     """
 
     def __init__(

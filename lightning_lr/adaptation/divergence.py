@@ -15,8 +15,10 @@ class DivergenceDetector:
     """Follows the losses and the gradients of training.
 
     Training has diverged when a loss is not finite, or when the loss is far above its first values
-    (`LossLevel.is_far_above`) and at the same time ``‖g‖ > FAR · G``, with G the root mean square of the norms
-    before it was. One of them alone is no divergence: a term of the loss may grow, or the data may change.
+    (`LossLevel.is_far_above`) and one of the last 1 / SQUARE_WEIGHT gradients was far off: ``‖g‖ > FAR · G``, with G
+    the root mean square of the norms before it was. They need not come together: the gradients of a network that is
+    lost may be small again when the level of the loss is far above. One of them alone is no divergence: a term of the
+    loss may grow, or the data may change.
 
     The values in capitals are those of `lightning_lr.adaptation.constants`.
 
@@ -25,12 +27,14 @@ class DivergenceDetector:
         mean_square_norm: G².
         steps_since_return: steps since the last return to the anchor.
         returns: returns to the anchor with less than CALM_STEPS between them.
+        num_suspect: measurements for which the last gradient that was far off still counts.
     """
 
     losses: LossLevel = field(default_factory=LossLevel)
     mean_square_norm: float = 0.0
     steps_since_return: int = 0
     returns: int = 0
+    num_suspect: int = 0
 
     def add_loss(self, loss: float | None) -> bool:
         """Take the loss of the next step, None if it is not known. Gives whether it is a divergence by itself.
@@ -54,11 +58,18 @@ class DivergenceDetector:
         if not math.isfinite(gradient_norm):
             return False  # it is skipped by a GradScaler, or the parameters will show it
         usual = math.sqrt(self.mean_square_norm)
-        if usual and self.losses.is_far_above and gradient_norm > constants.FAR * usual:
+        is_far = usual > 0 and gradient_norm > constants.FAR * usual
+        self.num_suspect = round(1 / constants.SQUARE_WEIGHT) if is_far else max(0, self.num_suspect - 1)
+        if self.is_suspect and self.losses.is_far_above:
             return True
         norm = min(gradient_norm, constants.FAR * usual) if usual else gradient_norm
         self.mean_square_norm += (constants.SQUARE_WEIGHT if usual else 1.0) * (norm**2 - self.mean_square_norm)
         return False
+
+    @property
+    def is_suspect(self) -> bool:
+        """Whether a gradient was far off lately."""
+        return self.num_suspect > 0
 
     def after_return(self) -> DivergenceDetector:
         """A detector for training that was taken back to the anchor."""

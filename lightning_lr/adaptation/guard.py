@@ -69,13 +69,15 @@ class Guard:
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Continue from what `state` gave."""
+        self._detector.losses.count = self._controller.steps  # about as many; earlier versions have not saved it
         self._detector.load_state(state["watch"])
         self._has_ended = state["guard_ended"]
         self._keep_or_move_anchor()
 
     def _keep_or_move_anchor(self) -> None:
         is_guarding = self._acts and not self._has_ended
-        self._controller.keeps_anchor = is_guarding and self._detector.losses.is_far_above
+        is_doubtful = self._detector.losses.is_far_above or self._detector.is_suspect
+        self._controller.keeps_anchor = is_guarding and is_doubtful
 
     def _sign_of_divergence(self, measurement: Measurement) -> float | None:
         """The level of the loss if it is far above, else what is not finite; None if training has not diverged."""

@@ -17,9 +17,10 @@ class LossLevel:
     With the mean and the mean absolute deviation of the first FIRST_LOSSES losses, or as many as there are, and the
     first loss as the first level::
 
-        deviation ← deviation + SQUARE_WEIGHT (|loss - level| - deviation), if loss <= first: explosions are no noise
+        if loss <= first (explosions are no noise):
+            deviation ← deviation + SQUARE_WEIGHT (|loss - level| - deviation),  k ← k + 1
         level ← level + LEVEL_WEIGHT (loss - level)
-        noise = max(deviation, mean absolute deviation of the first)
+        noise = max(deviation / (1 - (1 - SQUARE_WEIGHT)^k), mean absolute deviation of the first)
         has learned: at some step, level < first - LEARNED_DEVIATIONS · noise, with FIRST_LOSSES losses or more
         has risen: level > first + LEARNED_DEVIATIONS · noise
         gain = max(0, first - LEARNED_DEVIATIONS · noise - level)
@@ -32,7 +33,8 @@ class LossLevel:
         first_losses: at most FIRST_LOSSES.
         level: exponential mean of the loss.
         lowest_level: its minimum.
-        deviation: exponential mean of the distances from the level.
+        deviation: exponential mean of the distances from the level. It begins at 0: `noise` corrects for that.
+        count: k, the number of these distances.
         has_learned: see above.
         has_risen: see above.
         is_far_above: whether the loss is further above its first values than any noise or gain explains.
@@ -42,6 +44,7 @@ class LossLevel:
     level: float = 0.0
     lowest_level: float = 0.0
     deviation: float = 0.0
+    count: int = 0
     has_learned: bool = False
     has_risen: bool = field(default=False, init=False)
     is_far_above: bool = field(default=False, init=False)
@@ -67,6 +70,7 @@ class LossLevel:
             self._measure_first()
         if loss <= self._first:
             self.deviation += constants.SQUARE_WEIGHT * (abs(loss - self.level) - self.deviation)
+            self.count += 1
         self.level += constants.LEVEL_WEIGHT * (loss - self.level)
         self.lowest_level = min(self.lowest_level, self.level)
         self._compare()
@@ -101,7 +105,8 @@ class LossLevel:
 
     def _compare(self) -> None:
         """With the first losses."""
-        noise = max(self.deviation, self._first_deviation)
+        weight = 1 - (1 - constants.SQUARE_WEIGHT) ** self.count
+        noise = max(self.deviation / weight if weight else 0.0, self._first_deviation)
         self._clear_distance = constants.LEARNED_DEVIATIONS * noise
         self.has_risen = self.level > self._first + self._clear_distance
         far = constants.FAR * max(self._first - self.lowest_level, noise)

@@ -58,6 +58,7 @@ class Loss:
     def __init__(self) -> None:
         self.all: list[float] = []
         self.level = self.deviation = 0.0
+        self.k = 0
         self.learned = self.risen = False
         self.gain = 0.0
 
@@ -69,8 +70,10 @@ class Loss:
             self.level = loss
         if loss <= first:
             self.deviation += SQUARE_WEIGHT * (abs(loss - self.level) - self.deviation)
+            self.k += 1
         self.level += LEVEL_WEIGHT * (loss - self.level)
-        clear = LEARNED_DEVIATIONS * max(self.deviation, spread)
+        noise = self.deviation / (1 - (1 - SQUARE_WEIGHT) ** self.k)
+        clear = LEARNED_DEVIATIONS * max(noise, spread)
         self.learned |= self.level < first - clear and len(self.all) >= FIRST_LOSSES
         self.risen = self.level > first + clear
         self.gain = max(0.0, first - clear - self.level)

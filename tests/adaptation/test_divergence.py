@@ -33,6 +33,22 @@ def test_loss_and_gradient_that_explode() -> None:
     assert found <= 60 + 4
 
 
+def test_an_explosion_of_several_steps_whose_gradients_have_a_limit() -> None:
+    """Cross-entropy: when the level of the loss is far above, gradients are no longer far above those just before."""
+    losses = [2.3] * 5 + [0.01] * 295 + [0.05, 1.4, 5.2, 7.2, 8.5, 13.6, 17.5, 27.5, 37.5, 45.9, 58.4, 64.1, 82.2]
+    norms = [0.09] * 300 + [0.7, 2.7, 5.9, 3.5, 5.4, 6.1, 3.2, 5.8, 8.3, 3.0, 5.5, 5.3, 5.5]
+    found = _first([*losses, *[70.0] * 20], [*norms, *[5.5] * 20])
+    assert found is not None
+    assert 300 < found < 320
+
+
+@pytest.mark.parametrize(("between", "is_divergence"), [(10, True), (30, False)])
+def test_a_gradient_counts_for_twenty_measurements(between: int, is_divergence: bool) -> None:
+    calm = [FALLING[-1]] * between
+    found = _first([*FALLING, *calm, *[1e4] * 5], [*[1.0] * 60, 50.0, *[1.0] * (between + 4)])
+    assert (found is not None) == is_divergence
+
+
 @pytest.mark.parametrize("norm", [0.001, 1.0, 9.9])
 def test_a_loss_alone_is_no_divergence(norm: float) -> None:
     """A term of it may grow by a schedule."""

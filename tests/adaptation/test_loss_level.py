@@ -39,6 +39,7 @@ def test_level_and_noise_by_hand() -> None:
     level = _after(losses)
     assert level.level == pytest.approx(mean)
     assert level.deviation == pytest.approx(deviation)
+    assert level.count == 5
     assert level.lowest_level == 3.0
     assert level.first_losses == losses[:5]
 
@@ -49,7 +50,8 @@ def test_has_learned_by_two_and_a_half_deviations_below_the_first_losses() -> No
     level = _after(first)
     for _ in range(20):
         level.add(1.5)
-        assert level.has_learned == (level.level < 4 - 2.5 * 0.8)
+        noise = max(0.8, level.deviation / (1 - 0.95**level.count))
+        assert level.has_learned == (level.level < 4 - 2.5 * noise)
     assert level.has_learned
     assert _after([*first, *[1.5] * 20, *[4.0] * 50]).has_learned  # once is enough
     assert not _after([*first, *[2.1] * 50]).has_learned
@@ -80,21 +82,21 @@ def test_a_loss_that_rises_does_not_pass_for_noise() -> None:
 
 @pytest.mark.parametrize("offset", [0.0, -100.0], ids=["positive", "negative losses"])
 def test_noise_is_neither_learning_nor_a_rise(offset: float) -> None:
-    """In hardly any of 100 runs, at any time."""
+    """In hardly any of 100 runs, at any time. In 2 % of them, of 2000."""
     learned = risen = 0
     for seed in range(100):
         states = _states(offset + 2 + np.random.default_rng(seed).standard_normal(300))
         learned += states[-1].has_learned
         risen += any(state.has_risen for state in states)
-    assert learned <= 12  # five losses are few to know the first ones by
-    assert risen <= 12
+    assert learned <= 6  # five losses are few to know the first ones by
+    assert risen <= 8
 
 
 def test_clear_progress_is_seen_soon() -> None:
     for seed in range(20):
         noise = 0.3 * np.random.default_rng(seed).standard_normal(60)
         learned = [state.has_learned for state in _states(3 * np.exp(-np.arange(60) / 10) + noise)]
-        assert learned.index(True) < 20
+        assert learned.index(True) < 25
 
 
 def test_losses_of_few_digits() -> None:

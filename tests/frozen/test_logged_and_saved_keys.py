@@ -106,7 +106,7 @@ ADAPTATION_SAVES = """
     progress[].adaptation: own, since, steps, unknown, used
     progress[].adaptation.units[]: alignment, ceiling, is_started, max_change, moved, own, proven
     progress[].adaptation.units[].rule: scale, turns
-    progress[].watch: calm, deviation, first, learned, level, lowest, norm, returns
+    progress[].watch: calm, deviation, deviation_count, first, learned, level, lowest, norm, returns, suspect
 """
 LONG_HORIZON_SAVES = f"""{ADAPTATION_SAVES}
     progress[].adaptation.movement: squares

@@ -91,11 +91,12 @@ ARGUMENTS = {
     "adaptation.Alignment.cosine": "(property)",
     "adaptation.Alignment.is_known": "(property)",
     "adaptation.DivergenceDetector": """
-        losses=<factory>, mean_square_norm=0.0, steps_since_return=0, returns=0
+        losses=<factory>, mean_square_norm=0.0, steps_since_return=0, returns=0, num_suspect=0
     """,
     "adaptation.DivergenceDetector.add_loss": "loss",
     "adaptation.DivergenceDetector.after_return": "",
     "adaptation.DivergenceDetector.is_far_off": "gradient_norm",
+    "adaptation.DivergenceDetector.is_suspect": "(property)",
     "adaptation.DivergenceDetector.load_state": "state",
     "adaptation.DivergenceDetector.state": "",
     "adaptation.FinalDecay": "length, run_length",
