@@ -62,10 +62,10 @@ class HypergradientLR(Callback):
         adapt: false to observe only. The alignment is logged, and a sentence at the end of each epoch says whether the
             learning rate was too low, about right or too high. ``every="auto"`` is then `SETTLED_SPACING` = 5,
             ``max_lr`` still holds, and ``min_lr``, ``freeze_after`` and ``decay`` do nothing.
-        guard: of ``"long_horizon"``: if training diverges (loss or parameters not finite, or the loss far above what it was
-            and one of the last gradients too), return to the anchor with `LR_AFTER_DIVERGENCE` = 0.3 of the scale, and reset
-            BatchNorm. The learning rate then stays below that share of the highest one before, unless the loss was not
-            finite. It ends with a warning after `MAX_RETURNS` = 3 returns in a row.
+        guard: of ``"long_horizon"``: if training diverges (loss or parameters not finite, or the loss far above what it
+            was and one of the last gradients too), return to the anchor with `LR_AFTER_DIVERGENCE` = 0.3 of the scale,
+            and reset BatchNorm. The learning rate then stays below that share of the highest one before, unless the
+            loss was not finite. It ends with a warning after `MAX_RETURNS` = 3 returns in a row.
         save_anchor: whether checkpoints hold the anchor, or plain SGD's last gradients: as much as the parameters.
             Without it a resumed run begins a new anchor, as it does with sharded parameters (FSDP2).
         min_lr: learning rate below which the rule does not go; a schedule and ``decay`` may.
