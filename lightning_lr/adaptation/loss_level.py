@@ -57,11 +57,11 @@ class LossLevel:
         """Take the loss of the next step, which is finite.
 
         >>> level, states = LossLevel(), []
-        >>> for loss in (4.0, 4.1, 3.9, 4.0, 4.0, 4.0, 3.0, 3.0, 9.0, 9.0):
+        >>> for loss in [4.0, 4.1, 3.9, 4.0, 4.0] + [3.0] * 15 + [9.0] * 5:
         ...     level.add(loss)
         ...     states.append(level.state_of_loss())
         >>> [state.has_learned for state in states].index(True), [state.has_risen for state in states].index(True)
-        (6, 8)
+        (13, 21)
         """
         if not self.first_losses:
             self.level = self.lowest_level = loss
