@@ -33,7 +33,7 @@ class LossLevel:
         first_losses: at most FIRST_LOSSES.
         level: exponential mean of the loss.
         lowest_level: its minimum.
-        deviation: exponential mean of the distances from the level. It begins at 0: `noise` corrects for that.
+        deviation: exponential mean of the distances from the level. It begins at 0, which the noise corrects for.
         count: k, the number of these distances.
         has_learned: see above.
         has_risen: see above.

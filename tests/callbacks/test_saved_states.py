@@ -59,6 +59,15 @@ def learned_lrs(name: str, version: str) -> list[float] | None:
     return None
 
 
+# Where the version took training to have learned some steps before this one does, it rose more slowly meanwhile. The
+# largest differences are 0.11, 0.12 and 0.29.
+SEES_LEARNING_LATER = {
+    ("HypergradientLR on its way up", "0.1.0"): 0.15,
+    ("HypergradientLR after a return", "0.1.0"): 0.15,
+    ("HypergradientLR on cycles", "0.1.0"): 0.32,
+}
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("name", [name for name, phase in PHASES.items() if not phase.interrupted])
 def test_a_run_goes_on_from_an_earlier_state(name: str, version: str, tmp_path: Path) -> None:
@@ -70,8 +79,8 @@ def test_a_run_goes_on_from_an_earlier_state(name: str, version: str, tmp_path: 
     learned = learned_lrs(name, version)
     # The default rule of an earlier version has learned other learning rates until then. They are kept.
     ratio = 1.0 if learned is None else np.array(learned) / whole.lrs[first - 1]
-    # What is learned of a noisy training differs somewhat from machine to machine, and from rule to rule.
-    tolerance = 0.02 if learned is None else 0.3
+    # What is learned of a noisy training differs a little from machine to machine, and from rule to rule.
+    tolerance = 0.02 if learned is None else SEES_LEARNING_LATER.get((name, version), 0.1)
     for step, rates in resumed.lrs.items():
         assert rates == pytest.approx(ratio * np.array(whole.lrs[step]), rel=tolerance), step
 

@@ -121,7 +121,8 @@ def test_epochs_of_another_length_from_the_resume_on(
     steps = (again_at - stop) // after
     used = train(after, SaveOnceAt(stop // before + steps, second), ckpt_path=first)
     assert len(used) == (80 - stop) // after
-    assert max(used) > 10 * used[-1] > 0
+    highest = max(used) if kind is HypergradientLR else used[0]  # an adapted rate may rise after the resume
+    assert highest > 10 * used[-1] > 0
     assert used[-1] < used[-2] < used[-3]
     again = train(after, ckpt_path=second)
     assert again == (used[steps:] if kind is not HypergradientLR else pytest.approx(used[steps:], rel=0.5))
