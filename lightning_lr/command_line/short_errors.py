@@ -30,6 +30,7 @@ _FABRIC = ("lightning.fabric.", "lightning_fabric.")  # devices and precision: i
 _LIGHTNING = ("lightning.", "pytorch_lightning.", *_FABRIC)
 _REFUSING = ("lightning_lr.", *_LIGHTNING)  # modules that raise it
 _BESIDE = ("jsonargparse.", "torch.", "contextlib")  # modules between the command line and a check of Lightning
+_ONE_OF_SEVERAL_LISTS = re.compile(r"Expected a typing\.Literal\[(.*)\]$", re.MULTILINE)
 _BULLET = re.compile(r"^ *- ")
 _MOST_LINES = 3
 
@@ -72,6 +73,9 @@ def short_error(message: str) -> str:
         if found := re.match(r"Problem with given class_path '([^']+)':\s*(.*)", reason, re.DOTALL):
             is_ours = found[1].startswith("lightning_lr.") and "has no attribute" in found[2]
             return owner + (_unknown_class(found[1], keys) if is_ours else f"{found[1]}: {_rule(found[2])}")
+        if _ONE_OF_SEVERAL_LISTS.match(reason):
+            choices = ", ".join(_ONE_OF_SEVERAL_LISTS.findall(message)).replace("'", "").split(", ")
+            return f"{owner}must be one of {', '.join(dict.fromkeys(choices))}, got {_value(message)}."
         if not (found := re.match(r"Expected an? <class '(\w+)'>", reason)):
             return owner + _rule(reason)
         return owner + _rule(message.partition(":")[2])

@@ -103,6 +103,8 @@ def test_an_unknown_command_is_answered_with_all_of_them(capsys: pytest.CaptureF
         (["--model.nope=1"], "model: plain_model.Net: it has no argument nope."),
         (["--model=nowhere.Net"], "model: nowhere.Net: No module named 'nowhere'"),
         (["--trainer.max_epochs=x"], "trainer.max_epochs: must be int or null, got x."),
+        (["--trainer.precision=7"], "trainer.precision: must be one of 64, 32, 16, transformer-engine,"),
+        (["--trainer.precision=7"], "64-true, bf16, got 7."),
         (["-c", "missing.yaml"], "config: File does not exist"),
         (["--lr_search.budget=x"], "lr_search.budget: must be int or null, got x."),
         (["--lr_range_test.rule=zigzag"], "lr_range_test.rule: must be one of dual, smith, minimum, valley, slide"),
