@@ -103,7 +103,7 @@ def _found(suggestion: Suggestion, steps: int, best: BestTrial | None = None) ->
 def _best_trial(cell: Cell, result: SearchResult) -> BestTrial:
     best = result.candidates[0]
     higher = [each for each in result.candidates if each.lr > best.lr]
-    is_at_edge = bool(higher) and min(higher, key=lambda each: each.lr).verdict == "very high"
+    is_at_edge = not higher or min(higher, key=lambda each: each.lr).verdict == "very high"
     return BestTrial(best.lr, best.steps, is_at_edge, cell.is_normalized)
 
 

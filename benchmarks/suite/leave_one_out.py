@@ -5,8 +5,8 @@ its steps and T the steps of the run:
 
 * ``lr = l min(1, K / T)^e`` for optimizers that normalize their updates, such as Adam, with e the ``exponent``;
 * ``lr = s l`` for others, with s the ``share``;
-* ``max_lr = f l``, and at most l if the next higher learning rate that was tried diverged, with f the
-  ``max_lr_per_best``. The next one that was tried is more than 3 times as high, so it is no limit.
+* ``max_lr = f l``, and at most l if the next higher learning rate that was tried diverged or no higher one was tried,
+  with f the ``max_lr_per_best``. The next one that was tried is more than 3 times as high, so it is no limit.
 
 For each task all are chosen on the runs of all other tasks: first e and s by the mean log gap of the constant rate,
 then f by the mean log gap of triangular2 and one cycle. The package has other ones where longer runs or other tasks ask
@@ -36,7 +36,7 @@ class BestTrial(NamedTuple):
     Attributes:
         lr: the learning rate that did best.
         steps: optimizer steps of its trial.
-        is_at_edge: whether the next higher learning rate that was tried diverged.
+        is_at_edge: whether the next higher learning rate that was tried diverged, or none was tried.
         is_normalized: whether the optimizer normalizes its updates.
     """
 

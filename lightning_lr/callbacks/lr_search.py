@@ -22,11 +22,11 @@ class LRSearch(LRFinder):
 
     Every half decade of the range is tried for 40 optimizer steps, then the best one and its two neighbours for 200,
     and for 400 if the loss still falls steeply (see `lightning_lr.search.bracket`). If the best one lies at an end of
-    the range, the search goes on beyond it. All trials start from the same state, train on the same batches in the same
-    order, and end early when they diverge or cannot catch up. Then everything is restored. The run that follows is bit
-    for bit the run without a search, but with the learning rate that was found. `SearchResult` says
-    what a longer run than the trials gets. It also gives bounds to a `CyclicalLR`, or another schedule of this
-    package, whose bounds were left open.
+    the range, the search goes on beyond it; in the longer trials it goes lower only where the lowest is better by much.
+    All trials start from the same state, train on the same batches in the same order, and end early when they diverge
+    or cannot catch up. Then everything is restored. The run that follows is bit for bit the run without a search, but
+    with the learning rate that was found. `SearchResult` says what a longer run than the trials gets. It also gives
+    bounds to a `CyclicalLR`, or another schedule of this package, whose bounds were left open.
 
     An interrupted search is continued, with the first trial that was not finished, when the run is resumed from a
     checkpoint of that time (for example by Lightning's ``OnExceptionCheckpoint``). A finished search is not repeated.

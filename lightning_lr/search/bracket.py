@@ -21,9 +21,9 @@ All learning rates lie on one grid of half decades (`LRGrid`). All trials of a r
    kept, they may go on from there.
 3. the same with 400 steps, only if the best one still falls steeply after 200 (`progress.still_falls`).
 
-While the best one of a rung lies at an end of what was tried, the search goes on beyond that end. It also goes up while
-the highest one ends as well as the best (`progress.negligible`), and down if all diverged. Where nothing was learned
-and a higher one does worse, the highest of those that end as well is the best: on a plateau, lower ones learn later.
+While the best one of a rung is at an end of what was tried, the search goes on beyond it, down in longer trials only if
+the next higher one is not good too. It goes up while the highest one ends as well as the best, down if all diverged. If
+nothing was learned and a higher one does worse, the highest that ends as well is the best: lower ones learn later.
 
 Sources: longer and longer trials of fewer and fewer learning rates are successive halving (Kevin Jamieson and Ameet
 Talwalkar, "Non-stochastic Best Arm Identification and Hyperparameter Optimization", 2016, arXiv:1502.07943). AutoLRS

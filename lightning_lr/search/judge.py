@@ -24,13 +24,19 @@ class Judge:
         self._others: dict[Trial, tuple[Array, Array]] = {}  # level and rival of each trial, until another one ends
 
     def stops(self, trial: Trial, values: Sequence[float]) -> bool:
-        """Whether a trial should end with these values: it diverged, or cannot reach the best one of its rung."""
+        """Whether a trial should end with these values: it diverged, or cannot reach the best one of its rung.
+
+        It is compared only after more values than a shorter trial with this learning rate has recorded. So a trial that
+        starts anew ends where one that goes on from its last state would.
+        """
         if trial not in self._others:
             best = self._rungs.best(trial.rung)
             self._others[trial] = self._level(trial), self._rungs.costs(() if best is None else best.values)
         level, rival = self._others[trial]
         costs = self._rungs.costs(values)
-        return diverges(costs, level, self._num_values(trial)) or (len(rival) > 0 and is_behind(costs, rival))
+        if diverges(costs, level, self._num_values(trial)):
+            return True
+        return len(rival) > 0 and len(values) > self._rungs.num_values(trial.lr) and is_behind(costs, rival)
 
     def outcome(self, trial: Trial, values: Sequence[float], error: str | None) -> Outcome:
         """What became of a trial that has ended.

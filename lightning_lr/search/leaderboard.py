@@ -173,16 +173,16 @@ def _winner(bracket: Bracket, rung: int) -> Outcome:
 
 
 def _why_dropped(bracket: Bracket, outcome: Outcome) -> str:
-    """As `_why`, with the best one of its rung that the trial was behind, and the means of the last half."""
+    """As `_why`, with the best one of its rung that the trial was behind, and the means of the last third."""
     ran, total = len(outcome.values) * bracket.every, outcome.trial.steps
     costs = _costs(bracket, outcome)
     completed = [each for each in bracket.rungs[outcome.trial.rung] if each.end == "completed"]
     for rival in sorted(completed, key=lambda each: (each.score, each.lr)):
         of_rival = _costs(bracket, rival)[: len(costs)]
-        counts = np.isfinite(costs) & np.isfinite(of_rival)
-        counts[: -(len(costs) // 2)] = False
-        if counts.any() and is_behind(costs, _costs(bracket, rival)):
-            mean, rival_mean = (bracket.sign * float(np.mean(each[counts])) for each in (costs, of_rival))
+        both = np.flatnonzero(np.isfinite(costs) & np.isfinite(of_rival))
+        last = both[-math.ceil(len(both) / 3) :]
+        if len(last) and is_behind(costs, _costs(bracket, rival)):
+            mean, rival_mean = (bracket.sign * float(np.mean(each[last])) for each in (costs, of_rival))
             if bracket.sign * mean > bracket.sign * rival_mean:
                 return (
                     f"could not catch up with lr={rival.lr:.2g} after {ran} of {total} steps:"

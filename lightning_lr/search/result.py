@@ -13,7 +13,7 @@ from lightning_lr.optimizers.update_kind import UpdateKind
 from lightning_lr.range_test.suggestion import Suggestion, with_bounds
 from lightning_lr.search.bracket import Bracket
 from lightning_lr.search.leaderboard import Candidate, leaderboard
-from lightning_lr.search.progress import has_learned, still_falls
+from lightning_lr.search.progress import has_learned, last_quarters, still_falls
 
 # The best constant learning rate of optimizers that normalize their updates falls with the length of a run T as T^-e.
 # Measured on ten settings of benchmarks/suite with Adam or Lion, with the best rate of runs of 200 steps in runs of
@@ -46,7 +46,8 @@ class SearchResult(Suggestion):
     With l the best learning rate of trials of K optimizer steps, and T the length of the run, counted as at most 19200,
     ``lr`` is ``l (K / T)^0.35`` for optimizers that normalize their updates, such as Adam, and l if T is not known or
     not above K. It is 0.75 l for SGD, with or without momentum, and l for Adagrad. ``max_lr`` is the lower one of 2.5
-    lr and 1.7 l, and at most the next higher learning rate that was tried if that did worse, or l if it diverged.
+    lr and 1.7 l, and at most the next higher learning rate that did worse, or the one below that if it diverged. It is
+    not above the highest one that was tried.
 
     Attributes:
         candidates: every learning rate that was tried, the best first.
@@ -81,15 +82,19 @@ def search_result(bracket: Bracket, run_steps: float = math.inf, update: UpdateK
 
 
 def _highest_peak(candidates: list[Candidate]) -> float:
-    """The highest learning rate of a cycle, as far as the next one above the best one tells; infinite if not."""
-    best = candidates[0].lr
-    next_higher = min((each for each in candidates if each.lr > best), key=lambda each: each.lr, default=None)
-    if next_higher is None or next_higher.verdict == "good":
-        return math.inf
-    # On the settings of benchmarks/suite some runs of one cycle diverge at 4/3 of the best learning rate. At 0.9 of it
-    # the mean log gap is no lower. A next rate that did worse limits max_lr on narrow ranges only: on a grid of half
-    # decades it is 3.2 times as high as the best one, and max_lr at most 1.7 times.
-    return best if next_higher.verdict == "very high" else next_higher.lr
+    """The highest learning rate of a cycle that the trials allow: the first above the best that is not good.
+
+    It is the one below if that diverged: on the settings of benchmarks/suite some runs of one cycle then diverge at 4/3
+    of the best one, and at 0.9 of it the mean log gap is no lower. Of rates above all that were tried nothing is known.
+    """
+    peak = candidates[0].lr
+    for each in sorted((each for each in candidates if each.lr > peak), key=lambda each: each.lr):
+        if each.verdict == "very high":
+            break
+        peak = each.lr
+        if each.verdict != "good":
+            break
+    return peak
 
 
 def _lr_for_run(bracket: Bracket, run_steps: float, update: UpdateKind) -> float:
@@ -105,21 +110,24 @@ def _reasons(bracket: Bracket, candidates: list[Candidate], run_steps: float) ->
     """Why the result is not confident. Trials as long as the run are never too short."""
     best = candidates[0]
     costs = bracket.sign * np.array(best.values)
-    tried = [each.lr for each in candidates]
-    higher = [each for each in candidates if each.lr > best.lr]
+    ascending = sorted(candidates, key=lambda each: each.lr)
+    lower, higher = ([each for each in ascending if sign * each.lr > sign * best.lr] for sign in (-1, 1))
     reasons = []
     if not higher:
         reasons.append(f"lr={best.lr:.3g} is the highest that was tried")
-    elif (next_higher := min(higher, key=lambda each: each.lr)).rung < best.rung and next_higher.verdict != "very high":
+    elif higher[0].rung < best.rung and higher[0].verdict != "very high":
         reasons.append(f"lr={best.lr:.3g} is the highest that was tried for {best.steps} steps")
-    if best.lr == min(tried):
+    if not lower:
         reasons.append(f"lr={best.lr:.3g} is the lowest that was tried")
+    elif all(each.rung < best.rung for each in lower) and (not higher or higher[0].verdict != "good"):
+        reasons.append(f"lr={best.lr:.3g} is the lowest that was tried for {best.steps} steps")
     if not has_learned(costs):
         reasons.append("no learning rate improved on the start by more than the noise")
     elif still_falls(costs) and best.steps < run_steps:
+        before, after = (f"{bracket.sign * mean:.3g}" for mean in last_quarters(costs))
         reasons.append(
-            f"trials of {best.steps} steps are short for this training: with the best learning rate the last quarter"
-            f" of them has still more than a fifth of the whole improvement"
+            f"trials of {best.steps} steps are short for this training: the best one still goes from {before} to"
+            f" {after} in its last quarter"
         )
     for failed in (each for each in bracket.told if each.error is not None):
         # a learning rate that is too high may raise one too, but then all above it do or diverge

@@ -177,7 +177,7 @@ RUNS = {
         "",
         SEARCH_SAVES + "module_lr, run_steps, update",
         model=ctrl_c,
-        interrupted_at=220,
+        interrupted_at=150,
     ),
     "CyclicalLR": Run(
         lambda: CyclicalLR(0.01, 0.1, 5),

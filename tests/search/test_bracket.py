@@ -138,6 +138,16 @@ def test_a_budget_is_spent_up_to_less_than_one_more_rung(setting: tuple[dict[str
         assert budget - bracket.spent < 4 * (1.25 * latest + every) + 4
 
 
+def test_a_trial_is_compared_by_what_a_shorter_one_has_not_recorded() -> None:
+    """So one that starts anew ends where one that goes on from its last state would."""
+    bracket = Bracket(1e-3, 1e-1, extends=False, max_steps=60)
+    while (trials := bracket.ask())[0].steps == 40:
+        bracket.tell(trials[0], [1 + 0.1 * abs(math.log10(trials[0].lr / 1e-2))] * 40)
+    bracket.tell(trials[0], [1.0] * 60)
+    behind = [1.5] * 60
+    assert [n for n in range(1, 61) if bracket.stops(trials[1], behind[:n])] == list(range(41, 61))
+
+
 @pytest.mark.parametrize("diverges_at", [math.inf, 0.3])
 def test_finds_the_valley(diverges_at: float) -> None:
     bracket = Bracket(1e-6, 10.0)

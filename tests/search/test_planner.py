@@ -75,9 +75,37 @@ def test_goes_up_in_a_later_rung_too() -> None:
     ]
 
 
-def test_in_a_later_rung_the_lower_neighbour_needs_no_lower_one() -> None:
+def test_goes_down_in_a_later_rung_too() -> None:
     trials = run_whole(Bracket(1e-3, 1e-1), _moves(1e-2, 1e-5))
-    assert trials == [*_first(-3, -1, -1.5, -2, -2.5), *((exponent, 1, 200) for exponent in (-2, -2.5, -1.5))]
+    assert trials == [
+        *_first(-3, -1, -1.5, -2, -2.5),
+        *((exponent, 1, 200) for exponent in (-2, -2.5, -1.5, -3, -3.5, -4)),  # 1400 steps in all
+    ]
+
+
+@pytest.mark.parametrize(("lack", "is_lower_tried"), [(0.05, False), (0.5, True)])
+def test_in_a_later_rung_a_lower_rate_is_tried_only_if_the_lowest_is_better_by_much(
+    lack: float, is_lower_tried: bool
+) -> None:
+    """In the long trials each half decade more lacks some of the gain of 1; in the short ones 1e-2 is the best."""
+
+    def curve(lr: float, i: int) -> float:
+        late = lack * abs(2 * math.log10(lr / 1e-3)) if i >= 40 else 0.5 * abs(math.log10(lr / 1e-2))
+        return 1 + math.exp(-i / 10) + late * min(1, i / 10)
+
+    bracket = Bracket(1e-3, 1e-1)
+    run_whole(bracket, curve)
+    assert bracket.best.lr == pytest.approx(1e-3 if is_lower_tried else 10**-2.5)
+    assert (min(outcome.lr for outcome in bracket.rungs[1]) < 2e-3) == is_lower_tried
+
+
+def test_in_the_first_rung_a_lower_rate_is_tried_though_the_next_higher_one_is_good() -> None:
+    def shallow(lr: float, i: int) -> float:
+        return 1 + math.exp(-i / 10) + 0.02 * abs(math.log10(lr / 1e-5)) * min(1, i / 10)
+
+    bracket = Bracket(1e-3, 1e-1)
+    run_whole(bracket, shallow)
+    assert min(outcome.lr for outcome in bracket.rungs[0]) == pytest.approx(10**-5.5)
 
 
 def test_goes_up_while_nothing_has_learned() -> None:

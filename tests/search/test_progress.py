@@ -37,11 +37,34 @@ def test_negligible_is_a_hundredth_of_the_fall_or_a_twentieth_of_its_noise() -> 
     assert negligible(_step(10.0, noise=0.0)) == pytest.approx(0.1)
     noise_of_fall = 2 * 0.2 / math.sqrt(2) * math.sqrt(1 / 3 + 1 / 11)  # neighbours differ by 0.2
     assert negligible(_step(0.0)) == pytest.approx(noise_of_fall / 20, rel=1e-3)
-    assert negligible(np.array([2.0, 1.0, 1.0, 1.0])) == pytest.approx((4 / 3 - 1) / 100)  # too few to know the noise
+    few = np.array([0.0, -1.0, -1.0, -1.0])  # too few to know the noise
+    assert negligible(few) == pytest.approx((1 - 2 / 3) / 100)
     assert negligible(np.full(40, 2.0)) == 0
     assert negligible(np.array([1.0, 2.0, 3.0, 4.0])) == 0  # a rise
     assert negligible(np.tile([1.0, 2.0], 5)) > 0  # ten are enough to know the noise
     assert negligible(np.full(3, np.nan)) == 0
+
+
+def test_negligible_of_positive_costs_is_a_share_of_their_logarithms() -> None:
+    """A loss that falls to a thousandth of its start: one that ends ten times as high is not as good."""
+    assert negligible(np.repeat([1.0, 1e-3], [20, 20])) == pytest.approx(1e-3 * (1000**0.01 - 1))
+    assert negligible(np.repeat([1.0, 1e-3], [20, 20]) - 1e-3) == pytest.approx(0.999 / 100)
+
+
+@pytest.mark.parametrize("value", [0.0, 1e-8, 1e-300])
+def test_one_batch_whose_loss_is_nearly_0_changes_little(value: float) -> None:
+    costs = np.concatenate([np.full(20, 2.0), 1 + 0.1 * np.sin(1e4 * np.arange(180))])
+    usual = negligible(costs)
+    costs[-30] = value
+    assert usual / 2 < negligible(costs) < 2 * usual
+    assert not still_falls(costs)
+
+
+def test_without_a_finite_cost_in_a_part_nothing_is_said_of_it() -> None:
+    assert not still_falls(np.array([1.0, 1.0, np.nan, 1.0]))
+    assert not still_falls(np.array([2.0, 2.0, 1.0, np.inf]))
+    assert not has_learned(np.array([np.nan, np.nan, np.nan, 1.0, *np.full(8, 1.0)]))
+    assert negligible(np.array([1.0, np.nan])) == 0
 
 
 def test_has_learned_if_it_fell_by_twice_the_noise_of_the_two_means() -> None:
@@ -101,7 +124,9 @@ def test_a_single_value_that_is_not_finite_does_not_matter(bad: float, at: int) 
     ("costs", "expected"),
     [
         (np.linspace(2.0, 1.0, 200), True),  # the last quarter has 50 of about 166 steps
-        (np.exp(-np.arange(200) / 20), False),  # a fall that has ended
+        (0.1 + np.exp(-np.arange(200) / 20), False),  # a fall that has ended
+        (np.exp(-np.arange(200) / 20), True),  # it halves every 14 steps, to the last one
+        (np.exp(-np.arange(200) / 20) - 1e-3, False),  # not all are positive, so they count as they are
         (np.exp(-np.arange(200) / 200), True),
         (np.full(200, 2.0), False),
         (2.0 - np.log1p(np.arange(200)), False),  # the last quarter has log(4/3) of log(200) = 5.3
@@ -113,7 +138,10 @@ def test_still_falls(costs: Array, expected: bool) -> None:
 
 
 @pytest.mark.parametrize(("third_quarter", "expected"), [(0.30, True), (0.25, False)])
-def test_still_falls_if_the_last_quarter_has_more_than_a_fifth(third_quarter: float, expected: bool) -> None:
-    costs = np.repeat([1.0, third_quarter, 0.1], [20, 10, 10])
+@pytest.mark.parametrize("offset", [0.0, -2.0])
+def test_still_falls_if_the_last_quarter_has_more_than_a_fifth(
+    third_quarter: float, expected: bool, offset: float
+) -> None:
+    costs = offset + np.repeat([1.0, third_quarter, 0.1], [20, 10, 10])
     # with 0.30: 0.20 of 1 - (4 * 0.30 + 10 * 0.1) / 14 = 0.84; with 0.25: 0.15 of 0.86
-    assert still_falls(costs) == expected
+    assert still_falls(costs if offset else np.exp(costs)) == expected

@@ -84,6 +84,26 @@ def test_bounds_stay_below_a_rate_that_diverged() -> None:
     assert _found(valley(1e-2, diverges_at=0.2)).max_lr == pytest.approx(1.7e-2)
 
 
+def test_bounds_stay_below_rates_that_were_not_tried() -> None:
+    found = _found(valley(1.0), extends=False)
+    assert "lr=1 is the highest that was tried" in found.reasons
+    assert found.lr == found.max_lr == pytest.approx(1.0)
+    assert _found(valley(1.0)).max_lr == pytest.approx(1.7)
+    narrow = _found(lambda lr, i: math.exp(-i / 20) + 0 * lr, min_lr=1e-3, max_lr=1.2e-3, extends=False)
+    assert narrow.max_lr == 1.2e-3  # both are good
+
+
+def test_the_lowest_of_the_long_trials_is_no_sure_answer() -> None:
+    """The steps end before one below it could be tried for as long."""
+
+    def falls(lr: float, i: int) -> float:
+        best = 1e-3 if i < 40 else 1e-6
+        return 1 + math.exp(-i / 20) + 0.2 * abs(math.log10(lr / best)) * min(1, i / 10)
+
+    found = _found(falls, min_lr=1e-7, max_lr=0.1)
+    assert found.reasons == ("lr=0.0001 is the lowest that was tried for 200 steps",)
+
+
 def test_bounds_stay_below_a_rate_that_did_worse() -> None:
     def curve(lr: float, i: int) -> float:
         return math.exp(-i / 20) + 0.5 * abs(math.log(lr / 1e-2)) * (1 - math.exp(-i / 100))
@@ -110,6 +130,7 @@ def test_bounds(setting: tuple[dict[str, Any], Curve], run_steps: int | None) ->
     assert found.confident == (not found.reasons)
     assert found.steps == bracket.spent
     higher = [each for each in found.candidates if each.lr > best]
+    assert found.max_lr <= max(each.lr for each in found.candidates)
     if higher and (next_higher := min(higher, key=lambda each: each.lr)).verdict in ("high", "very high"):
         assert found.max_lr <= (best if next_higher.verdict == "very high" else next_higher.lr)
 

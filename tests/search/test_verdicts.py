@@ -77,12 +77,44 @@ def test_behind() -> None:
     batches = np.sin(1e4 * i)  # what both have in common
     falls, stands, late = 2 - i / 40 + batches, 2 + 0 * i + batches, 2 - np.maximum(0, i - 15) / 20 + batches
     fast_then_bad = 2 - i / 10 + np.maximum(0, i - 15) / 8 + batches
-    assert not is_behind(stands[:19], falls)
-    assert is_behind(stands[:20], falls)
+    assert not is_behind(stands[:16], falls)
+    assert is_behind(stands[:17], falls)
     assert not any(is_behind(falls[:n], stands) for n in range(1, 61))
     assert not is_behind(late[:40], falls)  # is catching up
     assert not any(is_behind(falls[:n], fast_then_bad) for n in range(1, 61))
     assert not any(is_behind(falls[:n], falls) for n in range(1, 61))
+
+
+def test_the_forecast_of_a_line_is_exact() -> None:
+    costs = 3 - np.arange(60.0) / 40
+    score_at_end = float(costs[40:].mean())
+    for n in range(17, 61):
+        assert is_behind(costs[:n], np.full(60, score_at_end - 1e-6))
+        assert not is_behind(costs[:n], np.full(60, score_at_end + 1e-6))
+
+
+def test_a_gap_counts_from_the_standard_deviation_of_the_mean_of_a_third_on() -> None:
+    alternating = 0.5 * (-1.0) ** np.arange(62)  # neighbours differ by 1, thirds of 20 have the mean 0
+    for share, expected in ((0.95, False), (1.05, True)):
+        gap = share / np.sqrt(2 * 20)
+        assert is_behind(1 + gap + alternating, np.ones(80)) == expected
+
+
+def test_few_values_decide_after_a_quarter_and_two_more() -> None:
+    for total, least in ((10, 5), (20, 7), (60, 17)):
+        rival = np.linspace(2.0, 1.0, total)
+        assert not is_behind(np.full(least - 1, 2.0), rival)
+        assert is_behind(np.full(least, 2.0), rival)
+
+
+def test_a_single_batch_does_not_decide_who_is_behind() -> None:
+    """Of three steps each must say so. One value lifts the forecast at that step only."""
+    i = np.arange(60.0)
+    rival = 2 - i / 60
+    for n in range(8, 61):
+        costs = rival.copy()
+        costs[n - 1] += 1.0
+        assert not is_behind(costs[:n], rival)
 
 
 def test_a_difference_within_its_noise_is_not_behind() -> None:
@@ -123,6 +155,13 @@ def test_verdict() -> None:
     cases |= {"high": (0.3, best + 0.5, "completed"), "low": (1e-3, best[:20] + 0.5, "dropped")}
     for expected, (lr, costs, end) in cases.items():
         assert verdict(lr, costs, end, 0.01, best) == expected  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("offset", "expected"), [(0.0, "high"), (-1e-3, "good")])
+def test_positive_costs_are_compared_by_their_logarithms(offset: float, expected: str) -> None:
+    """The best one ends at a thousandth of its start, the other at a hundredth."""
+    costs = {end: np.repeat([1.0, end], [40, 20]) + offset for end in (1e-3, 1e-2)}
+    assert verdict(0.3, costs[1e-2], "completed", 0.01, costs[1e-3]) == expected
 
 
 def test_verdict_compares_the_steps_that_both_have() -> None:
