@@ -65,12 +65,14 @@ matrix: $(VENV)/.installed
 faults: $(VENV)/.installed
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults
 
-# The pinned torch is installed first, so that the second command finds it installed.
+# The pinned torch is installed first, so that the second command finds it installed. Modules are compiled when they are
+# imported: most never are.
 $(VENV)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt pip  # one that knows --group
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable ".[examples,optuna]" --group dev
+	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt torch
+	$(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable ".[examples,optuna]" \
+		--group dev
 	touch $@
 
 .venv-floor/.installed: pyproject.toml constraints.txt
