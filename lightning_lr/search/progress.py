@@ -52,16 +52,19 @@ def negligible(costs: Array) -> float:
     return max(end * math.expm1(tie) if are_positive(costs) else tie, TIE_NOISE_SHARE * noise, 0.0)
 
 
-def still_falls(costs: Array) -> bool:
+def still_falls(costs: Array, positive: bool) -> bool:
     """Whether the last quarter of a trial has more than a fifth of its whole `fall`, which counts as at least 0.
 
     The last quarter falls from the mean of the third quarter to the mean of the fourth one, the whole trial from the
     mean of its first costs to that of its last third.
+
+    Args:
+        costs: of the trial.
+        positive: whether a fall counts by logarithms.
     """
     third, fourth = last_quarters(costs)
     if not (math.isfinite(third) and math.isfinite(fourth)):
         return False
-    positive = are_positive(costs)
     return fall(third, fourth, positive) > LATE_SHARE * max(0.0, fall(_start(costs), _end(costs), positive))
 
 

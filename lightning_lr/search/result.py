@@ -13,7 +13,7 @@ from lightning_lr.optimizers.update_kind import UpdateKind
 from lightning_lr.range_test.suggestion import Suggestion, with_bounds
 from lightning_lr.search.bracket import Bracket
 from lightning_lr.search.leaderboard import Candidate, leaderboard
-from lightning_lr.search.progress import has_learned, last_quarters, still_falls
+from lightning_lr.search.progress import are_positive, has_learned, last_quarters, still_falls
 
 # The best constant learning rate of optimizers that normalize their updates falls with the length of a run T as T^-e.
 # Measured on ten settings of benchmarks/suite with Adam or Lion, with the best rate of runs of 200 steps in runs of
@@ -123,7 +123,7 @@ def _reasons(bracket: Bracket, candidates: list[Candidate], run_steps: float) ->
         reasons.append(f"lr={best.lr:.3g} is the lowest that was tried for {best.steps} steps")
     if not has_learned(costs):
         reasons.append("no learning rate improved on the start by more than the noise")
-    elif still_falls(costs) and best.steps < run_steps:
+    elif still_falls(costs, are_positive(costs)) and best.steps < run_steps:
         before, after = (f"{bracket.sign * mean:.3g}" for mean in last_quarters(costs))
         reasons.append(
             f"trials of {best.steps} steps are short for this training: the best one still goes from {before} to"

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from lightning_lr.search.bracket import Bracket
+from lightning_lr.search.result import search_result
 from tests.helpers.searches import Curve, run_whole, search, valley
 
 
@@ -49,6 +50,22 @@ def test_a_third_rung_only_if_the_loss_still_falls() -> None:
     assert len(run_whole(Bracket(1e-3, 1e-2, extends=False, resumes_trials=True), valley(10**-2.5))) == 6
     # trials that start anew would take 3 * (40 + 200 + 400) steps
     assert len(run_whole(Bracket(1e-3, 1e-2, extends=False), _slow(10**-2.5))) == 6
+
+
+def test_a_loss_that_is_small_already_asks_for_no_third_rung_and_is_no_sure_answer() -> None:
+    """It falls to a millionth of its start, and still halves every 10 steps."""
+
+    def falls(lr: float, i: int) -> float:
+        return math.exp(-i / 14 + 0.5 * abs(math.log10(lr / 10**-2.5)) * min(1, i / 10))
+
+    bracket = Bracket(1e-3, 1e-1, resumes_trials=True)
+    run_whole(bracket, falls)
+    assert len(bracket.rungs) == 2
+    (reason,) = search_result(bracket, 600).reasons
+    assert reason == (
+        "trials of 200 steps are short for this training: the best one still goes from 0.000223 to 6.27e-06 in its last"
+        " quarter"
+    )
 
 
 def test_goes_up_in_the_first_rung_until_the_best_is_not_the_highest() -> None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lightning_lr.range_test.smoothing import Array
-from lightning_lr.search.progress import has_learned, negligible, still_falls
+from lightning_lr.search.progress import are_positive, has_learned, negligible, still_falls
 
 
 def _step(fall: float, noise: float = 0.1, number: int = 33) -> Array:
@@ -57,12 +57,12 @@ def test_one_batch_whose_loss_is_nearly_0_changes_little(value: float) -> None:
     usual = negligible(costs)
     costs[-30] = value
     assert usual / 2 < negligible(costs) < 2 * usual
-    assert not still_falls(costs)
+    assert not still_falls(costs, positive=False)
 
 
 def test_without_a_finite_cost_in_a_part_nothing_is_said_of_it() -> None:
-    assert not still_falls(np.array([1.0, 1.0, np.nan, 1.0]))
-    assert not still_falls(np.array([2.0, 2.0, 1.0, np.inf]))
+    assert not still_falls(np.array([1.0, 1.0, np.nan, 1.0]), positive=True)
+    assert not still_falls(np.array([2.0, 2.0, 1.0, np.inf]), positive=True)
     assert not has_learned(np.array([np.nan, np.nan, np.nan, 1.0, *np.full(8, 1.0)]))
     assert negligible(np.array([1.0, np.nan])) == 0
 
@@ -84,7 +84,7 @@ def test_has_learned_if_it_fell_by_twice_the_noise_of_the_two_means() -> None:
 def test_equal_costs_are_no_fall_by_rounding(number: int) -> None:
     for cost in np.linspace(-3.0, 3.0, 100):
         assert not has_learned(np.full(number, cost))
-        assert not still_falls(np.full(number, cost))
+        assert not still_falls(np.full(number, cost), cost > 0)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +93,7 @@ def test_equal_costs_are_no_fall_by_rounding(number: int) -> None:
 )
 def test_of_few_costs_any_fall_counts(costs: list[float], expected: bool) -> None:
     assert has_learned(np.array(costs)) == expected
-    assert not still_falls(np.array(costs))
+    assert not still_falls(np.array(costs), positive=False)
 
 
 @given(
@@ -117,7 +117,7 @@ def test_a_single_value_that_is_not_finite_does_not_matter(bad: float, at: int) 
         broken = costs.copy()
         broken[at] = bad
         assert has_learned(broken) == has_learned(costs)
-        assert still_falls(broken) == still_falls(costs)
+        assert still_falls(broken, are_positive(broken)) == still_falls(costs, are_positive(costs))
 
 
 @pytest.mark.parametrize(
@@ -134,7 +134,7 @@ def test_a_single_value_that_is_not_finite_does_not_matter(bad: float, at: int) 
     ],
 )
 def test_still_falls(costs: Array, expected: bool) -> None:
-    assert still_falls(costs) == expected
+    assert still_falls(costs, are_positive(costs)) == expected
 
 
 @pytest.mark.parametrize(("third_quarter", "expected"), [(0.30, True), (0.25, False)])
@@ -144,4 +144,4 @@ def test_still_falls_if_the_last_quarter_has_more_than_a_fifth(
 ) -> None:
     costs = offset + np.repeat([1.0, third_quarter, 0.1], [20, 10, 10])
     # with 0.30: 0.20 of 1 - (4 * 0.30 + 10 * 0.1) / 14 = 0.84; with 0.25: 0.15 of 0.86
-    assert still_falls(costs if offset else np.exp(costs)) == expected
+    assert still_falls(costs if offset else np.exp(costs), positive=not offset) == expected
