@@ -39,6 +39,7 @@ def test_negligible_is_a_hundredth_of_the_fall_or_a_twentieth_of_its_noise() -> 
     assert negligible(_step(0.0)) == pytest.approx(noise_of_fall / 20, rel=1e-3)
     few = np.array([0.0, -1.0, -1.0, -1.0])  # too few to know the noise
     assert negligible(few) == pytest.approx((1 - 2 / 3) / 100)
+    assert negligible(2 + few) == pytest.approx((4 / 3) ** 0.01 - 1)  # positive ones, by logarithms
     assert negligible(np.full(40, 2.0)) == 0
     assert negligible(np.array([1.0, 2.0, 3.0, 4.0])) == 0  # a rise
     assert negligible(np.tile([1.0, 2.0], 5)) > 0  # ten are enough to know the noise
@@ -57,7 +58,7 @@ def test_one_batch_whose_loss_is_nearly_0_changes_little(value: float) -> None:
     usual = negligible(costs)
     costs[-30] = value
     assert usual / 2 < negligible(costs) < 2 * usual
-    assert not still_falls(costs, positive=False)
+    assert not still_falls(costs, are_positive(costs))
 
 
 def test_without_a_finite_cost_in_a_part_nothing_is_said_of_it() -> None:

@@ -64,7 +64,7 @@ def test_shows_most_of_a_search_in_a_trained_model() -> None:
 
 
 def test_losses_that_are_positive_and_far_apart_are_on_a_log_axis() -> None:
-    bracket = Bracket(1e-3, 1e-1, extends=False, max_steps=200)
+    bracket = Bracket(1e-3, 1e-1, extends=False)
     while trials := bracket.ask():
         for trial in trials:
             bracket.tell(trial, [2 * math.exp(-trial.lr * i) for i in range(trial.steps)])
