@@ -32,7 +32,7 @@ from benchmarks.suggestions_rows import Row, all_rows, gaps_of
 from benchmarks.suite import GROUPS, SETTINGS
 from benchmarks.suite.contestants import CONTESTANTS, RANGE_TEST, SEARCHES, USUAL_RIVALS, Found
 from benchmarks.suite.leave_one_out import (
-    BestTrial,
+    BestTrials,
     Constants,
     Run,
     choose_without_each,
@@ -61,7 +61,7 @@ def _left_out_rows(rows: list[Row], chosen: dict[str, Constants]) -> list[Row]:
     for row in rows:
         if row.contestant == RANGE_TEST and row.best is not None:
             constants = chosen[task_of(row.setting)]
-            max_lr = suggested_max_lr(row.best, constants.max_lr_per_best)
+            max_lr = suggested_max_lr(row.best, constants.max_lr_per_middle)
             found = Found(
                 suggested_lr(row.best, constants.exponent, constants.share), max_lr, max_lr, row.steps, best=row.best
             )
@@ -127,7 +127,7 @@ def _print_total(name: str, rows: list[Row]) -> None:
 def _print_chosen(chosen: dict[str, Constants]) -> None:
     """How many tasks each choice of constants was made for."""
     print("\nConstants chosen without the task, and for how many tasks:\n")
-    print("| length exponent, normalized updates | share of the best lr, others | max_lr per best lr | tasks |")
+    print("| length exponent, normalized updates | share of the middle, others | max_lr per middle | tasks |")
     print("|---|---|---|---|")
     for constants, count in Counter(chosen.values()).most_common():
         print(f"| {' | '.join(f'{value:g}' for value in constants)} | {count} |")
@@ -138,11 +138,11 @@ def _write_csv(path: Path, rows: list[Row]) -> None:
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
         gaps = [f"{measure}_gap_{schedule}" for schedule in SCHEDULES for measure in Gap._fields]
-        found_fields = [*Found._fields[:-1], *(f"best_{field}" for field in BestTrial._fields)]
+        found_fields = [*Found._fields[:-1], *(f"best_{field}" for field in BestTrials._fields)]
         writer.writerow(["setting", "optimizer", "group", "seed", "contestant", *found_fields, *gaps])
         for row in rows:
             found = [None] * (len(Found._fields) - 1) if row.found is None else row.found[:-1]
-            best = [None] * len(BestTrial._fields) if row.best is None else row.best
+            best = [None] * len(BestTrials._fields) if row.best is None else row.best
             values = [value for schedule in SCHEDULES for value in row.gaps[schedule]]
             writer.writerow([row.setting, row.optimizer, row.group, row.seed, row.contestant, *found, *best, *values])
 

@@ -14,7 +14,7 @@ import torch
 
 from benchmarks.suite import GROUP_OF, SETTINGS
 from benchmarks.suite.contestants import CONTESTANTS, RANGE_TEST, SEARCHES, Cell, Found
-from benchmarks.suite.leave_one_out import BestTrial
+from benchmarks.suite.leave_one_out import BestTrials
 from benchmarks.suite.truth import SCHEDULES, Gap, ScheduleName, truth_of
 
 _NOTHING_FOUND = Gap(1.0, 1.0)
@@ -46,7 +46,7 @@ class Row(NamedTuple):
         return 0 if self.found is None else self.found.steps
 
     @property
-    def best(self) -> BestTrial | None:
+    def best(self) -> BestTrials | None:
         return None if self.found is None else self.found.best
 
 

@@ -21,11 +21,11 @@ import numpy as np
 from benchmarks.rival_rules import RIVALS, RivalRule
 from benchmarks.suite.engine import train_copies
 from benchmarks.suite.finders import find
-from benchmarks.suite.leave_one_out import BestTrial
+from benchmarks.suite.leave_one_out import BestTrials
 from benchmarks.suite.setting import Setting
 from lightning_lr import LRCurve, LRRangeTest, LRSearch, Suggestion
 from lightning_lr.optimizers.update_kind import update_kind
-from lightning_lr.search.result import SearchResult
+from lightning_lr.search.result import SearchResult, highest_peak, middle_of_good
 from lightning_lr.search.verdicts import score
 
 LOW, HIGH = 1e-7, 10.0  # range of the plain searches, that of `LRRangeTest` and `LRSearch`
@@ -42,7 +42,7 @@ class Found(NamedTuple):
         one_cycle_max_lr: peak of one cycle.
         steps: optimizer steps that it took.
         confident: whether it says that it is sure. None if it never says so.
-        best: the best trial, if it is a search of this package.
+        best: the best trials, if it is a search of this package.
     """
 
     lr: float
@@ -50,7 +50,7 @@ class Found(NamedTuple):
     one_cycle_max_lr: float
     steps: int
     confident: bool | None = None
-    best: BestTrial | None = None
+    best: BestTrials | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,13 +82,13 @@ def _range_test(cell: Cell) -> Found:
     finder, steps = find(cell.setting, cell.seed, LRRangeTest())
     assert finder.result is not None
     assert finder.result.search is not None
-    return _found(finder.result, steps, _best_trial(cell, finder.result.search))
+    return _found(finder.result, steps, _best_trials(cell, finder.result.search))
 
 
 def _search(cell: Cell) -> Found:
     finder, steps = find(cell.setting, cell.seed, LRSearch())
     assert finder.result is not None
-    return _found(finder.result, steps, _best_trial(cell, finder.result))
+    return _found(finder.result, steps, _best_trials(cell, finder.result))
 
 
 def _sweep_alone(cell: Cell) -> Found:
@@ -96,15 +96,13 @@ def _sweep_alone(cell: Cell) -> Found:
     return _found(suggestion, steps)
 
 
-def _found(suggestion: Suggestion, steps: int, best: BestTrial | None = None) -> Found:
+def _found(suggestion: Suggestion, steps: int, best: BestTrials | None = None) -> Found:
     return Found(suggestion.lr, suggestion.max_lr, suggestion.one_cycle_max_lr, steps, suggestion.confident, best)
 
 
-def _best_trial(cell: Cell, result: SearchResult) -> BestTrial:
-    best = result.candidates[0]
-    higher = [each for each in result.candidates if each.lr > best.lr]
-    is_at_edge = not higher or min(higher, key=lambda each: each.lr).verdict == "very high"
-    return BestTrial(best.lr, best.steps, is_at_edge, cell.is_normalized)
+def _best_trials(cell: Cell, result: SearchResult) -> BestTrials:
+    tried = result.candidates
+    return BestTrials(middle_of_good(tried), tried[0].steps, highest_peak(tried), cell.is_normalized)
 
 
 def _rule(rule: RivalRule, cell: Cell) -> Found | None:

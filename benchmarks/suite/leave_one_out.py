@@ -1,12 +1,11 @@
 """Suggestions with constants of the package that are chosen anew without the task that is judged.
 
-Constants turn the best trial of a search into a suggestion (`lightning_lr.search.result`). With l its learning rate, K
-its steps and T the steps of the run:
+Constants turn the best trials of a search into a suggestion (`lightning_lr.search.result`). With l the middle of the
+good ones, K their steps and T the steps of the run:
 
 * ``lr = l min(1, K / T)^e`` for optimizers that normalize their updates, such as Adam, with e the ``exponent``;
 * ``lr = s l`` for others, with s the ``share``;
-* ``max_lr = f l``, and at most l if the next higher learning rate that was tried diverged or no higher one was tried,
-  with f the ``max_lr_per_best``. The next one that was tried is more than 3 times as high, so it is no limit.
+* ``max_lr = f l``, and at most the highest peak that the trials allow, with f the ``max_lr_per_middle``.
 
 For each task all are chosen on the runs of all other tasks: first e and s by the mean log gap of the constant rate,
 then f by the mean log gap of triangular2 and one cycle. The package has other ones where longer runs or other tasks ask
@@ -27,22 +26,22 @@ from benchmarks.suite.truth import STEPS, truth_of
 # Values that are tried.
 _EXPONENTS = (0.1, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45, 0.5)
 _SHARES = (0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
-_PER_BEST = (0.7, 1.0, 1.35, 1.7, 2.0)
+_PER_MIDDLE = (0.7, 1.0, 1.35, 1.7, 2.0)
 
 
-class BestTrial(NamedTuple):
+class BestTrials(NamedTuple):
     """What a suggestion is computed from.
 
     Attributes:
-        lr: the learning rate that did best.
-        steps: optimizer steps of its trial.
-        is_at_edge: whether the next higher learning rate that was tried diverged, or none was tried.
+        lr: the middle of the good ones: `lightning_lr.search.result.middle_of_good`.
+        steps: optimizer steps of their trials.
+        highest_peak: the highest ``max_lr`` that the trials allow: `lightning_lr.search.result.highest_peak`.
         is_normalized: whether the optimizer normalizes its updates.
     """
 
     lr: float
     steps: int
-    is_at_edge: bool
+    highest_peak: float
     is_normalized: bool
 
 
@@ -50,7 +49,7 @@ class Run(NamedTuple):
     """A search on a setting."""
 
     setting: str
-    best: BestTrial
+    best: BestTrials
 
 
 class Constants(NamedTuple):
@@ -58,13 +57,13 @@ class Constants(NamedTuple):
 
     Attributes:
         exponent: of the length, for optimizers that normalize their updates.
-        share: of the learning rate that did best, for others.
-        max_lr_per_best: the upper bound of cycles for each learning rate that did best.
+        share: of the middle of the good ones, for others.
+        max_lr_per_middle: the upper bound of cycles, divided by the middle of the good ones.
     """
 
     exponent: float
     share: float
-    max_lr_per_best: float
+    max_lr_per_middle: float
 
 
 def task_of(setting: str) -> str:
@@ -76,14 +75,14 @@ def task_of(setting: str) -> str:
     return setting.split("/")[0]
 
 
-def suggested_lr(best: BestTrial, exponent: float, share: float) -> float:
+def suggested_lr(best: BestTrials, exponent: float, share: float) -> float:
     """The constant learning rate for a run as long as those that were recorded."""
     return best.lr * (min(1.0, best.steps / STEPS) ** exponent if best.is_normalized else share)
 
 
-def suggested_max_lr(best: BestTrial, max_lr_per_best: float) -> float:
+def suggested_max_lr(best: BestTrials, max_lr_per_middle: float) -> float:
     """The upper bound of cycles, and the peak of one cycle."""
-    return min(max_lr_per_best, 1.0) * best.lr if best.is_at_edge else max_lr_per_best * best.lr
+    return min(max_lr_per_middle * best.lr, best.highest_peak)
 
 
 @cache
@@ -93,9 +92,9 @@ def constant_gap(run: Run, exponent: float, share: float) -> float:
 
 
 @cache
-def cycle_gap(run: Run, max_lr_per_best: float) -> float:
+def cycle_gap(run: Run, max_lr_per_middle: float) -> float:
     """The mean log gap of triangular2 and one cycle."""
-    truth, max_lr = truth_of(run.setting), suggested_max_lr(run.best, max_lr_per_best)
+    truth, max_lr = truth_of(run.setting), suggested_max_lr(run.best, max_lr_per_middle)
     return fmean((truth["triangular2"].gap(max_lr).log, truth["one_cycle"].gap(max_lr).log))
 
 
@@ -103,8 +102,8 @@ def choose(runs: Sequence[Run]) -> Constants:
     """The constants with the lowest mean gap over these runs, the first of those that are equally good."""
     pairs = product(_EXPONENTS, _SHARES)
     exponent, share = min(pairs, key=lambda pair: fmean(constant_gap(run, *pair) for run in runs))
-    per_best = min(_PER_BEST, key=lambda each: fmean(cycle_gap(run, each) for run in runs))
-    return Constants(exponent, share, per_best)
+    per_middle = min(_PER_MIDDLE, key=lambda each: fmean(cycle_gap(run, each) for run in runs))
+    return Constants(exponent, share, per_middle)
 
 
 def choose_without_each(runs: Sequence[Run]) -> dict[str, Constants]:

@@ -28,7 +28,7 @@ from lightning_lr.optimizers.param_groups import lr_ratios
 from lightning_lr.optimizers.update_kind import UpdateKind
 from lightning_lr.range_test.suggestion import Suggestion
 from lightning_lr.search.bracket import Bracket
-from lightning_lr.search.result import SearchResult, search_result
+from lightning_lr.search.result import SearchResult, search_result, why_not_best
 from lightning_lr.trainer.held_iterators import warn_of_held_iterators
 from lightning_lr.trainer.hyperparameters import declare_metrics, log_found_lr
 from lightning_lr.trainer.lazy_parameters import check_no_lazy_parameters
@@ -181,16 +181,8 @@ class LRFinder(Callback, ABC):
         tag = self._report_tag(trainer, "lr_search")
         monitor = self._monitor or "loss"
         report_search(trainer, search.bracket, result, monitor, tag, self._output_dir, self._arguments)
-        best = result.candidates[0]
-        if result.lr != best.lr:
-            reason = (
-                f"Longer runs need lower learning rates: in {self._run_steps:.0f} steps a constant one gets"
-                if self._update == "normalized"
-                else "With SGD a constant one gets less, since one that is a little higher may be too high:"
-            )
-            rank_zero_info(
-                f"{self._name}: lr={best.lr:.3g} is the best in trials of {best.steps} steps. {reason} {result.lr:.3g}."
-            )
+        if why := why_not_best(result, self._run_steps, self._update):
+            rank_zero_info(f"{self._name}: {why}")
         return result
 
     def _search_result(self, bracket: Bracket) -> SearchResult:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.suite.leave_one_out import BestTrial, Run, choose, choose_without_each, suggested_lr, suggested_max_lr
+from benchmarks.suite.leave_one_out import BestTrials, Run, choose, choose_without_each, suggested_lr, suggested_max_lr
 from benchmarks.suite.truth import STEPS, truth_of
 
-_BEST = BestTrial(lr=0.1, steps=STEPS // 4, is_at_edge=False, is_normalized=False)
+_BEST = BestTrials(lr=0.1, steps=STEPS // 4, highest_peak=1.0, is_normalized=False)
 
 
-def test_the_peak_is_limited_where_the_next_higher_rate_diverged() -> None:
+def test_the_peak_is_limited_by_what_the_trials_allow() -> None:
     assert suggested_lr(_BEST, 0.5, 0.8) == pytest.approx(0.08)
     assert suggested_lr(_BEST._replace(is_normalized=True), 0.5, 0.8) == pytest.approx(0.05)
     assert suggested_max_lr(_BEST, 1.7) == pytest.approx(0.17)
-    assert suggested_max_lr(_BEST._replace(is_at_edge=True), 1.7) == pytest.approx(0.1)
-    assert suggested_max_lr(_BEST._replace(is_at_edge=True), 0.7) == pytest.approx(0.07)
+    assert suggested_max_lr(_BEST._replace(highest_peak=0.1), 1.7) == pytest.approx(0.1)
+    assert suggested_max_lr(_BEST._replace(highest_peak=0.1), 0.7) == pytest.approx(0.07)
 
 
 def test_each_kind_of_updates_has_its_own_constant() -> None:

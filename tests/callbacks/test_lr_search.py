@@ -11,6 +11,7 @@ from torch import Tensor
 from lightning_lr import CyclicalLR, LRRangeTest, LRSearch, OneCycleLR
 from tests.helpers.lightning_classes import seed_everything
 from tests.helpers.lr_finder_runs import SHORT_SEARCH, UsedLRs, fit, found, lrs
+from tests.helpers.searches import middle_of
 from tests.helpers.tiny_models import Classifier, ManualWithTwoOptimizers
 
 pytestmark = pytest.mark.filterwarnings("ignore:LR(RangeTest|Search) is not confident")
@@ -38,9 +39,9 @@ def test_the_best_rate_and_all_that_were_tried() -> None:
     result = found(search)
     assert result.confident
     assert 1e-2 < result.lr < 1
-    best = result.candidates[0].lr
-    assert result.lr == 0.75 * best  # with SGD
-    assert result.lr < result.max_lr <= 1.7 * best
+    best, middle = result.candidates[0].lr, middle_of(result.candidates)
+    assert result.lr == pytest.approx(0.75 * middle)  # with SGD
+    assert result.lr < result.max_lr <= 1.7 * middle
     assert result.base_lr == result.max_lr / 4
     verdicts = {each.lr: each.verdict for each in result.candidates}
     assert verdicts[min(verdicts)] == "low"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from hypothesis import strategies as st
 
 from lightning_lr.search.bracket import Bracket
+from lightning_lr.search.leaderboard import Candidate
 from lightning_lr.search.trial import Trial
 
 Curve = Callable[[float, int], float]  # learning rate, number of the value -> value
@@ -25,6 +26,18 @@ def valley(best: float, width: float = 1.0, diverges_at: float = math.inf) -> Cu
         return 2.0 - depth * (1 - math.exp(-i / 30))
 
     return curve
+
+
+def middle_of(candidates: Sequence[Candidate]) -> float:
+    """The geometric mean of the best learning rate and its good neighbours, found one by one."""
+    best = candidates[0]
+    above = sorted((each for each in candidates if each.lr > best.lr), key=lambda each: each.lr)
+    below = sorted((each for each in candidates if each.lr < best.lr), key=lambda each: -each.lr)
+    product, number = best.lr, 1
+    for nearest in (*above[:1], *below[:1]):
+        if nearest.verdict == "good" and nearest.steps == best.steps:
+            product, number = product * nearest.lr, number + 1
+    return float(product ** (1 / number))
 
 
 def values_of(bracket: Bracket, trial: Trial, every: int, curve: Curve) -> list[float]:

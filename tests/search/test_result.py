@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any, get_args
 
 import hypothesis
@@ -12,8 +13,16 @@ from hypothesis import strategies as st
 
 from lightning_lr.optimizers.update_kind import UpdateKind
 from lightning_lr.search.bracket import Bracket
-from lightning_lr.search.result import LONGEST_MEASURED, SHARES, SearchResult, search_result
-from tests.helpers.searches import Curve, ask, run_whole, settings, valley, valley_settings, values_of
+from lightning_lr.search.leaderboard import Candidate
+from lightning_lr.search.result import (
+    LONGEST_MEASURED,
+    SHARES,
+    SearchResult,
+    middle_of_good,
+    search_result,
+    why_not_best,
+)
+from tests.helpers.searches import Curve, ask, middle_of, run_whole, settings, valley, valley_settings, values_of
 
 
 def _found(
@@ -77,6 +86,47 @@ def test_the_steps_are_those_of_the_trials_of_the_best_rung() -> None:
     assert _found(valley(1e-2), 80, max_steps=40).lr == pytest.approx(1e-2 * 0.5**0.35)
 
 
+@pytest.mark.parametrize(
+    ("curve", "middle"),
+    [
+        (valley(1e-2), 1e-2),
+        (valley(10**-1.8), 10**-1.75),  # 0.0316 is nearly as good as 0.01
+        (valley(10**-1.7), 10**-1.75),  # the other way round
+        (valley(1e-2, width=5), 1e-2),  # both neighbours are
+        (valley(10**-1.8, diverges_at=0.02), 1e-2),
+    ],
+)
+def test_the_middle_of_the_good_ones(curve: Curve, middle: float) -> None:
+    found = _found(curve)
+    assert found.lr == pytest.approx(middle)
+    assert found.lr == pytest.approx(middle_of(found.candidates))
+    assert _found(curve, update="gradient").lr == pytest.approx(0.75 * middle)
+    assert _found(curve, 3200).lr == pytest.approx(middle / 16**0.35)
+
+
+def test_a_good_one_that_was_tried_for_fewer_steps_does_not_count() -> None:
+    best, above = (Candidate(lr, 1, 200, 0.1, "good", "", ()) for lr in (1e-2, 1e-1))
+    assert middle_of_good([best, above]) == pytest.approx(10**-1.5)
+    assert middle_of_good([best, replace(above, steps=40)]) == 1e-2
+    assert middle_of_good([best, replace(above, verdict="high")]) == 1e-2
+
+
+def test_why_the_learning_rate_is_not_the_best_one() -> None:
+    def why(curve: Curve, run_steps: float = math.inf, update: UpdateKind = "normalized") -> str | None:
+        return why_not_best(_found(curve, run_steps, update=update), run_steps, update)
+
+    assert why(valley(1e-2)) is None
+    best = "lr=0.01 is the best in trials of 200 steps."
+    assert why(valley(1e-2), 3200) == (
+        f"{best} Longer runs need lower learning rates: in 3200 steps a constant one gets 0.00379."
+    )
+    is_flat = f"{best} 0.0316 did nearly as well, and the middle is 0.0178."
+    assert why(valley(10**-1.8)) == is_flat
+    assert why(valley(10**-1.8), update="gradient") == (
+        f"{is_flat} With SGD a constant one gets less, since one that is a little higher may be too high: 0.0133."
+    )
+
+
 def test_bounds_stay_below_a_rate_that_diverged() -> None:
     assert _found(valley(1e-2, diverges_at=0.02), 400).max_lr == pytest.approx(1e-2)
     found = _found(valley(1e-2, diverges_at=0.02))
@@ -123,10 +173,10 @@ def test_bounds(setting: tuple[dict[str, Any], Curve], run_steps: int | None) ->
         bracket.tell(trials[0], values_of(bracket, trials[0], arguments["every"], curve))
     hypothesis.assume(bracket.is_done)
     found = search_result(bracket, math.inf if run_steps is None else run_steps)
-    best = found.candidates[0].lr
+    best, middle = found.candidates[0].lr, middle_of(found.candidates)
     assert best == bracket.best.lr
-    assert 0 < found.base_lr < found.lr <= best
-    assert found.lr <= found.max_lr <= min(2.5 * found.lr, 1.7 * best) * (1 + 1e-12)
+    assert 0 < found.base_lr < found.lr <= middle * (1 + 1e-12)
+    assert found.lr <= found.max_lr <= min(2.5 * found.lr, 1.7 * middle) * (1 + 1e-12)
     assert found.confident == (not found.reasons)
     assert found.steps == bracket.spent
     higher = [each for each in found.candidates if each.lr > best]
