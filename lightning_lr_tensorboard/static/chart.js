@@ -134,8 +134,8 @@ export class Chart {
       nodes.push(svg("line", { x1: MARGIN.left, x2: width - MARGIN.right, y1: y, y2: y, stroke: grid }));
       nodes.push(write(this.options.yFormat(tick), { x: MARGIN.left - 8, y: y + 4, "text-anchor": "end", class: "y-tick" }));
     }
-    const middle = (MARGIN.left + width - MARGIN.right) / 2;
-    nodes.push(write(this.options.xLabel, { x: middle, y: height - 6, "text-anchor": "middle", fill: text, "font-size": 13 }));
+    // At the left, since the buttons are at the right.
+    nodes.push(write(this.options.xLabel, { x: MARGIN.left, y: height - 6, fill: text, "font-size": 13, class: "x-label" }));
     const turned = { transform: `translate(13 ${(MARGIN.top + bottom) / 2}) rotate(-90)` };
     nodes.push(write(this.options.yLabel, { ...turned, "text-anchor": "middle", fill: text, "font-size": 13 }));
     return nodes;

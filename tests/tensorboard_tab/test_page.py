@@ -282,7 +282,7 @@ def test_copies_and_saves(page: Page, board: TensorBoard) -> None:
     assert saved[2] > 1000
 
 
-@pytest.mark.parametrize("width", [1000, 1900])
+@pytest.mark.parametrize("width", [1000, 1280, 1900])
 @pytest.mark.parametrize("view", ["range", "training", "search"])
 def test_nothing_is_cut_off(page: Page, board: TensorBoard, view: str, width: int) -> None:
     page.resize(width, 900)
@@ -290,6 +290,10 @@ def test_nothing_is_cut_off(page: Page, board: TensorBoard, view: str, width: in
     page.wait_in_tab("document.documentElement.scrollWidth <= innerWidth")
     edges = "[...document.querySelectorAll('.chart, table')].map(e => e.getBoundingClientRect().right)"
     assert max(page.in_tab(edges)) <= width
+    between = """[...document.querySelectorAll('.chart')].map(chart =>
+      chart.querySelector('figcaption button').getBoundingClientRect().left
+      - chart.querySelector('.x-label').getBoundingClientRect().right)"""
+    assert min(page.in_tab(between)) > 0  # from the label of the x axis to the buttons
     page.resize(1400, 1000)
 
 
