@@ -30,7 +30,6 @@ from benchmarks.suite.truth import Truth, truth_of
 from benchmarks.workloads import WORKLOADS
 from lightning_lr import LRRangeTest
 from lightning_lr.range_test.smoothing import Array
-from lightning_lr.search.result import middle_of_good
 
 _TRIAL_STEPS = 200
 _EXPONENTS = (0.0, 0.35, 0.5)
@@ -97,7 +96,7 @@ def shares(names: list[str], steps: list[int], seeds: list[int]) -> None:
                     finder, _ = find(setting, seed, LRRangeTest(), length)
                     assert finder.result is not None
                     assert finder.result.search is not None
-                    lrs = middle_of_good(finder.result.search.candidates) * _SHARES
+                    lrs = finder.result.search.middle * _SHARES
                     losses = train_copies(setting, np.repeat(lrs[:, None], length, 1), [seed] * len(lrs))
                     truth = Truth(lrs, _ends(losses, length), float(losses[:, 0].mean()))
                     gaps.append([truth.gap_of_loss(loss).log for loss in truth.losses])

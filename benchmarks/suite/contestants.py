@@ -25,7 +25,7 @@ from benchmarks.suite.leave_one_out import BestTrials
 from benchmarks.suite.setting import Setting
 from lightning_lr import LRCurve, LRRangeTest, LRSearch, Suggestion
 from lightning_lr.optimizers.update_kind import update_kind
-from lightning_lr.search.result import SearchResult, highest_peak, middle_of_good
+from lightning_lr.search.result import SearchResult, highest_peak
 from lightning_lr.search.verdicts import score
 
 LOW, HIGH = 1e-7, 10.0  # range of the plain searches, that of `LRRangeTest` and `LRSearch`
@@ -101,8 +101,8 @@ def _found(suggestion: Suggestion, steps: int, best: BestTrials | None = None) -
 
 
 def _best_trials(cell: Cell, result: SearchResult) -> BestTrials:
-    tried = result.candidates
-    return BestTrials(middle_of_good(tried), tried[0].steps, highest_peak(tried), cell.is_normalized)
+    best = result.candidates[0]
+    return BestTrials(result.middle, best.steps, highest_peak(result.candidates), cell.is_normalized)
 
 
 def _rule(rule: RivalRule, cell: Cell) -> Found | None:

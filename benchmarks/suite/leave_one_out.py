@@ -33,13 +33,13 @@ class BestTrials(NamedTuple):
     """What a suggestion is computed from.
 
     Attributes:
-        lr: the middle of the good ones: `lightning_lr.search.result.middle_of_good`.
+        middle: the middle of the good ones: `lightning_lr.search.result.SearchResult.middle`.
         steps: optimizer steps of their trials.
         highest_peak: the highest ``max_lr`` that the trials allow: `lightning_lr.search.result.highest_peak`.
         is_normalized: whether the optimizer normalizes its updates.
     """
 
-    lr: float
+    middle: float
     steps: int
     highest_peak: float
     is_normalized: bool
@@ -77,12 +77,12 @@ def task_of(setting: str) -> str:
 
 def suggested_lr(best: BestTrials, exponent: float, share: float) -> float:
     """The constant learning rate for a run as long as those that were recorded."""
-    return best.lr * (min(1.0, best.steps / STEPS) ** exponent if best.is_normalized else share)
+    return best.middle * (min(1.0, best.steps / STEPS) ** exponent if best.is_normalized else share)
 
 
 def suggested_max_lr(best: BestTrials, max_lr_per_middle: float) -> float:
     """The upper bound of cycles, and the peak of one cycle."""
-    return min(max_lr_per_middle * best.lr, best.highest_peak)
+    return min(max_lr_per_middle * best.middle, best.highest_peak)
 
 
 @cache

@@ -12,11 +12,11 @@
     sampler = BracketSampler(Bracket(1e-6, 1.0))
     study = optuna.create_study(sampler=sampler, pruner=BracketPruner(), storage="sqlite:///search.db")
     study.optimize(objective, n_jobs=2)  # ends by itself
-    leaderboard(sampler.bracket(study))[0].lr
+    search_result(sampler.bracket(study), run_steps=10_000).lr
 
 The search is computed from the study's trials alone. So it goes on wherever they are: in several threads or machines
-that share a storage, and in another process later. ``study.best_trial`` does not know of rungs: take the best learning
-rate from `BracketSampler.bracket`.
+that share a storage, and in another process later. ``study.best_trial`` does not know of rungs: take the learning rate
+from `search_result` of `BracketSampler.bracket`.
 
 * The learning rates are those of the bracket's grid between ``min_lr`` and ``max_lr``, ends included. Optuna fixes the
   range of a parameter in advance, so the search does not go on beyond these ends.

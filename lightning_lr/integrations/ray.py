@@ -7,7 +7,7 @@
 
     bracket = Bracket(1e-6, 1.0)
     run_bracket(bracket, train, resources={"gpu": 1}, run_config=RunConfig(storage_path="/shared/search"))
-    leaderboard(bracket)[0].lr
+    search_result(bracket, run_steps=10_000).lr
 
 Ray places the trials and keeps their results. With ``RunConfig(failure_config=FailureConfig(max_failures=2))`` it runs
 them again if a machine is lost.

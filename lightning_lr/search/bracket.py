@@ -9,7 +9,7 @@
                 if bracket.stops(trial, losses):
                     break
             bracket.tell(trial, losses)
-    bracket.best.lr
+    search_result(bracket, run_steps=10_000).lr
 
 Each loss is that of one optimizer step, or of every few steps (see ``every``). The trials that `ask` names can be run
 side by side and told in any order. `Bracket.state` holds plain types only, so it can be stored in any format.

@@ -23,7 +23,7 @@ from lightning_lr.search.progress import are_positive, has_learned, last_quarter
 # to 0.9. Johan Bjorck et al. ("Scaling Optimal LR Across Token Horizons", 2025, arXiv:2409.19913) found 0.32 for
 # language models.
 LENGTH_EXPONENT = 0.35
-# For other optimizers, the share of the best learning rate of the trials that a run of any length gets. Updates of SGD
+# For other optimizers, the share of l, the middle of the good ones, that a run of any length gets. Updates of SGD
 # shrink as the gradients do, and those of Adagrad by themselves. So what limits their rate is the edge of stability,
 # which stays where it is. On the settings as above, with 0.35 for all, eleven with SGD, momentum or Adagrad have 0.118,
 # and as it is 0.031. SGD gets a margin below the edge: in runs of 600 steps on seven of benchmarks/workloads, with and
@@ -32,11 +32,10 @@ LENGTH_EXPONENT = 0.35
 SHARES: dict[UpdateKind, float] = {"gradient": 0.75, "momentum": 0.75, "shrinking": 1.0}
 # No longer runs were measured, so longer ones get the learning rate of this length.
 LONGEST_MEASURED = 19200
-# max_lr is at most 2.5 lr and 1.7 l, with l the middle of the good ones. In runs of 600 steps on the settings
-# of benchmarks/suite both are about the same: docs/results.md has other factors. On 21 of the settings, with l of runs
-# of 200 steps, one cycle has a mean log gap of 0.058 with the lower one in runs of 300 steps, and of 0.122 in runs of
-# 2400. With 2.5 l (K / T)^0.35 for all optimizers it is 0.119 and 0.158. That of a sweep alone is lower, since that is
-# less certain.
+# max_lr is at most 2.5 lr and 1.7 l. In runs of 600 steps on the settings of benchmarks/suite both are about the same:
+# docs/results.md has other factors. On 21 of the settings, with l of runs of 200 steps, one cycle has a mean log gap of
+# 0.058 with the lower one in runs of 300 steps, and of 0.122 in runs of 2400. With 2.5 l (K / T)^0.35 for all
+# optimizers it is 0.119 and 0.158. That of a sweep alone is lower, since that is less certain.
 MAX_LR_PER_LR = 2.5
 MAX_LR_PER_MIDDLE = 1.7
 
@@ -46,21 +45,35 @@ class SearchResult(Suggestion):
     """The learning rate for a run, the bounds of a cycle that go with it, and all learning rates that were tried.
 
     l is the middle of the good ones: the geometric mean of the best learning rate, and of the next lower and higher one
-    if these are good too after as many steps. With K the optimizer steps of these trials, and T those of the run,
-    counted as at most 19200:
+    if these are good too after as many steps. K are the optimizer steps of these trials, and T those of the run,
+    counted as at most 19200.
 
     ``lr`` is ``l (K / T)^0.35`` for optimizers that normalize their updates, such as Adam, and l if T is not known or
     not above K. It is 0.75 l for SGD, with or without momentum, and l for Adagrad. ``max_lr`` is the lower one of 2.5
-    lr and 1.7 l, and at most the next higher learning rate that did worse, or the one below that if it diverged. It is
+    lr and 1.7 l, and at most the first higher learning rate that did worse, or the one below that if it diverged. It is
     not above the highest one that was tried.
 
     Attributes:
         candidates: every learning rate that was tried, the best first.
+        good_lrs: the best learning rate and its good neighbours, the lowest first.
         steps: optimizer steps of all trials.
     """
 
     candidates: tuple[Candidate, ...] = field(repr=False)  # they hold every loss of every trial
+    good_lrs: tuple[float, ...]
     steps: int
+
+    @property
+    def middle(self) -> float:
+        """The geometric mean of ``good_lrs``.
+
+        Learning rates are tried at most half a decade apart, and good ones differ by little more than chance. So the
+        middle of the flat part of the curve is nearer to the best of all learning rates than the best of those that
+        were tried. On the settings of benchmarks/suite range tests have a mean log gap of 0.049 instead of 0.054, and
+        of 0.069 instead of 0.074 for one cycle. On 44 other trainings, on which this was not chosen, it is 0.083
+        instead of 0.090 over all schedules.
+        """
+        return _middle(self.candidates[0].lr, self.good_lrs)
 
 
 @checked(
@@ -80,49 +93,47 @@ def search_result(bracket: Bracket, run_steps: float = math.inf, update: UpdateK
         ValueError: if it is not done, or all learning rates diverged.
     """
     candidates = leaderboard(bracket)
-    middle = middle_of_good(candidates)
+    good_lrs = _good_lrs(bracket, candidates)
+    middle = _middle(candidates[0].lr, good_lrs)
     lr = _lr_for_run(middle, candidates[0].steps, run_steps, update)
     max_lr = min(MAX_LR_PER_LR * lr, MAX_LR_PER_MIDDLE * middle, highest_peak(candidates))
     suggestion = with_bounds(lr, _reasons(bracket, candidates, run_steps), max_lr=max_lr)
-    return SearchResult(**asdict(suggestion), candidates=tuple(candidates), steps=bracket.spent)
+    return SearchResult(**asdict(suggestion), candidates=tuple(candidates), good_lrs=good_lrs, steps=bracket.spent)
 
 
-def good_around_best(candidates: Sequence[Candidate]) -> list[Candidate]:
-    """The best one, and the next lower and higher one that are good too after as many steps. The lowest is first."""
-    best, ascending = candidates[0], sorted(candidates, key=lambda each: each.lr)
-    at = ascending.index(best)
-    near = ascending[max(0, at - 1) : at + 2]
-    return [each for each in near if each.verdict == "good" and each.steps == best.steps]
+def _middle(best_lr: float, good_lrs: tuple[float, ...]) -> float:
+    """Their geometric mean, exactly the best one if there is no other."""
+    return best_lr * math.exp(fmean(math.log(lr / best_lr) for lr in good_lrs))
 
 
-def middle_of_good(candidates: Sequence[Candidate]) -> float:
-    """The geometric mean of the learning rates of `good_around_best`.
+def _good_lrs(bracket: Bracket, candidates: list[Candidate]) -> tuple[float, ...]:
+    """The best learning rate, and the next lower and higher one that are good too after as many steps.
 
-    They are half a decade apart, and good ones differ by little more than chance. So the middle of the flat part of the
-    curve is nearer to the best of all learning rates than the best of those that were tried. On the settings of
-    benchmarks/suite range tests have a mean log gap of 0.049 instead of 0.054, and of 0.069 instead of 0.074 for one
-    cycle. On 44 other trainings, on which nothing was chosen, it is 0.083 instead of 0.090 over all schedules.
+    Where nothing was learned it is the best one alone: on a plateau that is the highest, since lower ones learn later.
     """
-    best_lr = candidates[0].lr
-    return best_lr * math.exp(fmean(math.log(each.lr / best_lr) for each in good_around_best(candidates)))
+    best, ascending = candidates[0], sorted(candidates, key=lambda each: each.lr)
+    if not has_learned(bracket.sign * np.array(best.values)):
+        return (best.lr,)
+    at = [each.lr for each in ascending].index(best.lr)
+    near = ascending[max(0, at - 1) : at + 2]
+    return tuple(each.lr for each in near if each.verdict == "good" and each.steps == best.steps)
 
 
 def why_not_best(result: SearchResult, run_steps: float, update: UpdateKind) -> str | None:
     """Why the learning rate is not the best one of the trials, as sentences; None if it is."""
-    best, middle = result.candidates[0], middle_of_good(result.candidates)
-    if result.lr == best.lr:
+    best = result.candidates[0]
+    if math.isclose(result.lr, best.lr):
         return None
     text = f"lr={best.lr:.3g} is the best in trials of {best.steps} steps."
-    others = [f"{each.lr:.3g}" for each in good_around_best(result.candidates) if each is not best]
-    if others:
-        text += f" {' and '.join(others)} did nearly as well, and the middle is {middle:.3g}."
-    if result.lr == middle:
+    if not math.isclose(result.middle, best.lr):
+        (other,) = (lr for lr in result.good_lrs if lr != best.lr)  # the middle of three is the best
+        text += f" lr={other:.3g} did nearly as well, and the middle of both is {result.middle:.3g}."
+    if math.isclose(result.lr, result.middle):
         return text
     if update == "normalized":
-        reason = f"Longer runs need lower learning rates: in {run_steps:.0f} steps a constant one gets"
-    else:
-        reason = "With SGD a constant one gets less, since one that is a little higher may be too high:"
-    return f"{text} {reason} {result.lr:.3g}."
+        return f"{text} Runs longer than the trials need less: {result.lr:.3g} in {run_steps:.0f} steps."
+    percent = 100 * SHARES[update]
+    return f"{text} With SGD a run gets {percent:.0f} % of that, since a little more may be too high: {result.lr:.3g}."
 
 
 def highest_peak(candidates: Sequence[Candidate]) -> float:

@@ -180,7 +180,7 @@ def _filled(values: Sequence[float]) -> list[float]:
 def kind_of_updates(trainer: Trainer, owner: str) -> UpdateKind:
     """That of several optimizers is the one for which the sweep suggests the lowest learning rate.
 
-    Of two that are alike there it is the one that gets the lower share of the best rate of the trials.
+    Of two that are alike there it is the one that gets the lower share of the middle of the good ones.
     """
     kinds: list[UpdateKind] = []
     for optimizer in filter(has_lr, trainer.optimizers):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from typing import Any, get_args
 
 import hypothesis
@@ -13,12 +12,10 @@ from hypothesis import strategies as st
 
 from lightning_lr.optimizers.update_kind import UpdateKind
 from lightning_lr.search.bracket import Bracket
-from lightning_lr.search.leaderboard import Candidate
 from lightning_lr.search.result import (
     LONGEST_MEASURED,
     SHARES,
     SearchResult,
-    middle_of_good,
     search_result,
     why_not_best,
 )
@@ -105,10 +102,18 @@ def test_the_middle_of_the_good_ones(curve: Curve, middle: float) -> None:
 
 
 def test_a_good_one_that_was_tried_for_fewer_steps_does_not_count() -> None:
-    best, above = (Candidate(lr, 1, 200, 0.1, "good", "", ()) for lr in (1e-2, 1e-1))
-    assert middle_of_good([best, above]) == pytest.approx(10**-1.5)
-    assert middle_of_good([best, replace(above, steps=40)]) == 1e-2
-    assert middle_of_good([best, replace(above, verdict="high")]) == 1e-2
+    # in the second rung the best is higher and higher, until the steps are spent
+    found = _found(lambda lr, i: valley(1e-2, width=20)(lr, i) if i < 40 else valley(10.0, width=2)(lr, i))
+    (above,) = (each for each in found.candidates if each.lr == pytest.approx(1.0))
+    assert (above.verdict, above.steps, found.candidates[0].steps) == ("good", 40, 200)
+    assert found.good_lrs == (found.candidates[0].lr,) == pytest.approx((10**-0.5,))
+
+
+def test_where_nothing_was_learned_lower_ones_do_not_count() -> None:
+    found = _found(lambda lr, i: 1.0 if lr < 0.5 or i < 3 else math.nan)
+    assert "no learning rate improved on the start by more than the noise" in found.reasons
+    assert {each.lr: each.verdict for each in found.candidates}[found.candidates[1].lr] == "good"
+    assert found.lr == found.candidates[0].lr == pytest.approx(10**-0.5)
 
 
 def test_why_the_learning_rate_is_not_the_best_one() -> None:
@@ -117,14 +122,17 @@ def test_why_the_learning_rate_is_not_the_best_one() -> None:
 
     assert why(valley(1e-2)) is None
     best = "lr=0.01 is the best in trials of 200 steps."
-    assert why(valley(1e-2), 3200) == (
-        f"{best} Longer runs need lower learning rates: in 3200 steps a constant one gets 0.00379."
-    )
-    is_flat = f"{best} 0.0316 did nearly as well, and the middle is 0.0178."
+    assert why(valley(1e-2), 3200) == (f"{best} Runs longer than the trials need less: 0.00379 in 3200 steps.")
+    is_flat = f"{best} lr=0.0316 did nearly as well, and the middle of both is 0.0178."
     assert why(valley(10**-1.8)) == is_flat
     assert why(valley(10**-1.8), update="gradient") == (
-        f"{is_flat} With SGD a constant one gets less, since one that is a little higher may be too high: 0.0133."
+        f"{is_flat} With SGD a run gets 75 % of that, since a little more may be too high: 0.0133."
     )
+    assert why(valley(10**-1.8), update="shrinking") == is_flat
+    assert why(valley(1e-2, width=5)) is None  # the middle of three is the best
+    three = _found(valley(1e-2, width=5), min_lr=3e-4, max_lr=0.7)
+    assert len(three.good_lrs) == 3
+    assert why_not_best(three, math.inf, "normalized") is None
 
 
 def test_bounds_stay_below_a_rate_that_diverged() -> None:
@@ -253,7 +261,8 @@ def test_more_is_better_with_max() -> None:
 
 
 def test_its_text_leaves_out_the_losses_of_the_trials() -> None:
-    found = SearchResult(0.1, 0.05, 0.2, 0.2, True, (), candidates=(), steps=600)
+    found = SearchResult(0.1, 0.05, 0.2, 0.2, True, (), candidates=(), good_lrs=(0.1, 0.2), steps=600)
     assert repr(found) == (
-        "SearchResult(lr=0.1, base_lr=0.05, max_lr=0.2, one_cycle_max_lr=0.2, confident=True, reasons=(), steps=600)"
+        "SearchResult(lr=0.1, base_lr=0.05, max_lr=0.2, one_cycle_max_lr=0.2, confident=True, reasons=(), "
+        "good_lrs=(0.1, 0.2), steps=600)"
     )
