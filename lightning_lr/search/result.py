@@ -126,8 +126,8 @@ def why_not_best(result: SearchResult, run_steps: float, update: UpdateKind) -> 
         return None
     text = f"lr={best.lr:.3g} is the best in trials of {best.steps} steps."
     if not math.isclose(result.middle, best.lr):
-        (other,) = (lr for lr in result.good_lrs if lr != best.lr)  # the middle of three is the best
-        text += f" lr={other:.3g} did nearly as well, and the middle of both is {result.middle:.3g}."
+        others = " and ".join(f"lr={lr:.3g}" for lr in result.good_lrs if lr != best.lr)
+        text += f" {others} did nearly as well, and the middle is {result.middle:.3g}."
     if math.isclose(result.lr, result.middle):
         return text
     if update == "normalized":

@@ -123,7 +123,7 @@ def test_why_the_learning_rate_is_not_the_best_one() -> None:
     assert why(valley(1e-2)) is None
     best = "lr=0.01 is the best in trials of 200 steps."
     assert why(valley(1e-2), 3200) == (f"{best} Runs longer than the trials need less: 0.00379 in 3200 steps.")
-    is_flat = f"{best} lr=0.0316 did nearly as well, and the middle of both is 0.0178."
+    is_flat = f"{best} lr=0.0316 did nearly as well, and the middle is 0.0178."
     assert why(valley(10**-1.8)) == is_flat
     assert why(valley(10**-1.8), update="gradient") == (
         f"{is_flat} With SGD a run gets 75 % of that, since a little more may be too high: 0.0133."
