@@ -181,8 +181,11 @@ def test_bounds(setting: tuple[dict[str, Any], Curve], run_steps: int | None) ->
         bracket.tell(trials[0], values_of(bracket, trials[0], arguments["every"], curve))
     hypothesis.assume(bracket.is_done)
     found = search_result(bracket, math.inf if run_steps is None else run_steps)
-    best, middle = found.candidates[0].lr, middle_of(found.candidates)
+    best = found.candidates[0].lr
+    nothing_learned = "no learning rate improved on the start by more than the noise" in found.reasons
+    middle = best if nothing_learned else middle_of(found.candidates)
     assert best == bracket.best.lr
+    assert found.middle == pytest.approx(middle)
     assert 0 < found.base_lr < found.lr <= middle * (1 + 1e-12)
     assert found.lr <= found.max_lr <= min(2.5 * found.lr, 1.7 * middle) * (1 + 1e-12)
     assert found.confident == (not found.reasons)
