@@ -14,8 +14,8 @@ from lightning_lr.range_test.rules import FLAT_NOISE, RULES, Rule
 # and of one cycle is 0.201 and 0.182 with 2, 0.206 and 0.184 with 2.5.
 MAX_LR_PER_LR = 2.0
 # decay_lr per lr. On the settings of benchmarks/suite, in runs of 600 steps, the mean log gap of a line and of a cosine
-# to zero with the trials of LRRangeTest is 0.061 and 0.065 with it, 0.070 and 0.090 with max_lr. With those of LRSearch
-# it is 0.067 and 0.078, 0.070 and 0.082. Without a warm-up they bear less than cycles.
+# to zero with the trials of LRRangeTest is 0.059 and 0.063 with it, 0.069 and 0.090 with max_lr. With those of LRSearch
+# it is 0.067 and 0.077, 0.072 and 0.082. Without a warm-up they bear less than cycles.
 DECAY_LR_PER_LR = 2.0
 # base_lr is this part of max_lr: Smith (2017) advises a third or a quarter.
 BASE_LR_DIVISOR = 4

@@ -29,12 +29,10 @@ def valley(best: float, width: float = 1.0, diverges_at: float = math.inf) -> Cu
 
 
 def middle_of(candidates: Sequence[Candidate]) -> float:
-    """The geometric mean of the best learning rate and its good neighbours, found one by one."""
+    """The geometric mean of the best learning rate and the next higher one, if that is good after as many steps."""
     best = candidates[0]
-    above = sorted((each for each in candidates if each.lr > best.lr), key=lambda each: each.lr)
-    below = sorted((each for each in candidates if each.lr < best.lr), key=lambda each: -each.lr)
     product, number = best.lr, 1
-    for nearest in (*above[:1], *below[:1]):
+    for nearest in sorted((each for each in candidates if each.lr > best.lr), key=lambda each: each.lr)[:1]:
         if nearest.verdict == "good" and nearest.steps == best.steps:
             product, number = product * nearest.lr, number + 1
     return float(product ** (1 / number))
