@@ -69,8 +69,9 @@ ARGUMENTS = {
     "lr_search": "trainer, model, train_dataloaders=None, val_dataloaders=None, datamodule=None, **arguments",
     "RangeTestResult": "lr, base_lr, max_lr, one_cycle_max_lr, confident, reasons, curve, epoch, search=None",
     "RangeTestResult.decay_lr": "(property)",
-    "SearchResult": "lr, base_lr, max_lr, one_cycle_max_lr, confident, reasons, candidates, steps",
+    "SearchResult": "lr, base_lr, max_lr, one_cycle_max_lr, confident, reasons, candidates, good_lrs, steps",
     "SearchResult.decay_lr": "(property)",
+    "SearchResult.middle": "(property)",
     "Suggestion": "lr, base_lr, max_lr, one_cycle_max_lr, confident, reasons",
     "Suggestion.decay_lr": "(property)",
     "WarmupStableDecayLR": """
