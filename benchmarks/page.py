@@ -38,8 +38,7 @@ No rule or constant of this package was chosen with these workloads in view but 
 share of the middle of the good rates that runs with SGD get, on seven of them trained with SGD. The peak of cycles was
 confirmed on them. Their runs are short, {steps} steps, so a range test with trials spends a large part of the budget.
 The mean distance is that of the best validation loss in a budget of 1.0: 0 at the target, 1 at the loss before
-training, also where no step was left to train. In the runs of `LRRangeTest` and `LRSearch` with trials, a learning rate
-below the best one that did equally well lowered the suggestion, which it no longer does.
+training, also where no step was left to train.
 """
 _WORKLOADS = """
 How many steps it took to reach the target, as a share of those that the target was set with, mean over the runs. A dash
