@@ -110,11 +110,14 @@ def _good_lrs(candidates: list[Candidate]) -> tuple[float, ...]:
     mean log gap on the settings of benchmarks/suite would be the same, and in runs of 20 000 steps it was 0.082 instead
     of 0.015 with one cycle.
     """
-    best = candidates[0]
-    above = min((each for each in candidates if each.lr > best.lr), key=lambda each: each.lr, default=None)
-    if above is None or above.verdict != "good" or above.steps != best.steps:
-        return (best.lr,)
-    return best.lr, above.lr
+    best, higher = candidates[0], _higher(candidates)
+    counts = bool(higher) and higher[0].verdict == "good" and higher[0].steps == best.steps
+    return (best.lr, higher[0].lr) if counts else (best.lr,)
+
+
+def _higher(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Those above the best one, the lowest first."""
+    return sorted((each for each in candidates if each.lr > candidates[0].lr), key=lambda each: each.lr)
 
 
 def why_not_best(result: SearchResult, run_steps: float, update: UpdateKind) -> str | None:
@@ -140,7 +143,7 @@ def highest_peak(candidates: Sequence[Candidate]) -> float:
     of the best one, and at 0.9 of it the mean log gap is no lower. Of rates above all that were tried nothing is known.
     """
     peak = candidates[0].lr
-    for each in sorted((each for each in candidates if each.lr > peak), key=lambda each: each.lr):
+    for each in _higher(candidates):
         if each.verdict == "very high":
             break
         peak = each.lr
@@ -161,8 +164,7 @@ def _reasons(bracket: Bracket, candidates: list[Candidate], run_steps: float) ->
     """Why the result is not confident. Trials as long as the run are never too short."""
     best = candidates[0]
     costs = bracket.sign * np.array(best.values)
-    ascending = sorted(candidates, key=lambda each: each.lr)
-    lower, higher = ([each for each in ascending if sign * each.lr > sign * best.lr] for sign in (-1, 1))
+    lower, higher = [each for each in candidates if each.lr < best.lr], _higher(candidates)
     reasons = []
     if not higher:
         reasons.append(f"lr={best.lr:.3g} is the highest that was tried")

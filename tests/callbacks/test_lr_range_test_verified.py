@@ -82,15 +82,25 @@ class EndsTheRun(Callback):
         trainer.should_stop = True
 
 
+def _best_of_trials(test: LRRangeTest) -> str:
+    """The first sentence of the message, and the second if the next higher learning rate was good too."""
+    best, middle = found(test).candidates[0], middle_of(found(test).candidates)
+    first = f"lr={best.lr:.3g} is the best in trials of {best.steps} steps."
+    if middle == best.lr:
+        return first
+    return f"{first} lr={middle**2 / best.lr:.3g} did nearly as well, and the middle is {middle:.3g}."
+
+
 def test_says_why_sgd_gets_a_lower_learning_rate_than_the_best(caplog: pytest.LogCaptureFixture) -> None:
     seed_everything(0)
     test = LRRangeTest()
     with caplog.at_level("INFO"):
         fit(Classifier(lr=1e-3), test, EndsTheRun())
-    best, middle = found(test).candidates[0], middle_of(found(test).candidates)
-    assert f"LRRangeTest: lr={best.lr:.3g} is the best in trials of {best.steps} steps." in caplog.text
-    reason = f"With SGD a run gets 75 % of that, since a little more may be too high: {0.75 * middle:.3g}."
-    assert reason in caplog.text
+    lr = 0.75 * middle_of(found(test).candidates)
+    assert (
+        f"LRRangeTest: {_best_of_trials(test)} With SGD a run gets 75 % of that, since a little more may be too high:"
+        f" {lr:.3g}."
+    ) in caplog.text
 
 
 @pytest.mark.parametrize("max_steps", [60, 1200])
@@ -102,7 +112,10 @@ def test_says_why_a_longer_run_gets_a_lower_learning_rate_than_the_best(
     with caplog.at_level("INFO"):
         fit(Classifier(lr=1e-3, optimizer="Adam"), test, EndsTheRun(), max_epochs=-1, max_steps=max_steps)
     assert test.result is not None
-    reason = f"Runs longer than the trials need less: {test.result.lr:.3g} in {max_steps} steps."
+    reason = (
+        f"LRRangeTest: {_best_of_trials(test)} Runs longer than the trials need less: {test.result.lr:.3g} in"
+        f" {max_steps} steps."
+    )
     assert (reason in caplog.text) == (max_steps > found(test).candidates[0].steps)
 
 

@@ -181,8 +181,8 @@ def test_bounds(setting: tuple[dict[str, Any], Curve], run_steps: int | None) ->
     middle = middle_of(found.candidates)
     assert best == bracket.best.lr
     assert found.middle == pytest.approx(middle)
-    assert 0 < found.base_lr < found.lr <= middle * (1 + 1e-12)
-    assert found.lr <= found.max_lr <= min(2.5 * found.lr, 1.7 * middle) * (1 + 1e-12)
+    assert 0 < found.base_lr < found.lr <= found.middle
+    assert found.lr <= found.max_lr <= min(2.5 * found.lr, 1.7 * found.middle) * (1 + 1e-12)
     assert found.confident == (not found.reasons)
     assert found.steps == bracket.spent
     higher = [each for each in found.candidates if each.lr > best]
