@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from lightning_lr.arguments import checked, choice, instance_of, key, list_of, whole
+from lightning_lr.arguments import checked, choice, instance_of, key, learning_rate, list_of, optional, whole
 from lightning_lr.figure_style import (
     CHOSEN,
     LABEL_SIZE,
@@ -48,9 +48,14 @@ NAMES_GAP = 0.075
     every=whole(at_least=1),
     monitor=key,
     mode=choice(("min", "max")),
+    suggested_lr=optional(learning_rate),
 )
 def search_figure(
-    candidates: Sequence[Candidate], every: int = 1, monitor: str = "loss", mode: Literal["min", "max"] = "min"
+    candidates: Sequence[Candidate],
+    every: int = 1,
+    monitor: str = "loss",
+    mode: Literal["min", "max"] = "min",
+    suggested_lr: float | None = None,
 ) -> Figure:
     """The recorded values of every trial, coloured by the learning rate. One trial of each verdict is named.
 
@@ -59,6 +64,7 @@ def search_figure(
         every: optimizer steps between two values.
         monitor: name of what was recorded.
         mode: whether less (``"min"``) or more (``"max"``) of it is better.
+        suggested_lr: `SearchResult.lr`, for the title. It need not be the best of those that were tried.
     """
     from matplotlib import colormaps, colors
     from matplotlib.cm import ScalarMappable
@@ -83,7 +89,10 @@ def search_figure(
     _name_verdicts(axes, candidates, every, mode)
     colorbar = figure.colorbar(ScalarMappable(norm, colormap), ax=axes, extend="both")
     colorbar.set_label("learning rate", fontsize=LABEL_SIZE)
-    finish_axes(axes, "optimizer step", monitor, f"best trial: lr = {best.lr:.2g}")
+    title = f"best trial: lr = {best.lr:.3g}"
+    if suggested_lr is not None:
+        title = f"lr = {suggested_lr:.3g} (best trial: {best.lr:.3g})"
+    finish_axes(axes, "optimizer step", monitor, title)
     return figure
 
 

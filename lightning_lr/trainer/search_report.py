@@ -52,7 +52,7 @@ def report_search(
     lrs, scores = ([point[i] for point in scored] for i in (0, 1))
 
     def draw() -> Figure:
-        return search_figure(result.candidates, bracket.every, monitor, mode)
+        return search_figure(result.candidates, bracket.every, monitor, mode, result.lr)
 
     log_chart(trainer, LRChart(tag, "score", lrs, scores, step, draw))
     for i, outcome in enumerate(bracket.told):

@@ -175,7 +175,7 @@ ARGUMENTS = {
     "search.Trial": "lr, rung, steps",
     "search.Verdict": "'very high', 'high', 'good', 'low'",
     "search.leaderboard": "bracket",
-    "search.search_figure": "candidates, every=1, monitor='loss', mode='min'",
+    "search.search_figure": "candidates, every=1, monitor='loss', mode='min', suggested_lr=None",
     "search.search_result": "bracket, run_steps=inf, update='normalized'",
 }
 

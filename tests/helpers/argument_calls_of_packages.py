@@ -134,7 +134,7 @@ CALLS = {
     ),
     "search.search_figure": Call(
         search.search_figure,
-        kinds("candidates: object, every: whole from 1, monitor: key, mode: choice"),
+        kinds("candidates: object, every: whole from 1, monitor: key, mode: choice, suggested_lr: rate?"),
         {"candidates": search.leaderboard(DONE)},
     ),
 }

@@ -49,6 +49,12 @@ def test_shows_every_trial_and_names_each_verdict(mode: Literal["min", "max"], b
     assert axes.get_title() == "best trial: lr = 0.01"
 
 
+def test_the_title_names_what_is_suggested_too() -> None:
+    """It is computed from the good ones, for the length of the run. So it need not be one that was tried."""
+    (axes, _) = search_figure(_candidates("min", ()), suggested_lr=0.00562).axes
+    assert axes.get_title() == "lr = 0.00562 (best trial: 0.01)"
+
+
 def test_shows_most_of_a_search_in_a_trained_model() -> None:
     """The best one hardly falls there, so its fall is no measure of what to show."""
     bracket = Bracket(1e-4, 1.0, extends=False)
