@@ -19,7 +19,7 @@ import torch
 
 from benchmarks.costs.finders import ratios_of_finders
 from benchmarks.costs.memory import ratio_of_imports, ratios_of_memory
-from benchmarks.costs.models import LARGE, MANY_GROUPS, MIDDLE, SMALL, large_mlp, small_cnn
+from benchmarks.costs.models import LARGE, LARGE_MLP, MANY_GROUPS, MIDDLE, SMALL, SMALL_CNN, TINY_CNN
 from benchmarks.costs.ratio import Ratio
 from benchmarks.costs.steps import LARGE_CASES, ratios_of_steps
 from benchmarks.raw_results import FOLDER, save
@@ -36,15 +36,17 @@ def all_ratios(factor: float) -> Iterator[list[Ratio]]:
 
     yield ratios_of_memory()
     yield [ratio_of_imports(rounds(4))]
-    yield ratios_of_finders("small CNN", small_cnn, rounds(8))
+    yield ratios_of_finders(TINY_CNN, rounds(8))
     for log_every in (1, 50):
-        yield ratios_of_steps(None, log_every, rounds(16), _STEPS)
+        yield ratios_of_steps(TINY_CNN, log_every, rounds(16), _STEPS)
         yield ratios_of_steps(SMALL, log_every, rounds(12), 4 * _STEPS)
         yield ratios_of_steps(MANY_GROUPS, log_every, rounds(8), _STEPS)
+    yield ratios_of_steps(SMALL_CNN, 50, rounds(8), 20, LARGE_CASES)
     yield ratios_of_steps(MIDDLE, 50, rounds(8), _STEPS)
     yield ratios_of_steps(LARGE, 50, rounds(4), 5, LARGE_CASES)
     if factor >= FULL:
-        yield ratios_of_finders("perceptron of 25 million parameters", large_mlp, 4)
+        yield ratios_of_finders(SMALL_CNN, 4)
+        yield ratios_of_finders(LARGE_MLP, 4)
 
 
 def measure(factor: float, folder: Path) -> None:

@@ -13,33 +13,31 @@ import numpy as np
 import torch
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import LearningRateFinder
-from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from benchmarks.costs.models import Classifier
+from benchmarks.costs.models import Images
 from benchmarks.costs.ratio import Ratio, ratio_of_times
 from benchmarks.timing import seconds_of
 from lightning_lr import LRRangeTest, LRSearch
 
 STEPS = 200  # of a sweep, and of the run after a whole range test, whose trials are at most as long
-_BATCH_SIZE = 32
 
 
-def train(build: Callable[[], nn.Module], callbacks: list[Callback], steps: int) -> int:
+def train(model: Images, callbacks: list[Callback], steps: int) -> int:
     """Train for ``steps``, at least 1: a Trainer cannot stop directly after the sweep. Returns all optimizer steps."""
     torch.manual_seed(0)
-    data = TensorDataset(torch.randn(_BATCH_SIZE * STEPS, 1, 8, 8), torch.randint(10, (_BATCH_SIZE * STEPS,)))
+    data = TensorDataset(*model.images(model.batch_size * STEPS))
     quiet: dict[str, Any] = dict.fromkeys(
         ("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False
     )
-    module = Classifier(build())
+    module = model.module()
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
         trainer = Trainer(accelerator="cpu", max_steps=steps, callbacks=callbacks, default_root_dir=folder, **quiet)
-        trainer.fit(module, DataLoader(data, _BATCH_SIZE))
+        trainer.fit(module, DataLoader(data, model.batch_size))
     return next(module.steps)
 
 
-def ratios_of_finders(name: str, build: Callable[[], nn.Module], rounds: int) -> list[Ratio]:
+def ratios_of_finders(model: Images, rounds: int) -> list[Ratio]:
     """Each finder against as many plain steps as it takes, and the sweep against Lightning's finder."""
     sweep, lightning = "LRRangeTest(verify=False)", "LearningRateFinder"
     # In this range nothing diverges, and the sweep ends with it.
@@ -52,10 +50,10 @@ def ratios_of_finders(name: str, build: Callable[[], nn.Module], rounds: int) ->
     runs: dict[str, Callable[[], Any]] = {}
     pairs = [(sweep, lightning)]
     for finder, (make, steps_after) in makers.items():
-        steps = train(build, [make()], steps_after)
+        steps = train(model, [make()], steps_after)
         plain = f"{steps} plain steps"
-        runs[plain] = partial(train, build, [], steps)
-        runs[finder] = lambda make=make, steps=steps_after: train(build, [make()], steps)  # type: ignore[misc]
+        runs[plain] = partial(train, model, [], steps)
+        runs[finder] = lambda make=make, steps=steps_after: train(model, [make()], steps)  # type: ignore[misc]
         pairs.append((finder, plain))
     times = {case: np.array(seconds) for case, seconds in seconds_of(runs, rounds).items()}
-    return [ratio_of_times("finder", name, times, what, against) for what, against in pairs]
+    return [ratio_of_times("finder", model.name, times, what, against) for what, against in pairs]

@@ -16,7 +16,7 @@ from lightning.pytorch.callbacks import WeightAveraging
 from torch.optim.optimizer import register_optimizer_step_pre_hook
 from torch.utils.data import DataLoader
 
-from benchmarks.costs.models import MIDDLE, Linears
+from benchmarks.costs.models import MIDDLE
 from benchmarks.costs.ratio import Ratio, ratio_of_times
 from benchmarks.timing import seconds_of
 from lightning_lr import CyclicalLR, HypergradientLR, LRRangeTest, LRSearch, LRTrace
@@ -61,7 +61,7 @@ def _most_held(callbacks: list[Callback]) -> int:
     try:
         trainer = Trainer(accelerator="cpu", max_epochs=1, callbacks=callbacks, **quiet)
         batches: Any = [MIDDLE.batch() for _ in range(_STEPS)]  # a list is a dataset
-        trainer.fit(Linears(MIDDLE), DataLoader(batches, batch_size=None))
+        trainer.fit(MIDDLE.module(), DataLoader(batches, batch_size=None))
     finally:
         hook.remove()
     return most
@@ -69,7 +69,7 @@ def _most_held(callbacks: list[Callback]) -> int:
 
 def ratios_of_memory() -> list[Ratio]:
     """What each callback holds beyond a bare loop, in copies of the parameters."""
-    parameters = sum(each.numel() * each.element_size() for each in Linears(MIDDLE).parameters())
+    parameters = sum(each.numel() * each.element_size() for each in MIDDLE.module().parameters())
     plain = _most_held([])
     found = []
     for name, make in _CASES.items():

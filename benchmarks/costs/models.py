@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from lightning.pytorch import LightningModule
@@ -13,12 +13,26 @@ from torch import Tensor, nn
 Schedulers = Callable[[torch.optim.Optimizer], Any]
 
 
+class Model(Protocol):
+    """A model of a certain size."""
+
+    @property
+    def name(self) -> str:
+        """In tables."""
+
+    def module(self, schedulers: Schedulers | None = None) -> LightningModule:
+        """A new one, with torch's scheduler or without."""
+
+    def batch(self) -> Any:
+        """What it trains on."""
+
+
 class Size(NamedTuple):
-    """How large a model is.
+    """Linear maps.
 
     Attributes:
         name: in tables.
-        layers: of this many linear maps, each with a parameter group if there is more than one group.
+        layers: number of maps, each with a parameter group if there is more than one group.
         width: inputs and outputs of each.
         groups: parameter groups.
     """
@@ -28,17 +42,37 @@ class Size(NamedTuple):
     width: int
     groups: int
 
-    def build(self) -> nn.Module:
-        return nn.Sequential(*(nn.Linear(self.width, self.width) for _ in range(self.layers)))
+    def module(self, schedulers: Schedulers | None = None) -> LightningModule:
+        return Linears(self, schedulers)
 
     def batch(self) -> Tensor:
         return torch.randn(1, self.width)
 
 
-SMALL = Size("10 thousand parameters", 2, 70, 1)
-MANY_GROUPS = Size("10 thousand parameters, 50 groups", 50, 14, 50)
-MIDDLE = Size("1 million parameters, 10 groups", 10, 316, 10)
-LARGE = Size("100 million parameters", 10, 3162, 1)
+class Images(NamedTuple):
+    """A network that classifies images.
+
+    Attributes:
+        name: in tables.
+        build: makes the network.
+        pixels: width and height of an image.
+        batch_size: images of a batch.
+    """
+
+    name: str
+    build: Callable[[], nn.Module]
+    pixels: int
+    batch_size: int
+
+    def module(self, schedulers: Schedulers | None = None) -> Classifier:
+        return Classifier(self.build(), schedulers)
+
+    def batch(self) -> tuple[Tensor, Tensor]:
+        return self.images(self.batch_size)
+
+    def images(self, count: int) -> tuple[Tensor, Tensor]:
+        """Images and their classes, which are noise: what is fitted does not matter for the time."""
+        return torch.randn(count, 1, self.pixels, self.pixels), torch.randint(10, (count,))
 
 
 class Linears(LightningModule):
@@ -47,7 +81,7 @@ class Linears(LightningModule):
     def __init__(self, size: Size, schedulers: Schedulers | None = None) -> None:
         super().__init__()
         self.size, self.schedulers = size, schedulers
-        self.net = size.build()
+        self.net = nn.Sequential(*(nn.Linear(size.width, size.width) for _ in range(size.layers)))
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         return self.net(batch).pow(2).mean()  # type: ignore[no-any-return]
@@ -61,7 +95,7 @@ class Linears(LightningModule):
 
 
 class Classifier(LightningModule):
-    """A network for images of 8 x 8 pixels, trained by SGD with momentum. Counts its steps."""
+    """A network for images, trained by SGD with momentum. Counts its steps."""
 
     def __init__(self, net: nn.Module, schedulers: Schedulers | None = None) -> None:
         super().__init__()
@@ -83,7 +117,7 @@ class Classifier(LightningModule):
         next(self.steps)
 
 
-def small_cnn() -> nn.Module:
+def _tiny_cnn() -> nn.Module:
     return nn.Sequential(
         nn.Conv2d(1, 16, 3, padding=1),
         nn.ReLU(),
@@ -95,8 +129,33 @@ def small_cnn() -> nn.Module:
     )
 
 
-def large_mlp() -> nn.Module:
-    """25 million parameters."""
+def _small_cnn() -> nn.Module:
+    """That of PyTorch's example on MNIST."""
+    return nn.Sequential(
+        nn.Conv2d(1, 32, 3),
+        nn.ReLU(),
+        nn.Conv2d(32, 64, 3),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Dropout(0.25),
+        nn.Flatten(),
+        nn.Linear(9216, 128),
+        nn.ReLU(),
+        nn.Dropout(0.5),
+        nn.Linear(128, 10),
+    )
+
+
+def _large_mlp() -> nn.Module:
     layers: list[nn.Module] = [nn.Flatten(), nn.Linear(64, 3500), nn.ReLU()]
     layers += [nn.Linear(3500, 3500), nn.ReLU(), nn.Linear(3500, 3500), nn.ReLU()]
     return nn.Sequential(*layers, nn.Linear(3500, 10))
+
+
+SMALL = Size("10 thousand parameters", 2, 70, 1)
+MANY_GROUPS = Size("10 thousand parameters, 50 groups", 50, 14, 50)
+MIDDLE = Size("1 million parameters, 10 groups", 10, 316, 10)
+LARGE = Size("100 million parameters", 10, 3162, 1)
+TINY_CNN = Images("tiny CNN", _tiny_cnn, pixels=8, batch_size=32)
+SMALL_CNN = Images("small CNN", _small_cnn, pixels=28, batch_size=64)
+LARGE_MLP = Images("perceptron of 25 million parameters", _large_mlp, pixels=8, batch_size=32)

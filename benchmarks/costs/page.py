@@ -17,11 +17,12 @@ A step with a callback, against a step of the bare loop. `HypergradientLR` measu
 once it has settled:
 """
 _AIMS = """
-Aims, with the worst that was measured of each. `LearningRateMonitor` does nothing between two logged steps. The
-callbacks of this package write the learning rate of each step to `callback_metrics`. So when every 50th step is logged,
-they cost about half of `CyclicLR` and the monitor in the smallest model. Where a step takes longer, the spread is as
-large as what they add. `HypergradientLR` reads gradients and parameters, which takes long against a step of so small a
-network:
+Aims, with the worst ratio that was measured of each and its spread. An aim is met if no ratio is above it, and missed
+if all of the spread of one is. Else the noise is too large to tell. `LearningRateMonitor` does nothing between two
+logged steps. The callbacks of this package write the learning rate of each step to `callback_metrics`. So when every
+50th step is logged, they cost about half of `CyclicLR` and the monitor in the smallest model. The small CNN is that of
+PyTorch's example on MNIST, with 1.2 million parameters and batches of 64. The tiny one has 10 thousand parameters and
+images of 8 x 8 pixels. What `HypergradientLR` does at a step does not take less time there, but the step does:
 """
 
 
@@ -53,17 +54,22 @@ def _aims(rows: list[Row]) -> list[list[str]]:
     """What was aimed at, the worst that was measured, and whether it was met."""
     lines = []
     cycles = ("CyclicalLR", "OneCycleLR", "WarmupStableDecayLR")
+    settled, each_step = ("HypergradientLR, settled",), ("HypergradientLR, each step measured",)
     for name, kind, whats, where, limit in (
         ("schedules against torch's + monitor", "added", cycles, "10 thousand parameters, ", 0.5),
         ("traces against the monitor", "added", ("CyclicLR + LRTrace",), "10 thousand parameters, ", 0.5),
-        ("adaptation of a small CNN, settled", "step", ("HypergradientLR, settled",), "small CNN", 1.05),
-        ("the same with each step measured", "step", ("HypergradientLR, each step measured",), "small CNN", 1.05),
-        ("sweep against plain steps", "finder", ("LRRangeTest(verify=False)",), "small CNN", 1.05),
-        ("range test against plain steps", "finder", ("LRRangeTest, whole run",), "small CNN", 1.05),
-        ("search against plain steps", "finder", ("LRSearch, whole run",), "small CNN", 1.05),
+        ("adaptation of a small CNN, settled", "step", settled, "small CNN", 1.05),
+        ("the same with each step measured", "step", each_step, "small CNN", 1.05),
+        ("adaptation of a tiny CNN, settled", "step", settled, "tiny CNN", 1.05),
+        ("sweep against plain steps, small CNN", "finder", ("LRRangeTest(verify=False)",), "small CNN", 1.05),
+        ("range test against plain steps, small CNN", "finder", ("LRRangeTest, whole run",), "small CNN", 1.05),
+        ("search against plain steps, small CNN", "finder", ("LRSearch, whole run",), "small CNN", 1.05),
+        ("sweep against plain steps, tiny CNN", "finder", ("LRRangeTest(verify=False)",), "tiny CNN", 1.05),
+        ("range test against plain steps, tiny CNN", "finder", ("LRRangeTest, whole run",), "tiny CNN", 1.05),
+        ("search against plain steps, tiny CNN", "finder", ("LRSearch, whole run",), "tiny CNN", 1.05),
     ):
         found = [
-            row["ratio"]
+            row
             for row in rows
             if row["kind"] == kind
             and row["what"] in whats
@@ -71,9 +77,15 @@ def _aims(rows: list[Row]) -> list[list[str]]:
             and "Finder" not in row["against"]
         ]
         if found:
-            is_met = max(found) <= limit
-            lines.append([name, f"at most {limit}", f"{max(found):.2f}", "met" if is_met else "**missed**"])
+            worst = max(found, key=lambda row: row["ratio"])
+            lines.append([name, f"at most {limit}", _spread(worst), _verdict(found, limit)])
     return lines
+
+
+def _verdict(rows: list[Row], limit: float) -> str:
+    if all(row["ratio"] <= limit for row in rows):
+        return "met"
+    return "**missed**" if any(row["low"] > limit for row in rows) else "within the noise"
 
 
 def _ratios(rows: list[Row]) -> str:

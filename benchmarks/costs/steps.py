@@ -7,9 +7,8 @@ affects all of them. Times are those of the processor, which other work on the m
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
-from itertools import repeat
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,11 +18,10 @@ from lightning.pytorch.callbacks import LearningRateMonitor, WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch.optim.lr_scheduler import CyclicLR
 from torch.optim.lr_scheduler import OneCycleLR as TorchOneCycleLR
-from torch.utils.data import DataLoader, IterableDataset
+from torch.utils.data import DataLoader
 
-from benchmarks.costs.models import Classifier, Linears, Schedulers, Size, small_cnn
+from benchmarks.costs.models import Model, Schedulers
 from benchmarks.costs.ratio import Ratio, ratio_of_times
-from benchmarks.tasks import digits
 from benchmarks.timing import cpu_seconds, results_of
 from lightning_lr import CyclicalLR, HypergradientLR, LRTrace, OneCycleLR, WarmupStableDecayLR
 from lightning_lr.trainer.lr_tracer import TracesLR
@@ -32,7 +30,6 @@ PLAIN = "bare loop"
 CYCLIC = "CyclicLR"
 CYCLIC_MONITOR = "CyclicLR + LearningRateMonitor"
 ONE_CYCLE_MONITOR = "torch's OneCycleLR + LearningRateMonitor"
-CNN = "small CNN"
 _FIRST_STEPS = 10  # of each run, at most; they are not counted
 _TORCH_STEPS = 1_000_000  # torch's OneCycleLR raises after its last step
 
@@ -108,27 +105,10 @@ class _Clock(Callback):
         self.seconds = cpu_seconds() - self.start
 
 
-class _Repeated(IterableDataset[Any]):
-    """One batch, again and again, so that reading data takes no time."""
-
-    def __init__(self, batch: Any, count: int) -> None:
-        self.batch, self.count = batch, count
-
-    def __iter__(self) -> Iterator[Any]:
-        return repeat(self.batch, self.count)
-
-    def __len__(self) -> int:
-        return self.count
-
-
-def _seconds(case: Case, size: Size | None, log_every: int, steps: int) -> float:
-    """Of ``steps`` steps of a model of a size, or of a small CNN, after the first ones."""
+def _seconds(case: Case, model: Model, log_every: int, steps: int) -> float:
+    """Of ``steps`` steps of a model, after the first ones."""
     first = min(_FIRST_STEPS, steps)
-    if size is None:
-        module: LightningModule = Classifier(small_cnn(), case.schedulers)
-        batches: Any = digits().batches(first + steps, seed=0)  # a list is a dataset
-    else:
-        module, batches = Linears(size, case.schedulers), _Repeated(size.batch(), first + steps)
+    batches: Any = [model.batch()] * (first + steps)  # a list is a dataset
     clock = _Clock(first)
     with tempfile.TemporaryDirectory() as folder:
         trainer = Trainer(
@@ -141,20 +121,20 @@ def _seconds(case: Case, size: Size | None, log_every: int, steps: int) -> float
             enable_progress_bar=False,
             enable_model_summary=False,
         )
-        trainer.fit(module, DataLoader(batches, batch_size=None))
+        trainer.fit(model.module(case.schedulers), DataLoader(batches, batch_size=None))
     return clock.seconds
 
 
-def ratios_of_steps(size: Size | None, log_every: int, rounds: int, steps: int, names: Any = CASES) -> list[Ratio]:
-    """Each case against the bare loop, and what it adds against what its rival adds. Size None: a small CNN."""
-    runs = {name: partial(_seconds, CASES[name], size, log_every, steps) for name in names}
+def ratios_of_steps(model: Model, log_every: int, rounds: int, steps: int, names: Any = CASES) -> list[Ratio]:
+    """Each case against the bare loop, and what it adds against what its rival adds."""
+    runs = {name: partial(_seconds, CASES[name], model, log_every, steps) for name in names}
     # Numbers below 1e-38, such as gradients of what is fitted, take many times as long, and each case has others.
     torch.set_flush_denormal(True)
     try:
         times = {name: np.array(seconds) for name, seconds in results_of(runs, rounds).items()}
     finally:
         torch.set_flush_denormal(False)
-    where = f"{CNN if size is None else size.name}, logging every {log_every}"
+    where = f"{model.name}, logging every {log_every}"
     found = [ratio_of_times("step", where, times, name, PLAIN) for name in names if name != PLAIN]
     for what, against, base in RIVALS:
         if {what, against, base} <= set(names):
