@@ -72,7 +72,7 @@ def last_quarters(costs: Array) -> tuple[float, float]:
     """The means of the third and the fourth quarter, infinite where there is none, or no finite cost."""
     quarter = len(costs) // 4
     third, fourth = slice(-2 * quarter, -quarter), slice(len(costs) - quarter, None)
-    return _mean(costs, third), _mean(costs, fourth)
+    return finite_mean(costs[third]), finite_mean(costs[fourth])
 
 
 def fall(before: float, after: float, positive: bool) -> float:
@@ -83,6 +83,17 @@ def fall(before: float, after: float, positive: bool) -> float:
     return math.log(before) - math.log(after) if positive else before - after
 
 
+def last_third(costs: Array) -> Array:
+    """The costs by which a trial is judged, rounded up to whole ones."""
+    return costs[-math.ceil(len(costs) / 3) :]
+
+
+def finite_mean(costs: Array) -> float:
+    """The mean of the finite ones, infinite if there are none. That of equal costs is exactly each of them."""
+    finite = costs[np.isfinite(costs)]
+    return float(finite[0] + (finite - finite[0]).mean()) if len(finite) else math.inf
+
+
 def are_positive(costs: Array) -> bool:
     """Whether all finite costs are above 0."""
     return bool((costs[np.isfinite(costs)] > 0).all())
@@ -90,18 +101,12 @@ def are_positive(costs: Array) -> bool:
 
 def _start(costs: Array) -> float:
     """The mean of the finite ones of the first costs, or the first finite one if these have none."""
-    start = _mean(costs, slice(START_COSTS))
-    return start if math.isfinite(start) else _mean(costs, slice(int(np.argmax(np.isfinite(costs))) + 1))
+    start = finite_mean(costs[:START_COSTS])
+    return start if math.isfinite(start) else finite_mean(costs[: int(np.argmax(np.isfinite(costs))) + 1])
 
 
 def _end(costs: Array) -> float:
-    return _mean(costs, slice(-math.ceil(len(costs) / 3), None))
-
-
-def _mean(costs: Array, where: slice) -> float:
-    """The mean of the finite ones, infinite if there are none. That of equal costs is exactly each of them."""
-    finite = costs[where][np.isfinite(costs[where])]
-    return float(finite[0] + (finite - finite[0]).mean()) if len(finite) else math.inf
+    return finite_mean(last_third(costs))
 
 
 def _noise_of_fall(costs: Array, first: int = 0) -> float:

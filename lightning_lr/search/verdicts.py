@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from lightning_lr.range_test.smoothing import Array
-from lightning_lr.search.progress import are_positive, fall, negligible
+from lightning_lr.search.progress import are_positive, fall, finite_mean, last_third, negligible
 
 End = Literal["completed", "diverged", "dropped"]
 Verdict = Literal["very high", "high", "good", "low"]
@@ -55,7 +55,7 @@ def score(costs: Array) -> float:
     >>> score(np.array([9.0, 9.0, 9.0, 9.0, 2.0, 4.0]))
     3.0
     """
-    return _mean(_last_third(costs))
+    return finite_mean(last_third(costs))
 
 
 def diverges(costs: Array, level: Array, total: int) -> bool:
@@ -152,21 +152,12 @@ def verdict(lr: float, costs: Array, end: End, best_lr: float, best: Array) -> V
 
 
 def _is_good(costs: Array, best: Array) -> bool:
-    of_best = _last_third(best)
-    first, last, gap = float(_finite(best)[0]), _mean(of_best), _mean(_gap(_last_third(costs), of_best))
+    of_best = last_third(best)
+    first, last, gap = float(_finite(best)[0]), finite_mean(of_best), finite_mean(_gap(last_third(costs), of_best))
     if gap <= negligible(best):
         return True
     positive = are_positive(best) and are_positive(costs) and math.isfinite(gap)
     return fall(last + gap, last, positive) <= GOOD_LACK * max(0.0, fall(first, last, positive))
-
-
-def _last_third(costs: Array) -> Array:
-    return costs[-math.ceil(len(costs) / 3) :]
-
-
-def _mean(costs: Array) -> float:
-    finite = costs[np.isfinite(costs)]
-    return float(finite.mean()) if len(finite) else math.inf
 
 
 def _gap(costs: Array, others: Array) -> Array:
