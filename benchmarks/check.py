@@ -1,6 +1,6 @@
 """Measures the costs again and prints which ratios got worse than the spread. Ends with 1 if one did.
 
-    python -m benchmarks.check [--measured FOLDER] [--factor 1]
+    python -m benchmarks.check [--measured FOLDER] [--factor 2]
 
 A ratio of this package is worse if all of its spread now is above all of the kept spread. A machine that is a little
 slower moves some ratios by more than that, those of rivals too. So measure again before you believe a line.
@@ -46,14 +46,14 @@ def _text(row: Row) -> str:
 def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--measured", type=Path, help="folder of a costs.json to compare, instead of measuring")
-    parser.add_argument("--factor", type=float, default=1, help="of the rounds")
+    parser.add_argument("--factor", type=float, help="of the rounds; by default that of the kept ratios")
     arguments = parser.parse_args(words)
-    kept = load("costs", FOLDER)["rows"]
+    kept = load("costs", FOLDER)
     with tempfile.TemporaryDirectory() as folder:
         if arguments.measured is None:
-            measure(arguments.factor, Path(folder))
-        lines = worse(kept, load("costs", arguments.measured or Path(folder))["rows"])
-    print("\n".join(lines) if lines else f"None of {len(kept)} ratios got worse than the spread.")
+            measure(kept["factor"] if arguments.factor is None else arguments.factor, Path(folder))
+        lines = worse(kept["rows"], load("costs", arguments.measured or Path(folder))["rows"])
+    print("\n".join(lines) if lines else f"None of {len(kept['rows'])} ratios got worse than the spread.")
     sys.exit(1 if lines else 0)
 
 

@@ -29,7 +29,7 @@ FULL = 8  # factor of the rounds of the full form
 
 
 def all_ratios(factor: float) -> Iterator[list[Ratio]]:
-    """All ratios, in groups that are measured together. Cheap ones come first."""
+    """All ratios, in groups that are measured together."""
 
     def rounds(of_short_form: int) -> int:
         return max(1, round(factor * of_short_form))
@@ -41,7 +41,7 @@ def all_ratios(factor: float) -> Iterator[list[Ratio]]:
         yield ratios_of_steps(TINY_CNN, log_every, rounds(16), _STEPS)
         yield ratios_of_steps(SMALL, log_every, rounds(12), 4 * _STEPS)
         yield ratios_of_steps(MANY_GROUPS, log_every, rounds(8), _STEPS)
-    yield ratios_of_steps(SMALL_CNN, 50, rounds(8), 20, LARGE_CASES)
+    yield ratios_of_steps(SMALL_CNN, 50, rounds(5), 20, LARGE_CASES)
     yield ratios_of_steps(MIDDLE, 50, rounds(8), _STEPS)
     yield ratios_of_steps(LARGE, 50, rounds(4), 5, LARGE_CASES)
     if factor >= FULL:
@@ -54,6 +54,8 @@ def measure(factor: float, folder: Path) -> None:
     warnings.simplefilter("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     torch.set_num_threads(1)
+    # Numbers below 1e-38, such as gradients of what is fitted, take many times as long, and each case has others.
+    torch.set_flush_denormal(True)
     ratios: list[Ratio] = []
     for group in all_ratios(factor):
         ratios += group

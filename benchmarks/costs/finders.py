@@ -15,7 +15,7 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import LearningRateFinder
 from torch.utils.data import DataLoader, TensorDataset
 
-from benchmarks.costs.models import Images
+from benchmarks.costs.models import ImageClassifier
 from benchmarks.costs.ratio import Ratio, ratio_of_times
 from benchmarks.timing import seconds_of
 from lightning_lr import LRRangeTest, LRSearch
@@ -23,7 +23,7 @@ from lightning_lr import LRRangeTest, LRSearch
 STEPS = 200  # of a sweep, and of the run after a whole range test, whose trials are at most as long
 
 
-def train(model: Images, callbacks: list[Callback], steps: int) -> int:
+def train(model: ImageClassifier, callbacks: list[Callback], steps: int) -> int:
     """Train for ``steps``, at least 1: a Trainer cannot stop directly after the sweep. Returns all optimizer steps."""
     torch.manual_seed(0)
     data = TensorDataset(*model.images(model.batch_size * STEPS))
@@ -37,7 +37,7 @@ def train(model: Images, callbacks: list[Callback], steps: int) -> int:
     return next(module.steps)
 
 
-def ratios_of_finders(model: Images, rounds: int) -> list[Ratio]:
+def ratios_of_finders(model: ImageClassifier, rounds: int) -> list[Ratio]:
     """Each finder against as many plain steps as it takes, and the sweep against Lightning's finder."""
     sweep, lightning = "LRRangeTest(verify=False)", "LearningRateFinder"
     # In this range nothing diverges, and the sweep ends with it.

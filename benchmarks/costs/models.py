@@ -14,21 +14,21 @@ Schedulers = Callable[[torch.optim.Optimizer], Any]
 
 
 class Model(Protocol):
-    """A model of a certain size."""
+    """What is trained."""
 
     @property
     def name(self) -> str:
-        """In tables."""
+        """The name in tables."""
 
     def module(self, schedulers: Schedulers | None = None) -> LightningModule:
-        """A new one, with torch's scheduler or without."""
+        """A new module, with torch's scheduler or without."""
 
     def batch(self) -> Any:
-        """What it trains on."""
+        """The batch that every step trains on."""
 
 
-class Size(NamedTuple):
-    """Linear maps.
+class LinearMaps(NamedTuple):
+    """Linear maps, one after the other.
 
     Attributes:
         name: in tables.
@@ -49,7 +49,7 @@ class Size(NamedTuple):
         return torch.randn(1, self.width)
 
 
-class Images(NamedTuple):
+class ImageClassifier(NamedTuple):
     """A network that classifies images.
 
     Attributes:
@@ -71,14 +71,14 @@ class Images(NamedTuple):
         return self.images(self.batch_size)
 
     def images(self, count: int) -> tuple[Tensor, Tensor]:
-        """Images and their classes, which are noise: what is fitted does not matter for the time."""
+        """Images and their classes. Both are noise, since only time is measured."""
         return torch.randn(count, 1, self.pixels, self.pixels), torch.randint(10, (count,))
 
 
 class Linears(LightningModule):
     """Linear layers trained by SGD, with a scheduler or without."""
 
-    def __init__(self, size: Size, schedulers: Schedulers | None = None) -> None:
+    def __init__(self, size: LinearMaps, schedulers: Schedulers | None = None) -> None:
         super().__init__()
         self.size, self.schedulers = size, schedulers
         self.net = nn.Sequential(*(nn.Linear(size.width, size.width) for _ in range(size.layers)))
@@ -130,7 +130,7 @@ def _tiny_cnn() -> nn.Module:
 
 
 def _small_cnn() -> nn.Module:
-    """That of PyTorch's example on MNIST."""
+    """The network of PyTorch's MNIST example, which trains it with another optimizer."""
     return nn.Sequential(
         nn.Conv2d(1, 32, 3),
         nn.ReLU(),
@@ -152,10 +152,10 @@ def _large_mlp() -> nn.Module:
     return nn.Sequential(*layers, nn.Linear(3500, 10))
 
 
-SMALL = Size("10 thousand parameters", 2, 70, 1)
-MANY_GROUPS = Size("10 thousand parameters, 50 groups", 50, 14, 50)
-MIDDLE = Size("1 million parameters, 10 groups", 10, 316, 10)
-LARGE = Size("100 million parameters", 10, 3162, 1)
-TINY_CNN = Images("tiny CNN", _tiny_cnn, pixels=8, batch_size=32)
-SMALL_CNN = Images("small CNN", _small_cnn, pixels=28, batch_size=64)
-LARGE_MLP = Images("perceptron of 25 million parameters", _large_mlp, pixels=8, batch_size=32)
+SMALL = LinearMaps("10 thousand parameters", 2, 70, 1)
+MANY_GROUPS = LinearMaps("10 thousand parameters, 50 groups", 50, 14, 50)
+MIDDLE = LinearMaps("1 million parameters, 10 groups", 10, 316, 10)
+LARGE = LinearMaps("100 million parameters", 10, 3162, 1)
+TINY_CNN = ImageClassifier("tiny CNN", _tiny_cnn, pixels=8, batch_size=32)
+SMALL_CNN = ImageClassifier("small CNN", _small_cnn, pixels=28, batch_size=64)
+LARGE_MLP = ImageClassifier("perceptron of 25 million parameters", _large_mlp, pixels=8, batch_size=32)

@@ -107,6 +107,7 @@ class _Clock(Callback):
 
 def _seconds(case: Case, model: Model, log_every: int, steps: int) -> float:
     """Of ``steps`` steps of a model, after the first ones."""
+    torch.manual_seed(0)
     first = min(_FIRST_STEPS, steps)
     batches: Any = [model.batch()] * (first + steps)  # a list is a dataset
     clock = _Clock(first)
@@ -128,12 +129,7 @@ def _seconds(case: Case, model: Model, log_every: int, steps: int) -> float:
 def ratios_of_steps(model: Model, log_every: int, rounds: int, steps: int, names: Any = CASES) -> list[Ratio]:
     """Each case against the bare loop, and what it adds against what its rival adds."""
     runs = {name: partial(_seconds, CASES[name], model, log_every, steps) for name in names}
-    # Numbers below 1e-38, such as gradients of what is fitted, take many times as long, and each case has others.
-    torch.set_flush_denormal(True)
-    try:
-        times = {name: np.array(seconds) for name, seconds in results_of(runs, rounds).items()}
-    finally:
-        torch.set_flush_denormal(False)
+    times = {name: np.array(seconds) for name, seconds in results_of(runs, rounds).items()}
     where = f"{model.name}, logging every {log_every}"
     found = [ratio_of_times("step", where, times, name, PLAIN) for name in names if name != PLAIN]
     for what, against, base in RIVALS:

@@ -89,11 +89,14 @@ def search_figure(
     _name_verdicts(axes, candidates, every, mode)
     colorbar = figure.colorbar(ScalarMappable(norm, colormap), ax=axes, extend="both")
     colorbar.set_label("learning rate", fontsize=LABEL_SIZE)
-    title = f"best trial: lr = {best.lr:.3g}"
-    if suggested_lr is not None:
-        title = f"lr = {suggested_lr:.3g} (best trial: {best.lr:.3g})"
-    finish_axes(axes, "optimizer step", monitor, title)
+    finish_axes(axes, "optimizer step", monitor, _title(best.lr, suggested_lr))
     return figure
+
+
+def _title(best_lr: float, suggested_lr: float | None) -> str:
+    best = f"{best_lr:.2g}"
+    suggested = best if suggested_lr is None else f"{suggested_lr:.2g}"
+    return f"best trial: lr = {best}" if suggested == best else f"lr = {suggested} (best trial: {best})"
 
 
 def _steps(candidate: Candidate, every: int) -> Array:

@@ -18,6 +18,7 @@ from rich.table import Table
 from lightning_lr.arguments import checked, instance_of
 from lightning_lr.range_test.smoothing import Array
 from lightning_lr.search.bracket import Bracket
+from lightning_lr.search.progress import last_third
 from lightning_lr.search.trial import Outcome
 from lightning_lr.search.verdicts import MEANINGS, Verdict, is_behind, verdict
 
@@ -179,10 +180,9 @@ def _why_dropped(bracket: Bracket, outcome: Outcome) -> str:
     completed = [each for each in bracket.rungs[outcome.trial.rung] if each.end == "completed"]
     for rival in sorted(completed, key=lambda each: (each.score, each.lr)):
         of_rival = _costs(bracket, rival)[: len(costs)]
-        both = np.flatnonzero(np.isfinite(costs) & np.isfinite(of_rival))
-        last = both[-math.ceil(len(both) / 3) :]
-        if len(last) and is_behind(costs, _costs(bracket, rival)):
-            mean, rival_mean = (bracket.sign * float(np.mean(each[last])) for each in (costs, of_rival))
+        both = np.isfinite(costs) & np.isfinite(of_rival)
+        if both.any() and is_behind(costs, _costs(bracket, rival)):
+            mean, rival_mean = (bracket.sign * float(np.mean(last_third(each[both]))) for each in (costs, of_rival))
             if bracket.sign * mean > bracket.sign * rival_mean:
                 return (
                     f"could not catch up with lr={rival.lr:.2g} after {ran} of {total} steps:"

@@ -48,7 +48,7 @@ def negligible(costs: Array) -> float:
         return 0.0
     start, end = _start(costs), _end(costs)
     tie = TIE_SHARE * fall(start, end, are_positive(costs))
-    noise = _noise_of_fall(costs, len(costs) * 2 // 3) if len(costs) >= MIN_COSTS_FOR_NOISE else 0.0
+    noise = _noise_of_fall(costs, len(costs) - len(last_third(costs))) if len(costs) >= MIN_COSTS_FOR_NOISE else 0.0
     return max(end * math.expm1(tie) if are_positive(costs) else tie, TIE_NOISE_SHARE * noise, 0.0)
 
 
@@ -84,7 +84,7 @@ def fall(before: float, after: float, positive: bool) -> float:
 
 
 def last_third(costs: Array) -> Array:
-    """The costs by which a trial is judged, rounded up to whole ones."""
+    """The last third of the costs, by which a trial is judged. Its length is rounded up."""
     return costs[-math.ceil(len(costs) / 3) :]
 
 
@@ -115,4 +115,4 @@ def _noise_of_fall(costs: Array, first: int = 0) -> float:
         differences = np.diff(costs[first:])
     differences = differences[np.isfinite(differences)]
     noise = float(np.std(differences)) / math.sqrt(2) if len(differences) else 0.0
-    return LEARNED_NOISE * noise * math.sqrt(1 / START_COSTS + 1 / math.ceil(len(costs) / 3))
+    return LEARNED_NOISE * noise * math.sqrt(1 / START_COSTS + 1 / len(last_third(costs)))

@@ -117,7 +117,7 @@ def test_the_page_is_made_from_the_files_alone(tmp_path: Path) -> None:
     assert "ahead of the best of this package within 1.0: none; within 1.5: none." in page
     assert "| **LRRangeTest** | 0.010 (0.01) | 0.020 (0.02) | 700 | 1 |" in page
     assert "| **CyclicalLR** | 1.10 (1.00 to 1.20) |" in page
-    assert "| adaptation of a small CNN, settled | at most 1.05 | 1.20 (1.10 to 1.30) | **missed** |" in page
+    assert "| adaptation, settled, of a small CNN | at most 1.05 | 1.20 (1.10 to 1.30) | **missed** |" in page
     for name in ("score", "long_runs", "costs"):
         assert (tmp_path / f"benchmarks_{name}.png").stat().st_size > 1000
         assert f"(benchmarks_{name}.png)" in page
@@ -128,14 +128,14 @@ def test_the_page_is_made_from_the_files_alone(tmp_path: Path) -> None:
     [
         ([(1.04, 0.9, 1.2), (1.05, 1.0, 1.1)], "1.05 (1.00 to 1.10) | met"),
         ([(1.04, 0.9, 1.2), (1.08, 1.0, 1.1)], "1.08 (1.00 to 1.10) | within the noise"),
-        ([(1.06, 1.055, 1.07), (1.08, 1.0, 1.1)], "1.08 (1.00 to 1.10) | **missed**"),
+        ([(1.07, 1.06, 1.08), (1.09, 1.0, 1.1)], "1.07 (1.06 to 1.08) | **missed**"),
+        ([(1.04, 1.06, 1.08)], "1.04 (1.06 to 1.08) | met"),  # the median of all rounds is below those of four parts
+        ([], " | not measured in this form"),
     ],
 )
-def test_an_aim_is_missed_only_where_the_noise_does_not_explain_it(
-    rows: list[tuple[float, float, float]], shown: str
-) -> None:
+def test_an_aim_is_missed_if_all_of_the_spread_is_above_it(rows: list[tuple[float, float, float]], shown: str) -> None:
     section = costs_section([ratio_row(*row, "HypergradientLR, settled") for row in rows])
-    assert f"| adaptation of a small CNN, settled | at most 1.05 | {shown} |" in section
+    assert f"| adaptation, settled, of a small CNN | at most 1.05 | {shown} |" in section
 
 
 @pytest.mark.parametrize("name", WORKLOADS)

@@ -11,6 +11,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lightning_lr import LRSearch
+from lightning_lr.trainer import loggers
 from tests.helpers.lightning_classes import CSVLogger, TensorBoardLogger
 from tests.helpers.lr_finder_runs import SHORT_SEARCH, fit, found
 from tests.helpers.tiny_models import Classifier
@@ -63,6 +64,15 @@ def test_terminal_and_files(
     written = json.loads((tmp_path / "found" / "lr_search.json").read_text())
     assert written["lr"] == found(search).lr
     assert [each["verdict"] for each in written["candidates"]] == [row["verdict"] for row in rows]
+
+
+def test_the_figure_has_the_suggested_learning_rate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    titles: list[str] = []
+    monkeypatch.setattr(loggers, "log_figure", lambda *given: titles.append(given[2].axes[0].get_title()))
+    search = LRSearch(**SHORT_SEARCH, output_dir=tmp_path)
+    fit(Classifier(), search)
+    assert found(search).lr != found(search).candidates[0].lr  # with SGD
+    assert [title.split()[:3] for title in titles] == [["lr", "=", f"{found(search).lr:.2g}"]]
 
 
 def test_nothing_is_written_unless_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -49,10 +49,15 @@ def test_shows_every_trial_and_names_each_verdict(mode: Literal["min", "max"], b
     assert axes.get_title() == "best trial: lr = 0.01"
 
 
-def test_the_title_names_what_is_suggested_too() -> None:
-    """It is computed from the good ones, for the length of the run. So it need not be one that was tried."""
-    (axes, _) = search_figure(_candidates("min", ()), suggested_lr=0.00562).axes
-    assert axes.get_title() == "lr = 0.00562 (best trial: 0.01)"
+@pytest.mark.parametrize(
+    ("suggested_lr", "title"),
+    [(None, "best trial: lr = 0.01"), (0.01, "best trial: lr = 0.01"), (0.0056, "lr = 0.0056 (best trial: 0.01)")],
+)
+def test_the_title_names_what_is_suggested_if_that_is_not_the_best_trial(
+    suggested_lr: float | None, title: str
+) -> None:
+    (axes, _) = search_figure(_candidates("min", ()), suggested_lr=suggested_lr).axes
+    assert axes.get_title() == title
 
 
 def test_shows_most_of_a_search_in_a_trained_model() -> None:

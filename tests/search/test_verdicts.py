@@ -19,6 +19,7 @@ def test_score_is_the_mean_of_the_last_third() -> None:
     assert score(np.array([1.0, np.nan, 1.0, 3.0])) == 2.0
     assert score(np.array([9.0, 9.0, 9.0, 1.0, np.nan, 3.0])) == 3.0
     assert score(np.array([1.0, 1.0, np.nan, np.inf])) == math.inf
+    assert score(np.full(21, 0.1)) == 0.1  # without rounding, so equal trials tie
 
 
 def test_divergence() -> None:
