@@ -23,6 +23,7 @@ from lightning_lr.trainer.tensorboard_charts import TRAINING_CHARTS, Charts, how
 
 # Seconds for which points are collected before the loggers get them together. Short enough to watch a run live.
 _MAX_DELAY = 1.0
+_CPU = torch.device("cpu")
 
 ExtraValues = Callable[[], dict[str, float]]
 
@@ -172,7 +173,10 @@ class _Trace:
         return self._log_every > 0 and (self._epoch_loop._batches_that_stepped + 1) % self._log_every == 0
 
     def _reader(self, optimizer: Optimizer) -> Callable[..., None]:
-        """The hook of an optimizer. Of a wrapper that shares its hooks, torch would give it the optimizer inside."""
+        """The hook of an optimizer. Of a wrapper that shares its hooks, torch would give it the optimizer inside.
+
+        A rehearsal knows it by its module, which a `functools.partial` does not have.
+        """
 
         def read_lrs(*_: object) -> None:
             self._read_lrs(optimizer)
@@ -181,19 +185,23 @@ class _Trace:
 
     def _read_lrs(self, optimizer: Optimizer) -> None:
         # Called at every step, so it is one loop: each call and list of its own would show in the cost of a step.
-        of_groups: dict[int, float | Tensor] = {}
-        effective: dict[int, float | Tensor] = {}
+        groups: list[int] = []
+        lrs: list[float | Tensor] = []
+        adapting: list[int] = []
+        effective: list[float | Tensor] = []
         for i, group in enumerate(optimizer.param_groups):
             if "lr" not in group:  # an optimizer of one's own may have none
                 continue
-            of_groups[i] = group["lr"]
+            groups.append(i)
+            lrs.append(group["lr"])
             if (lr := effective_lr(group)) is not None:
-                effective[i] = lr
+                adapting.append(i)
+                effective.append(lr)
         names = self._names.get(optimizer)
         # A finetuning callback may add groups, and a state that is loaded may add or take a rate in effect.
-        if names is None or names.groups != list(of_groups) or names.adapting != list(effective):
-            names = self._names[optimizer] = self._names_of(optimizer, list(of_groups), list(effective))
-        lrs = [*of_groups.values(), *effective.values()]
+        if names is None or names.groups != groups or names.adapting != adapting:
+            names = self._names[optimizer] = self._names_of(optimizer, groups, adapting)
+        lrs += effective
         is_logged = self._has_loggers and self._is_due()
         self._has_stepped |= is_logged
         # The property would compute all metrics of the step, which costs far more.
@@ -202,7 +210,7 @@ class _Trace:
         for lr, key, monitored in zip(lrs, names.logged, names.monitored, strict=True):
             # A tensor will be filled in place. A float stays on the CPU: Lightning takes metrics of any device, and a
             # copy to one would wait for it.
-            metric = lr.detach().clone() if isinstance(lr, Tensor) else torch.full((), lr, dtype=dtype, device="cpu")
+            metric = lr.detach().clone() if isinstance(lr, Tensor) else torch.full((), lr, dtype=dtype, device=_CPU)
             callback_metrics[key] = callback_metrics[monitored] = metric
             if is_logged:
                 self._used_lrs[key] = metric if isinstance(lr, Tensor) else lr
