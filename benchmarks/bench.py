@@ -23,7 +23,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--full", action="store_true", help="more seeds and lengths")
     parser.add_argument("--resume", action="store_true", help="keep the runs that are in the files already")
-    parser.add_argument("--workers", default="2", help="processes of the score")
+    parser.add_argument("--workers", default="2", help="processes of the score and of the long runs")
     arguments = parser.parse_args()
     count = None if arguments.full else 1
     anew = [] if arguments.resume else ["--anew"]
@@ -34,7 +34,7 @@ def main() -> None:
     seeds = ["--seeds", *_SEEDS[:count]]
     costs.main(["--factor", str(costs.FULL if arguments.full else 1)])
     score.main([*seeds, "--lengths", *_LENGTHS[:count], "--workers", arguments.workers, *anew])
-    long_runs.main([*seeds, "--lengths", *_LONG_RUNS[:count], *anew])
+    long_runs.main([*seeds, "--lengths", *_LONG_RUNS[:count], "--workers", arguments.workers, *anew])
     page.main([])
 
 

@@ -1,6 +1,6 @@
 """Measures the costs again and prints which ratios got worse than the spread. Ends with 1 if one did.
 
-    python -m benchmarks.check [--measured FOLDER] [--factor 2]
+    python -m benchmarks.check [--measured FOLDER] [--factor 4]
 
 A ratio of this package is worse if all of its spread now is above all of the kept spread. A machine that is a little
 slower moves some ratios by more than that, those of rivals too. So measure again before you believe a line.

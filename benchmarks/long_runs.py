@@ -1,6 +1,7 @@
 """What a learning rate that was found in 100 to 1500 steps is worth after 20 000.
 
-    python -m benchmarks.long_runs [--workloads NAME ...] [--seeds 0] [--lengths 20000] [--anew]
+    python -m benchmarks.long_runs [--workloads NAME ...] [--seeds 0] [--lengths 20000] [--workers 1]
+        [--anew]
 
 AdamW trains three workloads of `benchmarks.workloads` with each rate of a grid, all copies at once, with a constant
 rate and with one cycle. Each finder then looks for a rate for a run of this length. Its log gap is read off the grid:
@@ -14,8 +15,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import replace
 from itertools import product
+from multiprocessing import get_context
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -90,6 +93,7 @@ def finds(setting: Setting, seed: int, steps: int) -> Iterator[Found]:
 
 def rows_of(workload: str, seed: int, steps: int) -> list[Row]:
     """The losses of the grid and the gaps of the finders on one workload."""
+    torch.set_num_threads(1)  # as in `benchmarks.score`
     setting = replace(WORKLOADS[workload](), optimizer="adamw", optimizers=_ADAMW)
     where = {"workload": workload, "seed": seed, "steps": steps}
     grid = truths(setting, seed, steps)
@@ -115,16 +119,18 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--workloads", nargs="+", choices=WORKLOADS, default=list(TINY), metavar="NAME")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--lengths", type=int, nargs="+", default=[STEPS], help="steps of the runs")
+    parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--anew", action="store_true", help="make all runs again")
     arguments = parser.parse_args(words)
-    torch.set_num_threads(1)
     rows = [] if arguments.anew else load("long_runs")["rows"]
-    for steps, seed, workload in product(arguments.lengths, arguments.seeds, arguments.workloads):
-        if any((row["steps"], row["seed"], row["workload"]) == (steps, seed, workload) for row in rows):
-            continue
-        rows = [*rows, *rows_of(workload, seed, steps)]
-        save("long_runs", rows)
-        print(f"{workload}, seed {seed}, {steps} steps: done", flush=True)
+    known = {(row["workload"], row["seed"], row["steps"]) for row in rows}
+    wanted = product(arguments.workloads, arguments.seeds, arguments.lengths)
+    with ProcessPoolExecutor(arguments.workers, mp_context=get_context("spawn")) as pool:
+        futures = {each: pool.submit(rows_of, *each) for each in wanted if each not in known}
+        for each, future in futures.items():
+            rows = [*rows, *future.result()]
+            save("long_runs", rows)
+            print(*each, "done", flush=True)
 
 
 if __name__ == "__main__":

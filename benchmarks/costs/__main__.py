@@ -3,8 +3,7 @@
     python -m benchmarks.costs [--factor 1] [--output FOLDER]
 
 Every ratio is of times that were taken in turn in one process, so that the load of the machine affects both sides. The
-spread is that of four parts of the rounds. The short form takes about five minutes on one core, the full one half an
-hour.
+spread is that of four parts of the rounds. The short form takes about six minutes on one core, the full one an hour.
 """
 
 from __future__ import annotations
@@ -31,19 +30,19 @@ FULL = 8  # factor of the rounds of the full form
 def all_ratios(factor: float) -> Iterator[list[Ratio]]:
     """All ratios, in groups that are measured together."""
 
-    def rounds(of_short_form: int) -> int:
+    def rounds(of_short_form: float) -> int:
         return max(1, round(factor * of_short_form))
 
     yield ratios_of_memory()
-    yield [ratio_of_imports(rounds(4))]
-    yield ratios_of_finders(TINY_CNN, rounds(8))
+    yield [ratio_of_imports(rounds(2))]
+    yield ratios_of_finders(TINY_CNN, rounds(4))
     for log_every in (1, 50):
-        yield ratios_of_steps(TINY_CNN, log_every, rounds(16), _STEPS)
-        yield ratios_of_steps(SMALL, log_every, rounds(12), 4 * _STEPS)
-        yield ratios_of_steps(MANY_GROUPS, log_every, rounds(8), _STEPS)
-    yield ratios_of_steps(SMALL_CNN, 50, rounds(5), 20, LARGE_CASES)
-    yield ratios_of_steps(MIDDLE, 50, rounds(8), _STEPS)
-    yield ratios_of_steps(LARGE, 50, rounds(4), 5, LARGE_CASES)
+        yield ratios_of_steps(TINY_CNN, log_every, rounds(8), _STEPS)
+        yield ratios_of_steps(SMALL, log_every, rounds(6), 4 * _STEPS)
+        yield ratios_of_steps(MANY_GROUPS, log_every, rounds(4), _STEPS)
+    yield ratios_of_steps(SMALL_CNN, 50, rounds(2.5), 20, LARGE_CASES)
+    yield ratios_of_steps(MIDDLE, 50, rounds(4), _STEPS)
+    yield ratios_of_steps(LARGE, 50, rounds(2), 5, LARGE_CASES)
     if factor >= FULL:
         yield ratios_of_finders(SMALL_CNN, 4)
         yield ratios_of_finders(LARGE_MLP, 4)
