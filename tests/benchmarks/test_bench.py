@@ -12,7 +12,8 @@ import torch
 
 from benchmarks.check import worse
 from benchmarks.contestants import contestants
-from benchmarks.costs.models import TINY_CNN
+from benchmarks.costs import finders
+from benchmarks.costs.models import LARGE_MLP, SMALL_CNN, TINY_CNN, ImageClassifier
 from benchmarks.costs.page import costs_section
 from benchmarks.costs.ratio import Ratio, ratio_of_times
 from benchmarks.costs.steps import ratios_of_steps
@@ -163,6 +164,20 @@ def test_a_run_ends_at_the_target() -> None:
     run = Run(WORKLOADS["series"](), 0, 20, 4, target=10.0)
     contestants()["HypergradientLR"].train(run)
     assert run.reached == run.steps == 4
+
+
+@pytest.mark.parametrize("model", [TINY_CNN, SMALL_CNN, LARGE_MLP], ids=lambda model: model.name)
+def test_a_classifier_of_the_costs_takes_its_images(model: ImageClassifier) -> None:
+    images, classes = model.batch()
+    assert images.shape == (model.batch_size, 1, model.pixels, model.pixels)
+    assert model.module().training_step((images, classes), 0).isfinite()
+
+
+@pytest.mark.filterwarnings("ignore:LRRangeTest is not confident")
+@pytest.mark.filterwarnings("ignore:LRRangeTest cannot rewind iterators")  # one counts the steps of the test too
+def test_the_steps_of_finders_are_counted() -> None:
+    assert finders.train(TINY_CNN, [], 3) == 3
+    assert finders.train(TINY_CNN, [LRRangeTest(1e-5, 1e-2, num_steps=10, verify=False)], 1) >= 11
 
 
 def test_steps_are_timed_in_turns() -> None:
