@@ -78,17 +78,17 @@ class ImageClassifier(NamedTuple):
 class Linears(LightningModule):
     """Linear layers trained by SGD, with a scheduler or without."""
 
-    def __init__(self, size: LinearMaps, schedulers: Schedulers | None = None) -> None:
+    def __init__(self, maps: LinearMaps, schedulers: Schedulers | None = None) -> None:
         super().__init__()
-        self.size, self.schedulers = size, schedulers
-        self.net = nn.Sequential(*(nn.Linear(size.width, size.width) for _ in range(size.layers)))
+        self.groups, self.schedulers = maps.groups, schedulers
+        self.net = nn.Sequential(*(nn.Linear(maps.width, maps.width) for _ in range(maps.layers)))
 
     def training_step(self, batch: Tensor, batch_idx: int) -> Tensor:
         return self.net(batch).pow(2).mean()  # type: ignore[no-any-return]
 
     def configure_optimizers(self) -> Any:
         groups: Any = [{"params": layer.parameters()} for layer in self.net.children()]
-        optimizer = torch.optim.SGD(self.parameters() if self.size.groups == 1 else groups, 1e-3)
+        optimizer = torch.optim.SGD(self.parameters() if self.groups == 1 else groups, 1e-3)
         if self.schedulers is None:
             return optimizer
         return [optimizer], [{"scheduler": self.schedulers(optimizer), "interval": "step"}]
