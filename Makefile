@@ -3,17 +3,19 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 FLOOR_LIGHTNING := 2.5.0.post0
+# Without compiled modules each process of the tests would compile torch and Lightning anew: some 9 s.
+unexport PYTHONDONTWRITEBYTECODE
 BOTH_PACKAGES := $(addprefix tests/,trainer/test_lr_tracer.py trainer/test_progress_bar.py contracts/test_interfaces.py \
 	callbacks/test_lr_range_test.py callbacks/test_scheduled_lr.py)
 
-.PHONY: demo test lint tests docs pictures test-floor test-pytorch-lightning bench bench-full bench-check matrix faults
+.PHONY: demo test lint tests tests-of-both-packages docs pictures test-floor test-pytorch-lightning bench bench-full bench-check matrix faults
 
 demo: $(VENV)/.installed
 	$(BIN)/python examples/demo.py
 
-# The checks of the source and the tests at the same time: mypy leaves one of two cores idle.
+# All at the same time: a test that waits for a browser or for another process leaves its core to the other jobs.
 test: $(VENV)/.installed
-	$(MAKE) --jobs 2 lint tests
+	$(MAKE) --jobs 3 lint tests tests-of-both-packages
 
 lint: $(VENV)/.installed
 	$(BIN)/ruff check .
@@ -23,7 +25,10 @@ lint: $(VENV)/.installed
 
 tests: $(VENV)/.installed
 	$(BIN)/pytest -n 2 --dist worksteal
-	TEST_LIGHTNING=pytorch_lightning $(BIN)/pytest -n 2 --dist worksteal $(BOTH_PACKAGES)
+
+# The files that use the most of Lightning, with the classes of pytorch_lightning.
+tests-of-both-packages: $(VENV)/.installed
+	TEST_LIGHTNING=pytorch_lightning $(BIN)/pytest -p no:cacheprovider $(BOTH_PACKAGES)
 
 # The site of the documentation, in site/. Warnings are errors.
 docs: $(VENV)/.installed
@@ -33,7 +38,7 @@ docs: $(VENV)/.installed
 pictures: $(VENV)/.installed
 	PYTHONPATH=. $(BIN)/python examples/pictures.py
 
-# All tests with the classes of pytorch_lightning; `make test` runs the files that use the most of Lightning.
+# All tests with the classes of pytorch_lightning.
 test-pytorch-lightning: $(VENV)/.installed
 	TEST_LIGHTNING=pytorch_lightning $(BIN)/pytest -n 2 --dist worksteal
 
