@@ -26,7 +26,8 @@ lint: $(VENV)/.installed
 tests: $(VENV)/.installed
 	$(BIN)/pytest -n 2 --dist worksteal
 
-# The files that use the most of Lightning, with the classes of pytorch_lightning.
+# The files that use the most of Lightning, with the classes of pytorch_lightning. The cache of `pytest --last-failed` is
+# that of the other tests.
 tests-of-both-packages: $(VENV)/.installed
 	TEST_LIGHTNING=pytorch_lightning $(BIN)/pytest -p no:cacheprovider $(BOTH_PACKAGES)
 

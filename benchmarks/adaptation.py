@@ -42,6 +42,7 @@ import numpy as np
 
 from benchmarks.adaptation_contestants import CONTESTANTS, NOTHING, USUAL
 from benchmarks.adaptation_runs import BEST, Results, Run, log_gap, results_of, setting_named
+from benchmarks.argument_types import positive_count
 from benchmarks.suite import GROUP_OF, GROUPS, SETTINGS
 from benchmarks.suite.scheduled import SCHEDULES, truth_under
 from benchmarks.suite.training import Ended
@@ -153,8 +154,8 @@ def parse_arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--schedules", nargs="+", choices=SCHEDULES, default=list(SCHEDULES))
     parser.add_argument("--starts", type=float, nargs="+", default=list(STARTS))
-    parser.add_argument("--steps", type=int, default=STEPS)
-    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--steps", type=positive_count, default=STEPS)
+    parser.add_argument("--workers", type=positive_count, default=1)
     parser.add_argument("--csv", type=Path, help="file for all runs; those that it holds already are not made again")
     arguments = parser.parse_args(words)
     for name in [name for name in arguments.contestants if not CONTESTANTS[name].is_installed]:

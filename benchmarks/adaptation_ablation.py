@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import torch
 
 from benchmarks.adaptation import STARTS
+from benchmarks.argument_types import positive_count
 from benchmarks.suite import SETTINGS
 from benchmarks.suite.scheduled import SCHEDULES, Schedule, truth_under
 from benchmarks.suite.training import train
@@ -84,7 +85,7 @@ def main() -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0])
     parser.add_argument("--schedules", nargs="+", choices=SCHEDULES, default=["alone"])
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), metavar="PART")
-    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--workers", type=positive_count, default=1)
     arguments = parser.parse_args()
     print(f"{'':44}{'share':>8}{'mean':>8}{'worst':>8}")
     with ProcessPoolExecutor(arguments.workers, mp_context=get_context("fork")) as pool:

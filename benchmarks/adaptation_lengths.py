@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from benchmarks.adaptation_contestants import CONTESTANTS
+from benchmarks.argument_types import positive_count
 from benchmarks.suite import SETTINGS
 from benchmarks.suite.engine import train_copies
 from benchmarks.suite.scheduled import SCHEDULES, Schedule, factor, truth_under
@@ -42,7 +43,7 @@ def truth(name: str, seed: int, schedule: Schedule, steps: int) -> Truth:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--settings", nargs="+", choices=SETTINGS, default=_SETTINGS, metavar="NAME")
-    parser.add_argument("--steps", type=int, nargs="+", default=_STEPS)
+    parser.add_argument("--steps", type=positive_count, nargs="+", default=_STEPS)
     parser.add_argument("--schedules", nargs="+", choices=SCHEDULES, default=["alone"])
     parser.add_argument("--starts", type=float, nargs="+", default=_STARTS)
     parser.add_argument("--seed", type=int, default=0)

@@ -20,6 +20,7 @@ from typing import Any
 from lightning.pytorch import Callback, Trainer, seed_everything
 from lightning.pytorch.callbacks import LearningRateFinder
 
+from benchmarks.argument_types import positive_count
 from lightning_lr import LRRangeTest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
@@ -44,7 +45,7 @@ def _train(seed: int, momentum: float, callback: Callback) -> tuple[float, float
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=positive_count, default=5)
     seeds = parser.parse_args().seeds
     warnings.simplefilter("ignore")
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 
 from benchmarks import long_runs, page, score, targets
+from benchmarks.argument_types import positive_count
 from benchmarks.costs import __main__ as costs
 from benchmarks.raw_results import load
 from benchmarks.workloads import WORKLOADS
@@ -23,9 +24,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--full", action="store_true", help="more seeds and lengths")
     parser.add_argument("--resume", action="store_true", help="keep the runs that are in the files already")
-    parser.add_argument("--workers", default="2", help="processes of the score and of the long runs")
+    parser.add_argument("--workers", type=positive_count, default=2, help="processes of the score and of the long runs")
     arguments = parser.parse_args()
     count = None if arguments.full else 1
+    workers = ["--workers", str(arguments.workers)]
     anew = [] if arguments.resume else ["--anew"]
     for length in _LENGTHS[:count]:
         known = {row["workload"] for row in load("targets")["rows"] if row["length"] == int(length)}
@@ -33,8 +35,8 @@ def main() -> None:
             targets.main(["--length", length, "--workloads", *wanted])
     seeds = ["--seeds", *_SEEDS[:count]]
     costs.main(["--factor", str(costs.FULL if arguments.full else 1)])
-    score.main([*seeds, "--lengths", *_LENGTHS[:count], "--workers", arguments.workers, *anew])
-    long_runs.main([*seeds, "--lengths", *_LONG_RUNS[:count], "--workers", arguments.workers, *anew])
+    score.main([*seeds, "--lengths", *_LENGTHS[:count], *workers, *anew])
+    long_runs.main([*seeds, "--lengths", *_LONG_RUNS[:count], *workers, *anew])
     page.main([])
 
 

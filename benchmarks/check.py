@@ -14,6 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from benchmarks.argument_types import positive_factor
 from benchmarks.costs.__main__ import measure
 from benchmarks.markdown import is_ours
 from benchmarks.raw_results import FOLDER, load
@@ -46,7 +47,7 @@ def _text(row: Row) -> str:
 def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--measured", type=Path, help="folder of a costs.json to compare, instead of measuring")
-    parser.add_argument("--factor", type=float, help="of the rounds; by default that of the kept ratios")
+    parser.add_argument("--factor", type=positive_factor, help="of the rounds; by default that of the kept ratios")
     arguments = parser.parse_args(words)
     kept = load("costs", FOLDER)
     with tempfile.TemporaryDirectory() as folder:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from torch import nn
 
+from benchmarks.argument_types import positive_count
 from benchmarks.tasks import OPTIMIZERS, Task, TaskModule, characters, digits, measure, train
 from lightning_lr import CyclicalLR, LRRangeTest, OneCycleLR, ensemble
 
@@ -72,7 +73,7 @@ def _snapshots(task: Task, optimizer: str, seed: int) -> dict[str, tuple[float, 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=positive_count, default=5)
     parser.add_argument("--figure", type=Path, help="picture to write")
     arguments = parser.parse_args()
     seeds = range(arguments.seeds)

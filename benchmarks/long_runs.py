@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import LearningRateFinder
 
+from benchmarks.argument_types import positive_count
 from benchmarks.raw_results import load, save
 from benchmarks.rival_rules import fastai_valley
 from benchmarks.suite.engine import train_copies
@@ -118,8 +119,8 @@ def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workloads", nargs="+", choices=WORKLOADS, default=list(TINY), metavar="NAME")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--lengths", type=int, nargs="+", default=[STEPS], help="steps of the runs")
-    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--lengths", type=positive_count, nargs="+", default=[STEPS], help="steps of the runs")
+    parser.add_argument("--workers", type=positive_count, default=1)
     parser.add_argument("--anew", action="store_true", help="make all runs again")
     arguments = parser.parse_args(words)
     rows = [] if arguments.anew else load("long_runs")["rows"]

@@ -26,6 +26,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from benchmarks.argument_types import positive_count
 from lightning_lr import (
     CyclicalLR,
     HypergradientLR,
@@ -109,7 +110,7 @@ def measure(name: str, steps: int) -> tuple[float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--steps", type=int, default=100_000, help="optimizer steps of each run")
+    parser.add_argument("--steps", type=positive_count, default=100_000, help="optimizer steps of each run")
     parser.add_argument("--runs", nargs="+", choices=RUNS, default=list(RUNS), help="callbacks")
     given = parser.parse_args()
     print(f"{given.steps} optimizer steps; growth since step {given.steps // 10}\n")

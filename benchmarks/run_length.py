@@ -22,6 +22,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
+from benchmarks.argument_types import positive_count
 from benchmarks.suite import SETTINGS
 from benchmarks.suite.engine import train_copies
 from benchmarks.suite.finders import find
@@ -108,7 +109,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("table", choices=["lengths", "shares"])
     parser.add_argument("--names", nargs="+", metavar="NAME", help="settings, or workloads")
-    parser.add_argument("--steps", type=int, nargs="+")
+    parser.add_argument("--steps", type=positive_count, nargs="+")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     arguments = parser.parse_args()
     torch.set_num_threads(1)

@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks.argument_types import positive_count
 from benchmarks.contestants import contestants
 from benchmarks.raw_results import load, save
 from benchmarks.workloads import WORKLOADS
@@ -149,10 +150,10 @@ def missing(known: list[Row], budget: float, cells: Iterable[Cell]) -> list[Cell
 def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--lengths", type=int, nargs="+", default=[1], help="factors of the steps")
+    parser.add_argument("--lengths", type=positive_count, nargs="+", default=[1], help="factors of the steps")
     parser.add_argument("--contestants", nargs="+", metavar="NAME")
     parser.add_argument("--workloads", nargs="+", choices=WORKLOADS, default=list(WORKLOADS), metavar="NAME")
-    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--workers", type=positive_count, default=1)
     parser.add_argument("--anew", action="store_true", help="make all runs again")
     arguments = parser.parse_args(words)
     rows = [] if arguments.anew else load("score")["rows"]

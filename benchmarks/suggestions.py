@@ -27,6 +27,7 @@ from itertools import groupby
 from pathlib import Path
 from statistics import fmean, median
 
+from benchmarks.argument_types import positive_count
 from benchmarks.rival_rules import RIVALS
 from benchmarks.suggestions_rows import Row, all_rows, gaps_of
 from benchmarks.suite import GROUPS, SETTINGS
@@ -156,7 +157,7 @@ def _arguments() -> argparse.Namespace:
     )
     parser.add_argument("--budget", type=int, help="steps of random, grid and TPE; default: the median of LRRangeTest")
     parser.add_argument("--csv", type=Path, help="file for all suggestions")
-    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--workers", type=positive_count, default=1)
     arguments = parser.parse_args()
     if "TPE" in arguments.contestants and find_spec("optuna") is None:
         print("TPE is left out: optuna is not installed.", file=sys.stderr)

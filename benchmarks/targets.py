@@ -17,6 +17,7 @@ from typing import Any
 
 import torch
 
+from benchmarks.argument_types import positive_count
 from benchmarks.raw_results import load, save
 from benchmarks.workloads import STEPS, WORKLOADS
 from benchmarks.workloads.run import EVALUATIONS, Run
@@ -59,7 +60,7 @@ def best_of_growing_grid(loss: Callable[[float], float]) -> tuple[float, dict[fl
 def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workloads", nargs="+", choices=WORKLOADS, default=list(WORKLOADS), metavar="NAME")
-    parser.add_argument("--length", type=int, default=1)
+    parser.add_argument("--length", type=positive_count, default=1)
     arguments = parser.parse_args(words)
     torch.set_num_threads(1)
     for name in arguments.workloads:

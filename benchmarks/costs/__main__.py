@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.argument_types import positive_factor
 from benchmarks.costs.finders import ratios_of_finders
 from benchmarks.costs.memory import ratio_of_imports, ratios_of_memory
 from benchmarks.costs.models import LARGE, LARGE_MLP, MANY_GROUPS, MIDDLE, SMALL, SMALL_CNN, TINY_CNN
@@ -66,7 +67,7 @@ def measure(factor: float, folder: Path) -> None:
 
 def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--factor", type=float, default=1, help=f"of the rounds; {FULL} is the full form")
+    parser.add_argument("--factor", type=positive_factor, default=1, help=f"of the rounds; {FULL} is the full form")
     parser.add_argument("--output", type=Path, default=FOLDER, help="folder of costs.json")
     arguments = parser.parse_args(words)
     measure(arguments.factor, arguments.output)
