@@ -57,7 +57,7 @@ class Duration:
         match = _PATTERN.fullmatch(str(text).strip()) if is_length else None
         value, unit = (float(match[1]), match[2]) if match else (0.0, "")
         if not 0 < value <= _MAX_VALUE or (unit == "" and value % 1 != 0) or (unit == "run" and value > 1):
-            rule = 'be a number of steps above 0, epochs ("2ep") or a share of the run ("0.25run")'
+            rule = 'be a whole number of steps above 0, epochs ("2ep") or a share of the run up to 1 ("0.25run")'
             raise refuse(name, rule, text)
         return cls(value, unit)  # type: ignore[arg-type]  # one of the three by the pattern
 
