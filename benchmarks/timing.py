@@ -27,18 +27,18 @@ def seconds_of(runs: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, 
 
 
 def results_of(runs: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """What each function returns, once a round, after one round of warm-up.
+    """What each function returns, once a round.
 
-    They alternate because the speed of the machine changes from minute to minute.
+    They alternate because the speed of the machine changes from minute to minute. There is no round of warm-up: the
+    first round does not differ from the others by more than they do from each other. What takes longer at first, such
+    as the first steps of a run, is for the functions to leave out.
 
     Args:
         runs: the functions, by name.
-        rounds: rounds that count.
+        rounds: how often each is called.
     """
     results: dict[str, list[float]] = {name: [] for name in runs}
-    for round_number in range(rounds + 1):
+    for _ in range(rounds):
         for name, run in runs.items():
-            result = run()
-            if round_number:
-                results[name].append(result)
+            results[name].append(run())
     return results

@@ -3,7 +3,7 @@
     python -m benchmarks.costs [--factor 1] [--output FOLDER]
 
 Every ratio is of times that were taken in turn in one process, so that the load of the machine affects both sides. The
-spread is that of four parts of the rounds. The short form takes about six minutes on one core, the full one an hour.
+spread is that of four parts of the rounds. The short form takes about five minutes on one core, the full one an hour.
 """
 
 from __future__ import annotations
