@@ -10,17 +10,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack, contextmanager
 from itertools import product
-from multiprocessing import get_context
 from statistics import fmean
 from typing import Any, NamedTuple
 
-import torch
-
 from benchmarks.adaptation import STARTS
 from benchmarks.argument_types import positive_count
+from benchmarks.processes import processes
 from benchmarks.suite import SETTINGS
 from benchmarks.suite.scheduled import SCHEDULES, Schedule, truth_under
 from benchmarks.suite.training import train
@@ -71,7 +68,6 @@ def _changed(values: dict[str, Any]) -> Iterator[None]:
 
 def log_gap(run: Run) -> float:
     """The log gap at the end of a run."""
-    torch.set_num_threads(1)
     with _changed(PARTS[run.part]):
         ended = train(
             SETTINGS[run.setting](), run.seed, run.lr, run.schedule, STEPS, callbacks=lambda: [HypergradientLR()]
@@ -88,7 +84,7 @@ def main() -> None:
     parser.add_argument("--workers", type=positive_count, default=1)
     arguments = parser.parse_args()
     print(f"{'':44}{'share':>8}{'mean':>8}{'worst':>8}")
-    with ProcessPoolExecutor(arguments.workers, mp_context=get_context("fork")) as pool:
+    with processes(arguments.workers) as pool:
         for part in arguments.parts:
             cells = product(arguments.settings, arguments.seeds, arguments.schedules, STARTS)
             gaps = list(pool.map(log_gap, [Run(part, *cell) for cell in cells]))

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import csv
 import sys
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from functools import lru_cache
-from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple, cast
 
-import torch
-
 from benchmarks.adaptation_contestants import CONTESTANTS
+from benchmarks.processes import processes
 from benchmarks.suite import SETTINGS
 from benchmarks.suite.scheduled import Schedule, truth_under
 from benchmarks.suite.setting import Setting
@@ -52,7 +50,6 @@ def setting_named(name: str) -> Setting:
 
 def train_run(run: Run) -> Ended:
     """Train as the contestant does."""
-    torch.set_num_threads(1)  # the models are so small that a second thread only costs
     setting = setting_named(run.setting)
     if run.contestant == BEST:
         return train(setting, run.seed, truth_under(run.setting, run.schedule).best_lr, run.schedule, run.steps)
@@ -69,7 +66,7 @@ def results_of(runs: list[Run], workers: int, path: Path | None) -> Results:
     results = {run: known[run] for run in runs if run in known}
     if results:
         print(f"{len(results)} of {len(runs)} runs are taken from {path}.", file=sys.stderr, flush=True)
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with processes(workers) as pool:
         futures = {pool.submit(train_run, run): run for run in runs if run not in results}
         for future in as_completed(futures):
             run = futures[future]

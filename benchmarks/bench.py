@@ -12,31 +12,33 @@ import argparse
 from benchmarks import long_runs, page, score, targets
 from benchmarks.argument_types import positive_count
 from benchmarks.costs import __main__ as costs
+from benchmarks.processes import processes
 from benchmarks.raw_results import load
 from benchmarks.workloads import WORKLOADS
 
-_LENGTHS = ("1", "4")  # of the full form
-_SEEDS = ("0", "1", "2")
-_LONG_RUNS = ("20000", "5000")  # steps
+_LENGTHS = (1, 4)  # of the full form
+_SEEDS = (0, 1, 2)
+_LONG_RUNS = (20_000, 5000)  # steps
 
 
-def main() -> None:
+def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--full", action="store_true", help="more seeds and lengths")
     parser.add_argument("--resume", action="store_true", help="keep the runs that are in the files already")
     parser.add_argument("--workers", type=positive_count, default=2, help="processes of the score and of the long runs")
-    arguments = parser.parse_args()
+    arguments = parser.parse_args(words)
     count = None if arguments.full else 1
-    workers = ["--workers", str(arguments.workers)]
-    anew = [] if arguments.resume else ["--anew"]
-    for length in _LENGTHS[:count]:
-        known = {row["workload"] for row in load("targets")["rows"] if row["length"] == int(length)}
+    lengths, seeds, long_lengths = _LENGTHS[:count], _SEEDS[:count], _LONG_RUNS[:count]
+    for length in lengths:
+        known = {row["workload"] for row in load("targets")["rows"] if row["length"] == length}
         if wanted := [name for name in WORKLOADS if name not in known]:
-            targets.main(["--length", length, "--workloads", *wanted])
-    seeds = ["--seeds", *_SEEDS[:count]]
-    costs.main(["--factor", str(costs.FULL if arguments.full else 1)])
-    score.main([*seeds, "--lengths", *_LENGTHS[:count], *workers, *anew])
-    long_runs.main([*seeds, "--lengths", *_LONG_RUNS[:count], *workers, *anew])
+            targets.main(["--length", str(length), "--workers", str(arguments.workers), "--workloads", *wanted])
+    costs.main(["--factor", str(costs.FULL if arguments.full else 1)])  # alone, so that no other work disturbs it
+    anew = not arguments.resume
+    with processes(arguments.workers) as pool:  # for both, so that no process waits for the last long run
+        started = long_runs.start(long_runs.runs_of(long_lengths, seeds), pool, anew)
+        score.measure(score.runs_of(lengths, seeds), pool, anew)
+        long_runs.keep(started, anew)
     page.main([])
 
 

@@ -14,11 +14,10 @@ A workload that is in the file is not run again, unless ``--anew`` is given.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor, Future
 from dataclasses import replace
 from itertools import product
-from multiprocessing import get_context
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,6 +25,7 @@ import torch
 from lightning.pytorch.callbacks import LearningRateFinder
 
 from benchmarks.argument_types import positive_count
+from benchmarks.processes import processes
 from benchmarks.raw_results import load, save
 from benchmarks.rival_rules import fastai_valley
 from benchmarks.suite.engine import train_copies
@@ -46,6 +46,7 @@ _FINAL_SHARE = 0.05  # of the steps, whose mean loss is the final loss
 _INITIAL_STEPS = 3
 _ADAMW = one(torch.optim.AdamW, weight_decay=WEIGHT_DECAY)
 Row = dict[str, Any]
+Key = tuple[str, int, int]  # workload, seed, steps
 
 
 class Found(NamedTuple):
@@ -94,7 +95,6 @@ def finds(setting: Setting, seed: int, steps: int) -> Iterator[Found]:
 
 def rows_of(workload: str, seed: int, steps: int) -> list[Row]:
     """The losses of the grid and the gaps of the finders on one workload."""
-    torch.set_num_threads(1)  # as in `benchmarks.score`
     setting = replace(WORKLOADS[workload](), optimizer="adamw", optimizers=_ADAMW)
     where = {"workload": workload, "seed": seed, "steps": steps}
     grid = truths(setting, seed, steps)
@@ -115,6 +115,26 @@ def _gap(truth: Truth, lr: float) -> float:
     return truth.gap(lr).log
 
 
+def runs_of(lengths: Sequence[int], seeds: Sequence[int], workloads: Sequence[str] = TINY) -> list[Key]:
+    """The runs of these workloads, in turn."""
+    return list(product(workloads, seeds, lengths))
+
+
+def start(runs: Sequence[Key], pool: Executor, anew: bool = False) -> dict[Key, Future[list[Row]]]:
+    """Begin the runs that are not in the file, or all of them if ``anew``."""
+    known = set() if anew else {(row["workload"], row["seed"], row["steps"]) for row in load("long_runs")["rows"]}
+    return {each: pool.submit(rows_of, *each) for each in runs if each not in known}
+
+
+def keep(started: Mapping[Key, Future[list[Row]]], anew: bool = False) -> None:
+    """Write runs to the file when they end, in place of what is there if ``anew``."""
+    rows = [] if anew else load("long_runs")["rows"]
+    for each, future in started.items():
+        rows = [*rows, *future.result()]
+        save("long_runs", rows)
+        print(*each, "done", flush=True)
+
+
 def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workloads", nargs="+", choices=WORKLOADS, default=list(TINY), metavar="NAME")
@@ -123,15 +143,9 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--workers", type=positive_count, default=1)
     parser.add_argument("--anew", action="store_true", help="make all runs again")
     arguments = parser.parse_args(words)
-    rows = [] if arguments.anew else load("long_runs")["rows"]
-    known = {(row["workload"], row["seed"], row["steps"]) for row in rows}
-    wanted = product(arguments.workloads, arguments.seeds, arguments.lengths)
-    with ProcessPoolExecutor(arguments.workers, mp_context=get_context("spawn")) as pool:
-        futures = {each: pool.submit(rows_of, *each) for each in wanted if each not in known}
-        for each, future in futures.items():
-            rows = [*rows, *future.result()]
-            save("long_runs", rows)
-            print(*each, "done", flush=True)
+    runs = runs_of(arguments.lengths, arguments.seeds, arguments.workloads)
+    with processes(arguments.workers) as pool:
+        keep(start(runs, pool, arguments.anew), arguments.anew)
 
 
 if __name__ == "__main__":

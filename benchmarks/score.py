@@ -18,18 +18,17 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Iterable, Mapping
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import Executor, as_completed
 from itertools import product
-from multiprocessing import get_context
 from statistics import fmean, median
 from typing import Any
 
 import numpy as np
-import torch
 
 from benchmarks.argument_types import positive_count
 from benchmarks.contestants import contestants
+from benchmarks.processes import processes
 from benchmarks.raw_results import load, save
 from benchmarks.workloads import WORKLOADS
 from benchmarks.workloads.run import EVALUATIONS, Run
@@ -59,7 +58,6 @@ def targets_of(length: int) -> dict[str, Row]:
 
 def run_once(budget: float, length: int, seed: int, workload: str, name: str) -> Row:
     """One run of a contestant, as a row of the file."""
-    torch.set_num_threads(1)  # the models are so small that a second thread only costs
     targets = targets_of(length)
     contestant = _Tuned(targets) if name == TUNED else contestants()[name]
     target = targets[workload]
@@ -147,25 +145,36 @@ def missing(known: list[Row], budget: float, cells: Iterable[Cell]) -> list[Cell
     return [cell for cell in cells if cell not in done]
 
 
+def measure(cells: Sequence[Cell], pool: Executor, anew: bool = False) -> None:
+    """Make the runs that are not in the file, all of them if ``anew``, and write each to it when it ends."""
+    rows = [] if anew else load("score")["rows"]
+    for budget in BUDGETS:
+        futures = [pool.submit(run_once, budget, *cell) for cell in missing(rows, budget, cells)]
+        for future in as_completed(futures):
+            rows = [*rows, future.result()]
+            save("score", rows)
+            print(*rows[-1].values(), flush=True)
+
+
+def runs_of(
+    lengths: Sequence[int], seeds: Sequence[int], names: Sequence[str] = (), workloads: Sequence[str] = tuple(WORKLOADS)
+) -> list[Cell]:
+    """The runs of these contestants on these workloads, in turn: of all contestants if there are no names."""
+    return list(product(lengths, seeds, workloads, names or [TUNED, *contestants()]))
+
+
 def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--lengths", type=positive_count, nargs="+", default=[1], help="factors of the steps")
-    parser.add_argument("--contestants", nargs="+", metavar="NAME")
+    parser.add_argument("--contestants", nargs="+", default=[], metavar="NAME")
     parser.add_argument("--workloads", nargs="+", choices=WORKLOADS, default=list(WORKLOADS), metavar="NAME")
     parser.add_argument("--workers", type=positive_count, default=1)
     parser.add_argument("--anew", action="store_true", help="make all runs again")
     arguments = parser.parse_args(words)
-    rows = [] if arguments.anew else load("score")["rows"]
-    names = arguments.contestants or [TUNED, *contestants()]
-    cells = list(product(arguments.lengths, arguments.seeds, arguments.workloads, names))
-    with ProcessPoolExecutor(arguments.workers, mp_context=get_context("spawn")) as pool:
-        for budget in BUDGETS:
-            futures = [pool.submit(run_once, budget, *cell) for cell in missing(rows, budget, cells)]
-            for future in as_completed(futures):
-                rows = [*rows, future.result()]
-                save("score", rows)
-                print(*rows[-1].values(), flush=True)
+    cells = runs_of(arguments.lengths, arguments.seeds, arguments.contestants, arguments.workloads)
+    with processes(arguments.workers) as pool:
+        measure(cells, pool, arguments.anew)
 
 
 if __name__ == "__main__":

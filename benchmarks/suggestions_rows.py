@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from concurrent.futures import ProcessPoolExecutor
 from itertools import product, repeat
-from multiprocessing import get_context
 from statistics import median
 from typing import NamedTuple
 
-import torch
-
+from benchmarks.processes import processes
 from benchmarks.suite import GROUP_OF, SETTINGS
 from benchmarks.suite.contestants import CONTESTANTS, RANGE_TEST, SEARCHES, Cell, Found
 from benchmarks.suite.leave_one_out import BestTrials
@@ -63,7 +60,7 @@ def all_rows(arguments: argparse.Namespace) -> list[Row]:
             rows.extend(of_cell)
             print(f"{name}, seed {seed}: {', '.join(contestants)}", file=sys.stderr, flush=True)
 
-    with ProcessPoolExecutor(arguments.workers, mp_context=get_context("spawn")) as pool:
+    with processes(arguments.workers) as pool:
         add([name for name in arguments.contestants if name in CONTESTANTS], 0)
         if searches := [name for name in arguments.contestants if name in SEARCHES]:
             steps = [row.steps for row in rows if row.contestant == RANGE_TEST]
@@ -73,7 +70,6 @@ def all_rows(arguments: argparse.Namespace) -> list[Row]:
 
 def _rows(setting_name: str, seed: int, contestants: list[str], budget: int) -> list[Row]:
     """The suggestions of these contestants for one setting and seed."""
-    torch.set_num_threads(1)  # the models are so small that a second thread only costs
     setting = SETTINGS[setting_name]()
     cell = Cell(setting, seed)
     rows = []

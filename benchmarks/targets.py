@@ -1,6 +1,6 @@
 """The targets of the workloads: a validation loss that a tuned NadamW reaches with each of three seeds.
 
-    python -m benchmarks.targets [--workloads NAME ...] [--length 1]
+    python -m benchmarks.targets [--workloads NAME ...] [--length 1] [--workers 1]
 
 NadamW has a warm-up and a cosine. Its learning rate is the one with the lowest validation loss of a run of
 `benchmarks.workloads.STEPS` times the length, of a grid that grows while the best one lies at an end. Two more seeds
@@ -12,12 +12,14 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable
+from concurrent.futures import as_completed
 from functools import cache
 from typing import Any
 
 import torch
 
 from benchmarks.argument_types import positive_count
+from benchmarks.processes import processes
 from benchmarks.raw_results import load, save
 from benchmarks.workloads import STEPS, WORKLOADS
 from benchmarks.workloads.run import EVALUATIONS, Run
@@ -61,13 +63,15 @@ def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workloads", nargs="+", choices=WORKLOADS, default=list(WORKLOADS), metavar="NAME")
     parser.add_argument("--length", type=positive_count, default=1)
+    parser.add_argument("--workers", type=positive_count, default=1)
     arguments = parser.parse_args(words)
-    torch.set_num_threads(1)
-    for name in arguments.workloads:
-        row = tuned(name, arguments.length)
-        print(row, flush=True)
-        kept = [each for each in load("targets")["rows"] if (each["workload"], each["length"]) != (name, row["length"])]
-        save("targets", [*kept, row], seeds=list(SEEDS))
+    with processes(arguments.workers) as pool:
+        for future in as_completed([pool.submit(tuned, name, arguments.length) for name in arguments.workloads]):
+            row = future.result()
+            print(row, flush=True)
+            rows = {(each["length"], each["workload"]): each for each in [*load("targets")["rows"], row]}
+            order = sorted(rows, key=lambda key: (key[0], list(WORKLOADS).index(key[1])))
+            save("targets", [rows[key] for key in order], seeds=list(SEEDS))
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,10 @@ import numpy as np
 import pytest
 import torch
 
+from benchmarks import bench, long_runs, page, score, targets
 from benchmarks.check import worse
 from benchmarks.contestants import contestants
+from benchmarks.costs import __main__ as costs
 from benchmarks.costs import finders
 from benchmarks.costs.models import LARGE_MLP, SMALL_CNN, TINY_CNN, ImageClassifier
 from benchmarks.costs.page import costs_section
@@ -57,6 +60,91 @@ def test_only_what_was_not_reached_is_run_with_a_large_budget() -> None:
     assert missing(rows, 1.5, cells) == cells[1:]
     assert not is_whole(rows)
     assert is_whole([*rows, run_row("B", 1.5, None)])
+
+
+def test_runs_that_are_in_the_file_are_not_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first budget is that of all runs, the second one that of those which missed their target."""
+    made: list[Any] = []
+
+    def run_once(budget: float, length: int, seed: int, workload: str, name: str) -> Any:
+        made.append((budget, seed, name))
+        return run_row(name, budget, 80 if name == "B" else None, workload, seed)
+
+    kept = [run_row("A", 1.0, None)]
+    monkeypatch.setattr(score, "run_once", run_once)
+    monkeypatch.setattr(score, "load", lambda _: {"rows": kept})
+    monkeypatch.setattr(score, "save", lambda _, rows: kept.__setitem__(slice(None), rows))
+    runs = score.runs_of([1], [0], ["A", "B"], ["clicks"])
+    with ThreadPoolExecutor(1) as pool:
+        score.measure(runs, pool)
+        assert made == [(1.0, 0, "B"), (1.5, 0, "A")]
+        score.measure(runs, pool)
+        assert len(made) == 2
+        score.measure(runs, pool, anew=True)
+        assert made[2:] == [(1.0, 0, "A"), *made[:2]]
+    assert kept == [run_row("A", 1.0, None), run_row("B", 1.0, 80), run_row("A", 1.5, None)]
+
+
+def test_long_runs_that_are_in_the_file_are_not_made_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept: list[Any] = [{"workload": "clicks", "seed": 0, "steps": 5, "kind": "grid"}]
+    made: list[Any] = []
+
+    def rows_of(workload: str, seed: int, steps: int) -> list[Any]:
+        made.append((workload, seed, steps))
+        return [{"workload": workload, "seed": seed, "steps": steps}]
+
+    monkeypatch.setattr(long_runs, "rows_of", rows_of)
+    monkeypatch.setattr(long_runs, "load", lambda _: {"rows": kept})
+    monkeypatch.setattr(long_runs, "save", lambda _, rows: kept.__setitem__(slice(None), rows))
+    with ThreadPoolExecutor(1) as pool:
+        runs = long_runs.runs_of([5], [0, 1], ["clicks"])
+        long_runs.keep(long_runs.start(runs, pool))
+        assert made == [("clicks", 1, 5)]
+        assert len(kept) == 2
+        long_runs.keep(long_runs.start(runs, pool, anew=True), anew=True)
+    assert made[1:] == runs
+    assert len(kept) == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "lengths", "seeds", "long_lengths", "anew"),
+    [
+        ([], [1], [0], [20_000], True),
+        (["--full", "--resume"], [1, 4], [0, 1, 2], [20_000, 5000], False),
+    ],
+)
+def test_what_the_short_and_the_full_form_run(
+    words: list[str],
+    lengths: list[int],
+    seeds: list[int],
+    long_lengths: list[int],
+    anew: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Targets that are in the file are not set again: those of length 1, and those of two workloads of length 4."""
+    known = [{"workload": name, "length": 1} for name in WORKLOADS]
+    known += [{"workload": name, "length": 4} for name in ("clicks", "words")]
+    called: list[Any] = []
+    monkeypatch.setattr(bench, "load", lambda _: {"rows": known})
+    monkeypatch.setattr(targets, "main", lambda words: called.append(("targets", words)))
+    monkeypatch.setattr(costs, "main", lambda words: called.append(("costs", words)))
+    monkeypatch.setattr(page, "main", lambda words: called.append(("page", words)))
+    monkeypatch.setattr(long_runs, "start", lambda runs, _, anew: called.append(("long runs", (runs, anew))))
+    monkeypatch.setattr(long_runs, "keep", lambda started, anew: called.append(("kept", (started, anew))))
+    monkeypatch.setattr(score, "measure", lambda runs, _, anew: called.append(("score", (runs, anew))))
+    bench.main(words)
+    of_name = dict(called)
+    assert called[-2:] == [("kept", (None, anew)), ("page", [])]
+    assert of_name["costs"] == ["--factor", "8" if len(lengths) > 1 else "1"]
+    if len(lengths) == 1:
+        assert "targets" not in of_name
+    else:
+        wanted = [name for name in WORKLOADS if name not in ("clicks", "words")]
+        assert of_name["targets"] == ["--length", "4", "--workers", "2", "--workloads", *wanted]
+    assert of_name["score"] == (score.runs_of(lengths, seeds), anew)
+    assert len(of_name["score"][0]) == len(lengths) * len(seeds) * len(WORKLOADS) * (1 + len(contestants()))
+    assert of_name["long runs"] == (long_runs.runs_of(long_lengths, seeds), anew)
+    assert len(of_name["long runs"][0]) == len(long_lengths) * len(seeds) * 3
 
 
 @pytest.mark.parametrize("best", GRID)
