@@ -48,7 +48,7 @@ test-pytorch-lightning: $(VENV)/.installed
 test-floor: .venv-floor/.installed
 	.venv-floor/bin/pytest -n 2 --dist worksteal
 
-# All figures of docs/benchmarks.md: in about half an hour on two free cores, or in hours with more seeds and lengths.
+# All figures of docs/benchmarks.md: in under 20 minutes on two free cores, or in hours with more seeds and lengths.
 bench: $(VENV)/.installed-benchmarks
 	OMP_NUM_THREADS=1 $(BIN)/python -m benchmarks.bench
 

@@ -8,6 +8,7 @@ The short form has one seed. The full one has three, workloads of four times the
 from __future__ import annotations
 
 import argparse
+from concurrent.futures import ThreadPoolExecutor
 
 from benchmarks import long_runs, page, score, targets
 from benchmarks.argument_types import positive_count
@@ -25,7 +26,7 @@ def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--full", action="store_true", help="more seeds and lengths")
     parser.add_argument("--resume", action="store_true", help="keep the runs that are in the files already")
-    parser.add_argument("--workers", type=positive_count, default=2, help="processes of the score and of the long runs")
+    parser.add_argument("--workers", type=positive_count, default=2, help="processes that train side by side")
     arguments = parser.parse_args(words)
     count = None if arguments.full else 1
     lengths, seeds, long_lengths = _LENGTHS[:count], _SEEDS[:count], _LONG_RUNS[:count]
@@ -35,10 +36,11 @@ def main(words: list[str] | None = None) -> None:
             targets.main(["--length", str(length), "--workers", str(arguments.workers), "--workloads", *wanted])
     costs.main(["--factor", str(costs.FULL if arguments.full else 1)])  # alone, so that no other work disturbs it
     anew = not arguments.resume
-    with processes(arguments.workers) as pool:  # for both, so that no process waits for the last long run
-        started = long_runs.start(long_runs.runs_of(long_lengths, seeds), pool, anew)
-        score.measure(score.runs_of(lengths, seeds), pool, anew)
-        long_runs.keep(started, anew)
+    # One pool for both: the score fills the processes while the last long run ends.
+    with ThreadPoolExecutor(1) as thread, processes(arguments.workers) as pool:
+        of_long_runs = thread.submit(long_runs.measure, long_runs.keys_of(long_lengths, seeds), pool, anew)
+        score.measure(score.keys_of(lengths, seeds), pool, anew)
+        of_long_runs.result()
     page.main([])
 
 

@@ -8,14 +8,14 @@ rate and with one cycle. Each finder then looks for a rate for a run of this len
 0 is the best of the grid, 1 no better than untrained (`benchmarks.suite.truth`). The final loss is the mean training
 loss of the last twentieth. The steps of the finders are given, but not taken off the run.
 
-A workload that is in the file is not run again, unless ``--anew`` is given.
+A run (workload, seed and steps) that is in the file is not made again, unless ``--anew`` is given.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
 from dataclasses import replace
 from itertools import product
 from typing import Any, NamedTuple
@@ -115,24 +115,20 @@ def _gap(truth: Truth, lr: float) -> float:
     return truth.gap(lr).log
 
 
-def runs_of(lengths: Sequence[int], seeds: Sequence[int], workloads: Sequence[str] = TINY) -> list[Key]:
+def keys_of(lengths: Sequence[int], seeds: Sequence[int], workloads: Sequence[str] = TINY) -> list[Key]:
     """The runs of these workloads, in turn."""
     return list(product(workloads, seeds, lengths))
 
 
-def start(runs: Sequence[Key], pool: Executor, anew: bool = False) -> dict[Key, Future[list[Row]]]:
-    """Begin the runs that are not in the file, or all of them if ``anew``."""
-    known = set() if anew else {(row["workload"], row["seed"], row["steps"]) for row in load("long_runs")["rows"]}
-    return {each: pool.submit(rows_of, *each) for each in runs if each not in known}
-
-
-def keep(started: Mapping[Key, Future[list[Row]]], anew: bool = False) -> None:
-    """Write runs to the file when they end, in place of what is there if ``anew``."""
+def measure(keys: Sequence[Key], pool: Executor, anew: bool = False) -> None:
+    """Make the runs that are not in the file, and add each to it. With ``anew`` the file is discarded first."""
     rows = [] if anew else load("long_runs")["rows"]
-    for each, future in started.items():
+    known = {(row["workload"], row["seed"], row["steps"]) for row in rows}
+    futures = {key: pool.submit(rows_of, *key) for key in keys if key not in known}
+    for key, future in futures.items():
         rows = [*rows, *future.result()]
         save("long_runs", rows)
-        print(*each, "done", flush=True)
+        print(*key, "done", flush=True)
 
 
 def main(words: list[str] | None = None) -> None:
@@ -141,11 +137,11 @@ def main(words: list[str] | None = None) -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--lengths", type=positive_count, nargs="+", default=[STEPS], help="steps of the runs")
     parser.add_argument("--workers", type=positive_count, default=1)
-    parser.add_argument("--anew", action="store_true", help="make all runs again")
+    parser.add_argument("--anew", action="store_true", help="discard the file and make these runs again")
     arguments = parser.parse_args(words)
-    runs = runs_of(arguments.lengths, arguments.seeds, arguments.workloads)
+    keys = keys_of(arguments.lengths, arguments.seeds, arguments.workloads)
     with processes(arguments.workers) as pool:
-        keep(start(runs, pool, arguments.anew), arguments.anew)
+        measure(keys, pool, arguments.anew)
 
 
 if __name__ == "__main__":

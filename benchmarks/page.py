@@ -21,7 +21,7 @@ from benchmarks.score import BUDGETS, TUNED, Row, is_whole, run_by_all, summary
 DOCS = Path(__file__).parents[1] / "docs"
 _INTRODUCTION = """# Benchmarks
 
-This page and its pictures are made from `benchmarks/results` by `make bench` (about half an hour on two free cores) or
+This page and its pictures are made from `benchmarks/results` by `make bench` (under 20 minutes on two free cores) or
 `make bench-full` (hours: more seeds and lengths). `make bench-check` measures the costs anew and says which got worse
 than the spread. Nothing was tuned to what is reported here, and losses are reported too. Names of this package are in
 bold.

@@ -12,9 +12,10 @@ import torch
 
 @contextmanager
 def processes(count: int) -> Iterator[Executor]:
-    """So many processes with one thread each: the models are so small that a second thread only costs.
+    """``count`` processes with one thread each: the models are so small that a second thread only costs.
 
-    When a run fails or the user interrupts, the runs that wait are dropped. A few have been handed over by then.
+    When a run fails or the user interrupts, the runs that wait are dropped. Up to ``count + 1`` of them are with the
+    processes already. They still run, and their results are lost.
     """
     with ProcessPoolExecutor(count, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
         try:

@@ -11,7 +11,8 @@ The tuned NadamW is run too, for comparison. It is no contestant: it is told the
 
 With ``--lengths 4`` the workloads also have targets that were set with four times the steps.
 
-Each run is added to the file at once. A run that is in the file is not made again, unless ``--anew`` is given.
+Each run is added to the file at once. A run that is in the file is not made again, unless its target has changed or
+``--anew`` is given.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ from benchmarks.workloads.run import EVALUATIONS, Run
 BUDGETS = (1.0, 1.5)  # of the steps of the target
 TUNED = "NadamW, tuned for each workload"
 Row = dict[str, Any]
-Cell = tuple[int, int, str, str]  # length, seed, workload, contestant
+Key = tuple[int, int, str, str]  # length, seed, workload, contestant
 
 
 class _Tuned:
@@ -70,10 +71,16 @@ def run_once(budget: float, length: int, seed: int, workload: str, name: str) ->
         "seed": seed,
         "budget": budget,
         "contestant": name,
+        "target": target["target"],
         "reached": run.reached,
         "steps_to_find": run.steps_to_find,
         "best": run.best,
     }
+
+
+def key_of(row: Row) -> Key:
+    """Of a row of the file."""
+    return row["length"], row["seed"], row["workload"], row["contestant"]
 
 
 def shares(rows: list[Row], name: str) -> dict[float, float]:
@@ -121,60 +128,63 @@ def summary(rows: list[Row], targets: Mapping[str, Row]) -> list[Row]:
 def run_by_all(rows: list[Row]) -> list[Row]:
     """The runs on those workloads and seeds that every contestant was run on."""
     names = {row["contestant"] for row in rows}
-
-    def key(row: Row) -> tuple[int, int, str]:
-        return row["length"], row["seed"], row["workload"]
-
-    known = {(key(row), row["contestant"]) for row in rows}
-    return [row for row in rows if all((key(row), name) in known for name in names)]
+    known = {key_of(row) for row in rows}
+    return [row for row in rows if all((*key_of(row)[:3], name) in known for name in names)]
 
 
 def is_whole(rows: list[Row]) -> bool:
     """Whether each run that missed its target with a budget was made with the larger budgets too."""
-    cells = {(row["length"], row["seed"], row["workload"], row["contestant"]) for row in rows}
-    return not any(missing(rows, budget, cells) for budget in BUDGETS)
+    return not any(missing(rows, budget, map(key_of, rows)) for budget in BUDGETS)
 
 
-def missing(known: list[Row], budget: float, cells: Iterable[Cell]) -> list[Cell]:
-    """Of these cells, those to be run with a budget: not run yet, nor done with less."""
-    done = {
-        (row["length"], row["seed"], row["workload"], row["contestant"])
-        for row in known
-        if row["reached"] is not None or row["budget"] == budget
-    }
-    return [cell for cell in cells if cell not in done]
+def missing(known: list[Row], budget: float, keys: Iterable[Key]) -> list[Key]:
+    """Of these runs, those to be made with a budget: not made yet, nor done with less."""
+    done = {key_of(row) for row in known if row["reached"] is not None or row["budget"] == budget}
+    return [key for key in keys if key not in done]
 
 
-def measure(cells: Sequence[Cell], pool: Executor, anew: bool = False) -> None:
-    """Make the runs that are not in the file, all of them if ``anew``, and write each to it when it ends."""
+def of_targets(rows: list[Row], targets: Mapping[int, Mapping[str, Row]]) -> list[Row]:
+    """The runs whose target is still the same. Targets are by length and workload."""
+    return [row for row in rows if row.get("target") == targets[row["length"]][row["workload"]]["target"]]
+
+
+def measure(keys: Sequence[Key], pool: Executor, anew: bool = False) -> None:
+    """Make the runs that are not in the file, and add each to it. With ``anew`` the file is discarded first.
+
+    A run whose target has changed since is made again.
+    """
     rows = [] if anew else load("score")["rows"]
+    rows = of_targets(rows, {length: targets_of(length) for length in {row["length"] for row in rows}})
     for budget in BUDGETS:
-        futures = [pool.submit(run_once, budget, *cell) for cell in missing(rows, budget, cells)]
+        futures = [pool.submit(run_once, budget, *key) for key in missing(rows, budget, keys)]
         for future in as_completed(futures):
             rows = [*rows, future.result()]
             save("score", rows)
             print(*rows[-1].values(), flush=True)
 
 
-def runs_of(
-    lengths: Sequence[int], seeds: Sequence[int], names: Sequence[str] = (), workloads: Sequence[str] = tuple(WORKLOADS)
-) -> list[Cell]:
-    """The runs of these contestants on these workloads, in turn: of all contestants if there are no names."""
-    return list(product(lengths, seeds, workloads, names or [TUNED, *contestants()]))
+def keys_of(
+    lengths: Sequence[int],
+    seeds: Sequence[int],
+    workloads: Sequence[str] = tuple(WORKLOADS),
+    names: Sequence[str] | None = None,
+) -> list[Key]:
+    """The runs of these contestants, or of all, in turn."""
+    return list(product(lengths, seeds, workloads, [TUNED, *contestants()] if names is None else names))
 
 
 def main(words: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--lengths", type=positive_count, nargs="+", default=[1], help="factors of the steps")
-    parser.add_argument("--contestants", nargs="+", default=[], metavar="NAME")
+    parser.add_argument("--contestants", nargs="+", metavar="NAME")
     parser.add_argument("--workloads", nargs="+", choices=WORKLOADS, default=list(WORKLOADS), metavar="NAME")
     parser.add_argument("--workers", type=positive_count, default=1)
-    parser.add_argument("--anew", action="store_true", help="make all runs again")
+    parser.add_argument("--anew", action="store_true", help="discard the file and make these runs again")
     arguments = parser.parse_args(words)
-    cells = runs_of(arguments.lengths, arguments.seeds, arguments.contestants, arguments.workloads)
+    keys = keys_of(arguments.lengths, arguments.seeds, arguments.workloads, arguments.contestants)
     with processes(arguments.workers) as pool:
-        measure(cells, pool, arguments.anew)
+        measure(keys, pool, arguments.anew)
 
 
 if __name__ == "__main__":

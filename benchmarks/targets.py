@@ -5,7 +5,7 @@
 NadamW has a warm-up and a cosine. Its learning rate is the one with the lowest validation loss of a run of
 `benchmarks.workloads.STEPS` times the length, of a grid that grows while the best one lies at an end. Two more seeds
 are then run with it. The target is the highest of the three losses. The seeds are not those that contestants run with.
-The result, ``results/targets.json``, is kept: `benchmarks.score` reads it.
+The result, ``results/targets.json``, is kept: `benchmarks.score` reads it, and makes the runs to a new target again.
 """
 
 from __future__ import annotations
@@ -70,8 +70,7 @@ def main(words: list[str] | None = None) -> None:
             row = future.result()
             print(row, flush=True)
             rows = {(each["length"], each["workload"]): each for each in [*load("targets")["rows"], row]}
-            order = sorted(rows, key=lambda key: (key[0], list(WORKLOADS).index(key[1])))
-            save("targets", [rows[key] for key in order], seeds=list(SEEDS))
+            save("targets", [rows[key] for key in sorted(rows)], seeds=list(SEEDS))
 
 
 if __name__ == "__main__":

@@ -7,4 +7,5 @@ import torch
 from benchmarks.suite.optimizers import one
 
 WEIGHT_DECAY = 0.01  # also of the contestants that bring their own optimizer
-NADAMW = one(torch.optim.NAdam, weight_decay=WEIGHT_DECAY, decoupled_weight_decay=True)
+# ``foreach`` takes a sixth off the time of a run: torch's loop over the parameters is then in C++.
+NADAMW = one(torch.optim.NAdam, weight_decay=WEIGHT_DECAY, decoupled_weight_decay=True, foreach=True)
