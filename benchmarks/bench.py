@@ -8,7 +8,6 @@ The short form has one seed. The full one has three, workloads of four times the
 from __future__ import annotations
 
 import argparse
-from concurrent.futures import ThreadPoolExecutor
 
 from benchmarks import long_runs, page, score, targets
 from benchmarks.argument_types import positive_count
@@ -36,11 +35,12 @@ def main(words: list[str] | None = None) -> None:
             targets.main(["--length", str(length), "--workers", str(arguments.workers), "--workloads", *wanted])
     costs.main(["--factor", str(costs.FULL if arguments.full else 1)])  # alone, so that no other work disturbs it
     anew = not arguments.resume
-    # One pool for both: the score fills the processes while the last long run ends.
-    with ThreadPoolExecutor(1) as thread, processes(arguments.workers) as pool:
-        of_long_runs = thread.submit(long_runs.measure, long_runs.keys_of(long_lengths, seeds), pool, anew)
+    # One pool for both, the long runs first: the score fills the processes while the last of them ends.
+    with processes(arguments.workers) as pool:
+        started = long_runs.start(long_runs.keys_of(long_lengths, seeds), pool, anew)
         score.measure(score.keys_of(lengths, seeds), pool, anew)
-        of_long_runs.result()
+        for each in started:
+            each.result()
     page.main([])
 
 

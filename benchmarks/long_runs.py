@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Executor
+from concurrent.futures import Executor, Future
 from dataclasses import replace
 from itertools import product
 from typing import Any, NamedTuple
@@ -120,15 +120,24 @@ def keys_of(lengths: Sequence[int], seeds: Sequence[int], workloads: Sequence[st
     return list(product(workloads, seeds, lengths))
 
 
-def measure(keys: Sequence[Key], pool: Executor, anew: bool = False) -> None:
-    """Make the runs that are not in the file, and add each to it. With ``anew`` the file is discarded first."""
-    rows = [] if anew else load("long_runs")["rows"]
+def start(keys: Sequence[Key], pool: Executor, anew: bool = False) -> list[Future[list[Row]]]:
+    """Begin the runs that are not in the file. Each is added to it when it ends, also if another one fails.
+
+    With ``anew`` the file is discarded first.
+    """
+    rows: list[Row] = [] if anew else load("long_runs")["rows"]
     known = {(row["workload"], row["seed"], row["steps"]) for row in rows}
-    futures = {key: pool.submit(rows_of, *key) for key in keys if key not in known}
-    for key, future in futures.items():
-        rows = [*rows, *future.result()]
-        save("long_runs", rows)
-        print(*key, "done", flush=True)
+
+    def keep(ended: Future[list[Row]]) -> None:
+        if not ended.cancelled() and ended.exception() is None:
+            rows.extend(ended.result())
+            save("long_runs", rows)
+            print(*(rows[-1][name] for name in ("workload", "seed", "steps")), "done", flush=True)
+
+    futures = [pool.submit(rows_of, *key) for key in keys if key not in known]
+    for future in futures:
+        future.add_done_callback(keep)
+    return futures
 
 
 def main(words: list[str] | None = None) -> None:
@@ -141,7 +150,8 @@ def main(words: list[str] | None = None) -> None:
     arguments = parser.parse_args(words)
     keys = keys_of(arguments.lengths, arguments.seeds, arguments.workloads)
     with processes(arguments.workers) as pool:
-        measure(keys, pool, arguments.anew)
+        for each in start(keys, pool, arguments.anew):
+            each.result()
 
 
 if __name__ == "__main__":

@@ -16,23 +16,24 @@ from benchmarks.costs.page import costs_section
 from benchmarks.gpu.page import gpu_section
 from benchmarks.markdown import bold, is_ours, table
 from benchmarks.raw_results import FOLDER, load
-from benchmarks.score import BUDGETS, TUNED, Row, is_whole, run_by_all, summary
+from benchmarks.score import BUDGETS, TUNED, Row, is_whole, run_by_all, summary, to_targets
 
 DOCS = Path(__file__).parents[1] / "docs"
 _INTRODUCTION = """# Benchmarks
 
 This page and its pictures are made from `benchmarks/results` by `make bench` (under 20 minutes on two free cores) or
 `make bench-full` (hours: more seeds and lengths). `make bench-check` measures the costs anew and says which got worse
-than the spread. Nothing was tuned to what is reported here, and losses are reported too. Names of this package are in
-bold.
+than the spread. What was chosen with these workloads in view is said below. Losses are reported too. Names of this
+package are in bold.
 """
 _SCORE = """## Score: one fixed setting, no learning rate given
 
 The idea is that of AlgoPerf's self-tuning rules (Dahl et al. 2023, arXiv:2306.07179), made small. Eight workloads of
 different kinds have a target: a validation loss that NadamW with warm-up and cosine, tuned for each workload, reaches
-with each of three seeds. A contestant has one setting for all workloads, and is given no learning rate. It knows its
-budget, 1.0 or 1.5 times the steps of the target. **Steps that find a learning rate come out of the budget.** The score
-is the share of the runs that reach the target. The tuned NadamW is no contestant: it is told the best learning rate.
+with each of three seeds, which are not those of the tables. A contestant has one setting for all workloads, and is
+given no learning rate. It knows its budget, 1.0 or 1.5 times the steps of the target. **Steps that find a learning rate
+come out of the budget.** The score is the share of the runs that reach the target. The tuned NadamW is no contestant:
+it is told the best learning rate.
 
 No rule or constant of this package was chosen with these workloads in view but two. One does not matter here: the share
 of the middle of the good rates that runs with SGD get, on seven of them trained with SGD. The other is that a learning
@@ -53,12 +54,13 @@ than untrained. `LRRangeTest` and `LRSearch` know the length of the run, and low
 "best of its trials" is the learning rate of the best trial. One part of their rule was decided by these runs, see
 above. Mean (worst) over the workloads:
 """
+_ROUNDS = "Measured with {factor:g} times the rounds of `make bench`.\n"
 
 
 def score_section(rows: list[Row], targets: list[Row]) -> str:
     """The score and the steps to the target, for each length of the workloads."""
     parts: list[str] = []
-    for length in dict.fromkeys(row["length"] for row in rows):
+    for length in sorted({row["length"] for row in rows}):
         of_length, of_target = judged(rows, targets, length)
         steps = [row["steps"] for row in of_target.values()]
         parts.append(
@@ -119,10 +121,11 @@ def _steps_to_target(names: list[str], rows: list[Row], targets: dict[str, Row])
 
 def long_section(rows: list[Row]) -> str:
     """The gaps of the finders after long runs."""
-    parts = []
-    for steps in dict.fromkeys(row["steps"] for row in rows):
+    parts: list[str] = []
+    for steps in sorted({row["steps"] for row in rows}, reverse=True):
         found = [row for row in rows if row["steps"] == steps and row["kind"] == "found"]
-        parts.append(_LONG.format(steps=f"{steps:,}".replace(",", " ")))
+        length = f"{steps:,}".replace(",", " ")
+        parts.append(f"Runs of {length} steps:\n" if parts else _LONG.format(steps=length))
         lines = []
         for name in dict.fromkeys(row["name"] for row in found):
             of_name = [row for row in found if row["name"] == name]
@@ -148,16 +151,16 @@ def write_page(results: Path, docs: Path) -> None:
     score, targets = load("score", results), load("targets", results)
     long_runs, costs = load("long_runs", results), load("costs", results)
     parts = [_INTRODUCTION]
-    if score["rows"]:
-        parts += [score_section(score["rows"], targets["rows"]), made_with(score)]
-        of_length, of_target = judged(score["rows"], targets["rows"], score["rows"][0]["length"])
+    if rows := to_targets(score["rows"], targets["rows"]):
+        parts += [score_section(rows, targets["rows"]), made_with(score)]
+        of_length, of_target = judged(rows, targets["rows"], min(row["length"] for row in rows))
         lines = summary(of_length, of_target)
         pictures.draw_score(lines, is_ours, is_whole(of_length), docs / "benchmarks_score.png")
     if long_runs["rows"]:
         parts += [long_section(long_runs["rows"]), made_with(long_runs)]
         pictures.draw_long_runs(long_runs["rows"], docs / "benchmarks_long_runs.png")
     if any(row["kind"] == "step" for row in costs["rows"]):
-        parts += [costs_section(costs["rows"]), made_with(costs)]
+        parts += [costs_section(costs["rows"]), _ROUNDS.format(factor=costs["factor"]), made_with(costs)]
         pictures.draw_costs(costs["rows"], is_ours, docs / "benchmarks_costs.png")
     gpu = load("gpu", results)
     if gpu["rows"]:

@@ -14,8 +14,8 @@ import torch
 def processes(count: int) -> Iterator[Executor]:
     """``count`` processes with one thread each: the models are so small that a second thread only costs.
 
-    When a run fails or the user interrupts, the runs that wait are dropped. Up to ``count + 1`` of them are with the
-    processes already. They still run, and their results are lost.
+    When a run fails or the user interrupts, the runs that wait are dropped. Those that are with the processes already,
+    up to ``count + 1`` more, may still run to their end.
     """
     with ProcessPoolExecutor(count, get_context("spawn"), torch.set_num_threads, (1,)) as pool:
         try:

@@ -143,9 +143,10 @@ def missing(known: list[Row], budget: float, keys: Iterable[Key]) -> list[Key]:
     return [key for key in keys if key not in done]
 
 
-def of_targets(rows: list[Row], targets: Mapping[int, Mapping[str, Row]]) -> list[Row]:
-    """The runs whose target is still the same. Targets are by length and workload."""
-    return [row for row in rows if row.get("target") == targets[row["length"]][row["workload"]]["target"]]
+def to_targets(rows: list[Row], targets: list[Row]) -> list[Row]:
+    """The runs whose target is one of these, which may have changed since."""
+    known = {(each["length"], each["workload"], each["target"]) for each in targets}
+    return [row for row in rows if (row["length"], row["workload"], row["target"]) in known]
 
 
 def measure(keys: Sequence[Key], pool: Executor, anew: bool = False) -> None:
@@ -153,8 +154,10 @@ def measure(keys: Sequence[Key], pool: Executor, anew: bool = False) -> None:
 
     A run whose target has changed since is made again.
     """
-    rows = [] if anew else load("score")["rows"]
-    rows = of_targets(rows, {length: targets_of(length) for length in {row["length"] for row in rows}})
+    kept = [] if anew else load("score")["rows"]
+    rows = to_targets(kept, load("targets")["rows"])
+    if len(rows) < len(kept):
+        print(f"{len(kept) - len(rows)} runs are discarded, since their target has changed.", flush=True)
     for budget in BUDGETS:
         futures = [pool.submit(run_once, budget, *key) for key in missing(rows, budget, keys)]
         for future in as_completed(futures):

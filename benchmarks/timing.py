@@ -29,9 +29,8 @@ def seconds_of(runs: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, 
 def results_of(runs: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
     """What each function returns, once a round.
 
-    They alternate because the speed of the machine changes from minute to minute. There is no round of warm-up.
-    The functions must leave out what takes longer at first, such as the first steps of a run. For the steps of
-    `benchmarks.costs` the first round then differs from the others by no more than they do.
+    They alternate because the speed of the machine changes from minute to minute. There is no round of warm-up:
+    the caller runs them before, or they leave out what takes longer at first.
 
     Args:
         runs: the functions, by name.

@@ -50,7 +50,7 @@ def ratios_of_finders(model: ImageClassifier, rounds: int) -> list[Ratio]:
     runs: dict[str, Callable[[], Any]] = {}
     pairs = [(sweep, lightning)]
     for finder, (make, steps_after) in makers.items():
-        steps = train(model, [make()], steps_after)
+        steps = train(model, [make()], steps_after)  # also the warm-up
         plain = f"{steps} plain steps"
         runs[plain] = partial(train, model, [], steps)
         runs[finder] = lambda make=make, steps=steps_after: train(model, [make()], steps)  # type: ignore[misc]

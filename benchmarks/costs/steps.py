@@ -30,7 +30,9 @@ PLAIN = "bare loop"
 CYCLIC = "CyclicLR"
 CYCLIC_MONITOR = "CyclicLR + LearningRateMonitor"
 ONE_CYCLE_MONITOR = "torch's OneCycleLR + LearningRateMonitor"
-_FIRST_STEPS = 10  # of each run, at most; they are not counted
+# Steps of each run that are not counted, at most. The first round then differs from the others by no more than they do
+# from each other, so there is no round of warm-up.
+_FIRST_STEPS = 10
 _TORCH_STEPS = 1_000_000  # torch's OneCycleLR raises after its last step
 
 

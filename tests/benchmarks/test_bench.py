@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,7 @@ from benchmarks import bench, long_runs, page, score, targets
 from benchmarks.check import worse
 from benchmarks.contestants import contestants
 from benchmarks.costs import __main__ as costs
-from benchmarks.costs import finders
+from benchmarks.costs import finders, memory
 from benchmarks.costs.models import LARGE_MLP, SMALL_CNN, TINY_CNN, ImageClassifier
 from benchmarks.costs.page import costs_section
 from benchmarks.costs.ratio import Ratio, ratio_of_times
@@ -63,9 +65,12 @@ def test_raw_results_say_what_made_them_and_hold_no_infinity(tmp_path: Path) -> 
 
 def test_the_page_is_made_from_the_files_alone(tmp_path: Path) -> None:
     rows = [run_row("LRRangeTest + one cycle", 1.0, 50), run_row("Prodigy", 1.0, None), run_row("Prodigy", 1.5, None)]
+    rows.append(run_row("Prodigy", 1.0, 50, seed=1) | {"target": 0.6})  # an old one
     save("score", rows, tmp_path)
     save("targets", list(TARGETS.values()), tmp_path)
-    save("costs", [ratio_row(1.1, 1.0, 1.2), ratio_row(1.2, 1.1, 1.3, "HypergradientLR, settled")], tmp_path)
+    save(
+        "costs", [ratio_row(1.1, 1.0, 1.2), ratio_row(1.2, 1.1, 1.3, "HypergradientLR, settled")], tmp_path, factor=2.0
+    )
     where = {"workload": "clicks", "seed": 0, "steps": 20_000}
     grid = [{**where, "kind": "grid", "schedule": "constant", "lr": lr, "loss": lr + 0.1} for lr in (0.01, 0.1)]
     found = {"name": "LRRangeTest", "lr": 0.02, "max_lr": 0.03, "steps_to_find": 700, "gap constant": 0.01}
@@ -76,6 +81,7 @@ def test_the_page_is_made_from_the_files_alone(tmp_path: Path) -> None:
     assert "| Prodigy | 0.00 | 0.00 |" in page
     assert "ahead of the best of this package within 1.0: none; within 1.5: none." in page
     assert "| **LRRangeTest** | 0.010 (0.01) | 0.020 (0.02) | 700 | 1 |" in page
+    assert "Measured with 2 times the rounds of `make bench`." in page
     assert "| **CyclicalLR** | 1.10 (1.00 to 1.20) |" in page
     assert "| adaptation, settled, of a small CNN | at most 1.05 | 1.20 (1.10 to 1.30) | **missed** |" in page
     for name in ("score", "long_runs", "costs"):
@@ -146,27 +152,40 @@ def test_what_the_short_and_the_full_form_run(
     monkeypatch.setattr(bench, "load", lambda _: {"rows": known})
     for module, name in ((targets, "targets"), (costs, "costs"), (page, "page")):
         monkeypatch.setattr(module, "main", lambda words, name=name: called.append((name, words)))
-    for module, name in ((long_runs, "long runs"), (score, "score")):
-        monkeypatch.setattr(
-            module, "measure", lambda keys, _, anew, name=name: called.append((name, (len(set(keys)), anew)))
-        )
+
+    def start(keys: list[Any], _: Any, anew: bool) -> list[Any]:
+        called.append(("long runs", (len(set(keys)), anew)))
+        return []
+
+    monkeypatch.setattr(long_runs, "start", start)
+    monkeypatch.setattr(score, "measure", lambda keys, _, anew: called.append(("score", (len(set(keys)), anew))))
     bench.main(words)
-    side_by_side = [("long runs", (long, anew)), ("score", (runs * (1 + len(contestants())), anew))]
-    assert called[: len(alone)] == alone
-    assert sorted(called[len(alone) : -1]) == side_by_side
-    assert called[-1] == ("page", [])
+    with_all = runs * (1 + len(contestants()))
+    assert called == [*alone, ("long runs", (long, anew)), ("score", (with_all, anew)), ("page", [])]
 
 
 def test_a_failure_of_a_long_run_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: Any) -> None:
-        raise ValueError("a run failed")
-
+    failed: Future[Any] = Future()
+    failed.set_exception(ValueError("a run failed"))
+    pages: list[Any] = []
     for module in (targets, costs):
         monkeypatch.setattr(module, "main", lambda _: None)
-    pages: list[Any] = []
     monkeypatch.setattr(page, "main", pages.append)
     monkeypatch.setattr(score, "measure", lambda *_: None)
-    monkeypatch.setattr(long_runs, "measure", fail)
+    monkeypatch.setattr(long_runs, "start", lambda *_: [failed])
     with pytest.raises(ValueError, match="a run failed"):
         bench.main([])
     assert pages == []
+
+
+def test_imports_are_timed_after_one_of_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    called: list[str] = []
+
+    def seconds_of(runs: dict[str, Any], rounds: int) -> dict[str, list[float]]:
+        called.append("timed")
+        return dict.fromkeys(runs, [1.0] * rounds)
+
+    monkeypatch.setattr(memory, "seconds_of", seconds_of)
+    monkeypatch.setattr(subprocess, "run", lambda words, **_: called.append(words[-1]))
+    assert memory.ratio_of_imports(2).ratio == 1
+    assert called == ["import lightning.pytorch, lightning_lr", "timed"]

@@ -33,13 +33,17 @@ def made(kept: list[Any]) -> list[Any]:
 def test_runs_that_are_in_the_file_are_not_made_again(kept: list[Any]) -> None:
     keys = long_runs.keys_of([5], [0, 1], ["clicks"])
     with ThreadPoolExecutor(1) as pool:
-        long_runs.measure(keys, pool)
-        assert made(kept) == [(0, "kept"), (1, "grid"), (1, "found")]
-        long_runs.measure(keys, pool, anew=True)
+        assert len(long_runs.start(keys, pool)) == 1
+    assert made(kept) == [(0, "kept"), (1, "grid"), (1, "found")]
+    with ThreadPoolExecutor(1) as pool:
+        assert len(long_runs.start(keys, pool, anew=True)) == 2
     assert made(kept) == [(0, "grid"), (0, "found"), (1, "grid"), (1, "found")]
 
 
-def test_what_ended_before_a_failure_is_in_the_file(kept: list[Any]) -> None:
-    with ThreadPoolExecutor(1) as pool, pytest.raises(ValueError, match="a run failed"):
-        long_runs.measure(long_runs.keys_of([5], [1, 2], ["clicks"]), pool)
+def test_what_ends_is_in_the_file_also_if_another_run_fails(kept: list[Any]) -> None:
+    with ThreadPoolExecutor(1) as pool:
+        failed, ended = long_runs.start(long_runs.keys_of([5], [2, 1], ["clicks"]), pool)
     assert made(kept) == [(0, "kept"), (1, "grid"), (1, "found")]
+    assert len(ended.result()) == 2
+    with pytest.raises(ValueError, match="a run failed"):
+        failed.result()

@@ -30,4 +30,3 @@ def test_what_waits_is_dropped_after_a_failure(error: type[BaseException]) -> No
     with pytest.raises(error):
         fail()
     assert futures[-1].cancelled()
-    assert sum(not each.cancelled() for each in futures) < 10

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-import time
 from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import Any
 
 import pytest
@@ -50,24 +50,29 @@ def test_only_workloads_that_all_were_run_on_are_judged() -> None:
 def kept(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The rows of the file."""
     rows: list[Any] = [run_row("A", 1.0, None)]
-    monkeypatch.setattr(score, "load", lambda name: {"rows": rows if name == "score" else TARGETS.values()})
-    monkeypatch.setattr(score, "save", lambda _, new: rows.__setitem__(slice(None), new))
+    monkeypatch.setattr(score, "load", lambda name: {"rows": rows if name == "score" else list(TARGETS.values())})
     return rows
 
 
 @pytest.fixture
-def made(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The runs that were made: A and C miss their targets, and D ends with an error."""
+def made(monkeypatch: pytest.MonkeyPatch, kept: list[Any]) -> list[Any]:
+    """The runs that were made: A and C miss their targets. D ends with an error when another run is in the file."""
     runs: list[Any] = []
+    has_kept = Event()
+
+    def save(_: str, rows: list[Any]) -> None:
+        kept[:] = rows
+        has_kept.set()
 
     def run_once(budget: float, length: int, seed: int, workload: str, name: str) -> Any:
         runs.append((budget, seed, name))
         if name == "D":
-            time.sleep(0.2)  # so that the file is written before
+            assert has_kept.wait(10)
             raise ValueError("a run failed")
         return run_row(name, budget, 80 if name == "B" else None, workload, seed)
 
     monkeypatch.setattr(score, "run_once", run_once)
+    monkeypatch.setattr(score, "save", save)
     return runs
 
 
@@ -84,19 +89,22 @@ def test_runs_that_are_in_the_file_are_not_made_again(kept: list[Any], made: lis
     assert kept == [run_row("B", 1.0, 80)]
 
 
-def test_runs_to_an_old_target_are_made_again(kept: list[Any], made: list[Any]) -> None:
+def test_runs_to_an_old_target_are_made_again(
+    kept: list[Any], made: list[Any], capsys: pytest.CaptureFixture[str]
+) -> None:
     kept[0]["target"] = 0.4
     with ThreadPoolExecutor(1) as pool:
         score.measure(score.keys_of([1], [0], ["clicks"], ["A"]), pool)
+    assert "1 runs are discarded, since their target has changed." in capsys.readouterr().out
     assert made == [(1.0, 0, "A"), (1.5, 0, "A")]
     assert kept == [run_row("A", 1.0, None), run_row("A", 1.5, None)]
 
 
 def test_what_ended_before_a_failure_is_in_the_file(kept: list[Any], made: list[Any]) -> None:
-    with ThreadPoolExecutor(1) as pool, pytest.raises(ValueError, match="a run failed"):
-        score.measure(score.keys_of([1], [0, 1], ["clicks"], ["C", "D"]), pool)
-    assert made[0] == (1.0, 0, "C")
-    assert run_row("C", 1.0, None) in kept
+    with ThreadPoolExecutor(2) as pool, pytest.raises(ValueError, match="a run failed"):
+        score.measure(score.keys_of([1], [0], ["clicks"], ["D", "C"]), pool)
+    assert sorted(made) == [(1.0, 0, "C"), (1.0, 0, "D")]
+    assert kept == [run_row("A", 1.0, None), run_row("C", 1.0, None)]
 
 
 @pytest.mark.parametrize("name", WORKLOADS)
