@@ -127,7 +127,7 @@ def test_an_unknown_command_is_answered_with_all_of_them(capsys: pytest.CaptureF
         (["--trainer.callbacks+=LRSearch", "--trainer.callbacks.budget=x"], "budget must be int or null, got x."),
         (
             ["--trainer.callbacks+=CyclicalLR", "--trainer.callbacks.step_size=3x"],
-            "step_size must be a number of steps",
+            "step_size must be a whole number of steps",
         ),
         (["--trainer.callbacks+=LRRangeTest", "--trainer.callbacks.num_steps=3"], "num_steps must give at least 10"),
     ],
