@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
+import ctypes
 import resource
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
+
+# Of malloc.h: bytes above which freed memory at the end of the heap is given back, and how many blocks are mapped
+# outside of the heap, which are given back at once.
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+_MAX_INT = 2**31 - 1
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep memory that is freed, where it is glibc.
+
+    Otherwise it gives memory back after some steps and not after others, as its heap happens to lie. A step of the
+    small CNN of `benchmarks.costs` then takes up to a fifth longer, with callbacks or without: what they add is hidden.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_TRIM_THRESHOLD, _MAX_INT)
+        mallopt(_M_MMAP_MAX, 0)
 
 
 def cpu_seconds() -> float:

@@ -3,7 +3,7 @@
     python -m benchmarks.costs [--factor 1] [--output FOLDER]
 
 Every ratio is of times that were taken in turn in one process, so that the load of the machine affects both sides. The
-spread is that of four parts of the rounds. The short form takes about five minutes on one core, the full one an hour.
+spread is that of four parts of the rounds. The short form takes about four minutes on one core, the full one an hour.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from benchmarks.costs.models import LARGE, LARGE_MLP, MANY_GROUPS, MIDDLE, SMALL
 from benchmarks.costs.ratio import Ratio
 from benchmarks.costs.steps import LARGE_CASES, ratios_of_steps
 from benchmarks.raw_results import FOLDER, save
+from benchmarks.timing import keep_freed_memory
 
 _STEPS = 100  # of a run: two intervals of logging
 FULL = 8  # factor of the rounds of the full form
@@ -56,6 +57,7 @@ def measure(factor: float, folder: Path) -> None:
     torch.set_num_threads(1)
     # Numbers below 1e-38, such as gradients of what is fitted, take many times as long, and each case has others.
     torch.set_flush_denormal(True)
+    keep_freed_memory()
     ratios: list[Ratio] = []
     for group in all_ratios(factor):
         ratios += group

@@ -11,7 +11,8 @@ _COSTS = """## Costs
 
 All times are ratios of processor time, measured in turn in one process (A B A B). Each is the median of the ratios of
 all rounds, with the spread of four parts of the rounds in brackets. Only what was measured together is compared.
-Numbers below 1e-38 are flushed to 0: they take many times as long, and each case comes to other ones.
+Numbers below 1e-38 are flushed to 0: they take many times as long, and each case comes to other ones. Freed memory is
+kept, where the C library is glibc: what it gives back and takes anew differs from run to run.
 
 A step with a callback, against a step of the bare loop. `HypergradientLR` measures each step at first, and every fifth
 once it has settled:
