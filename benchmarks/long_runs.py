@@ -123,7 +123,7 @@ def keys_of(lengths: Sequence[int], seeds: Sequence[int], workloads: Sequence[st
 def start(keys: Sequence[Key], pool: Executor, anew: bool = False) -> list[Future[list[Row]]]:
     """Begin the runs that are not in the file. Each is added to it when it ends, also if another one fails.
 
-    With ``anew`` the file is discarded first.
+    With ``anew`` the first run that ends takes the place of what is in the file.
     """
     rows: list[Row] = [] if anew else load("long_runs")["rows"]
     known = {(row["workload"], row["seed"], row["steps"]) for row in rows}

@@ -150,9 +150,10 @@ def to_targets(rows: list[Row], targets: list[Row]) -> list[Row]:
 
 
 def measure(keys: Sequence[Key], pool: Executor, anew: bool = False) -> None:
-    """Make the runs that are not in the file, and add each to it. With ``anew`` the file is discarded first.
+    """Make the runs that are not in the file, and add each to it.
 
-    A run whose target has changed since is made again.
+    A run whose target has changed since is made again. With ``anew`` the first run that ends takes the place of what is
+    in the file.
     """
     kept = [] if anew else load("score")["rows"]
     rows = to_targets(kept, load("targets")["rows"])
