@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import random
 import resource
 import time
 from collections.abc import Callable, Mapping
@@ -47,15 +48,17 @@ def seconds_of(runs: Mapping[str, Callable[[], Any]], rounds: int) -> dict[str, 
 def results_of(runs: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
     """What each function returns, once a round.
 
-    They alternate because the speed of the machine changes from minute to minute. There is no round of warm-up:
-    the caller runs them before, or they leave out what takes longer at first.
+    They alternate because the speed of the machine changes from minute to minute. Each round has an order of its own,
+    since what ran before leaves the caches in its state: with one order, a callback after a cheap one seemed cheaper.
+    There is no round of warm-up: the caller runs them before, or they leave out what takes longer at first.
 
     Args:
         runs: the functions, by name.
         rounds: how often each is called.
     """
     results: dict[str, list[float]] = {name: [] for name in runs}
+    orders = random.Random(0)
     for _ in range(rounds):
-        for name, run in runs.items():
-            results[name].append(run())
+        for name in orders.sample(list(runs), len(runs)):
+            results[name].append(runs[name]())
     return results

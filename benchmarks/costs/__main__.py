@@ -3,7 +3,7 @@
     python -m benchmarks.costs [--factor 1] [--output FOLDER]
 
 Every ratio is of times that were taken in turn in one process, so that the load of the machine affects both sides. The
-spread is that of four parts of the rounds. The short form takes about four minutes on one core, the full one an hour.
+spread is that of four parts of the rounds. The short form takes about five minutes on one core, the full one an hour.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from benchmarks.costs.finders import ratios_of_finders
 from benchmarks.costs.memory import ratio_of_imports, ratios_of_memory
 from benchmarks.costs.models import LARGE, LARGE_MLP, MANY_GROUPS, MIDDLE, SMALL, SMALL_CNN, TINY_CNN
 from benchmarks.costs.ratio import Ratio
-from benchmarks.costs.steps import LARGE_CASES, ratios_of_steps
+from benchmarks.costs.steps import HEAVY_CASES, LARGE_CASES, LIGHT_CASES, ratios_of_steps
 from benchmarks.raw_results import FOLDER, save
 from benchmarks.timing import keep_freed_memory
 
@@ -38,10 +38,13 @@ def all_ratios(factor: float) -> Iterator[list[Ratio]]:
     yield ratios_of_memory()
     yield [ratio_of_imports(rounds(2))]
     yield ratios_of_finders(TINY_CNN, rounds(4))
-    for log_every in (1, 50):
+    # A logged step takes so much of the rivals' time that few rounds show it.
+    for log_every, rounds_small, rounds_many in ((1, 12, 4), (50, 40, 20)):
         yield ratios_of_steps(TINY_CNN, log_every, rounds(8), _STEPS)
-        yield ratios_of_steps(SMALL, log_every, rounds(6), 4 * _STEPS)
-        yield ratios_of_steps(MANY_GROUPS, log_every, rounds(4), _STEPS)
+        yield ratios_of_steps(SMALL, log_every, rounds(rounds_small), _STEPS, LIGHT_CASES)
+        yield ratios_of_steps(SMALL, log_every, rounds(12), _STEPS, HEAVY_CASES)
+        yield ratios_of_steps(MANY_GROUPS, log_every, rounds(rounds_many), _STEPS, LIGHT_CASES)
+        yield ratios_of_steps(MANY_GROUPS, log_every, rounds(4), _STEPS, HEAVY_CASES)
     yield ratios_of_steps(SMALL_CNN, 50, rounds(2.5), 20, LARGE_CASES)
     yield ratios_of_steps(MIDDLE, 50, rounds(4), _STEPS)
     yield ratios_of_steps(LARGE, 50, rounds(2), 5, LARGE_CASES)

@@ -1,7 +1,8 @@
 """The time that callbacks add to a training step, against a bare loop and against what users would take instead.
 
 All cases train in one process, in turn, in short runs with a new model each, so that a change of the machine's speed
-affects all of them. Times are those of the processor, which other work on the machine does not add to.
+affects all of them. Many short runs show more than few long ones: the time of a step differs more from run to run than
+within one. Times are those of the processor, which other work on the machine does not add to.
 """
 
 from __future__ import annotations
@@ -69,13 +70,10 @@ CASES: dict[str, Case] = {
     "HypergradientLR, settled": Case(lambda: [HypergradientLR(every=5)]),
     "WeightAveraging": Case(lambda: [WeightAveraging()]),
 }
-LARGE_CASES = (
-    PLAIN,
-    "CyclicalLR",
-    "HypergradientLR, each step measured",
-    "HypergradientLR, settled",
-    "WeightAveraging",
-)
+HEAVY = ("HypergradientLR, each step measured", "HypergradientLR, settled", "WeightAveraging")
+HEAVY_CASES = (PLAIN, *HEAVY)
+LIGHT_CASES = tuple(name for name in CASES if name not in HEAVY)  # which need more rounds
+LARGE_CASES = (PLAIN, "CyclicalLR", *HEAVY)
 # What is compared: a case, its rival, and what is taken off both.
 RIVALS = (
     ("CyclicalLR", CYCLIC_MONITOR, PLAIN),

@@ -92,11 +92,9 @@ class _Recording:
         points: list[list[float]] = []
         if self._is_due:
             self._loss.add(outputs)
-        if tracker.count == self._count:  # no step was finished in this batch
-            self._loss.batch_without_step(self._trainer)
-            return points
-        self._count = tracker.count
-        if self._is_due:
+            if tracker.count == self._count:  # no step was finished in this batch
+                self._loss.batch_without_step(self._trainer)
+                return points
             position = tracker.last_position
             if position.cycle != self._cycle:
                 points = self.read_losses()
@@ -108,6 +106,7 @@ class _Recording:
         coming = tracker.position
         is_next = coming.phase >= self._next_phase or coming.cycle != self._cycle
         self._is_due = is_next and coming.cycle <= _MOST_CYCLES
+        self._count = tracker.count
         return points
 
     def _log_start(self, cycle: int) -> None:

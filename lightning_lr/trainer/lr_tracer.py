@@ -17,6 +17,7 @@ from torch.utils.hooks import RemovableHandle
 from lightning_lr.optimizers.param_groups import effective_lr, optimizer_names, unique_group_names
 from lightning_lr.optimizers.step_counter import HAS_NO_HOOKS, has_step_hooks
 from lightning_lr.trainer.loggers import flush, log_metrics
+from lightning_lr.trainer.metrics_on_read import MetricsOnRead
 from lightning_lr.trainer.monitor_names import monitor_names, monitor_suffixes
 from lightning_lr.trainer.step_loss import StepLoss
 from lightning_lr.trainer.tensorboard_charts import TRAINING_CHARTS, Charts, how_to_open, log_layout
@@ -74,7 +75,7 @@ class LRTracer:
 
     def batch_end(self, outputs: Any) -> None:
         """To be called in ``on_train_batch_end``, with its outputs."""
-        if self._trace is not None:
+        if self._trace is not None and self._trace.is_due():
             self._trace.batch_end(outputs)
 
     def flush(self) -> None:
@@ -93,14 +94,12 @@ class _Names(NamedTuple):
     """The names of what is read of an optimizer at each step: the learning rates of groups, then those in effect.
 
     Attributes:
-        groups: the parameter groups that have a learning rate.
-        adapting: the groups that have a learning rate in effect too.
+        counts: of the parameter groups, of those with a learning rate, and of those with one in effect too.
         logged: the keys for loggers.
         monitored: the names that Lightning's ``LearningRateMonitor`` uses.
     """
 
-    groups: list[int]
-    adapting: list[int]
+    counts: tuple[int, int, int]
     logged: list[str]
     monitored: list[str]
 
@@ -111,8 +110,7 @@ class _Trace:
     def __init__(self, trainer: Trainer, extra_values: list[ExtraValues]) -> None:
         self._trainer = trainer
         self._epoch_loop = trainer.fit_loop.epoch_loop
-        self._log_every: int = vars(trainer)["log_every_n_steps"]  # 0: never
-        self._has_loggers = bool(trainer.loggers)
+        self._log_every: int = vars(trainer)["log_every_n_steps"] if trainer.loggers else 0  # 0: never
         self._extra_values = extra_values
         self._loss = StepLoss()
         self._has_stepped = False  # whether the current step has been made, if it is logged
@@ -122,16 +120,21 @@ class _Trace:
         self._optimizer_names = dict(zip(trainer.optimizers, optimizer_names(trainer.optimizers), strict=True))
         self._monitor_names = monitor_names(trainer)
         self._names: dict[Optimizer, _Names] = {}  # as they were at the last step
+        self._unread_lrs: dict[Optimizer, tuple[_Names, list[float | Tensor]]] = {}  # of the last step
         self._handles: list[RemovableHandle] = []
         for optimizer, name in self._optimizer_names.items():
             if has_step_hooks(optimizer):
                 self._handles.append(optimizer.register_step_post_hook(self._reader(optimizer)))
             else:
                 rank_zero_warn(f"The steps of {name} are not traced. It {HAS_NO_HOOKS}.")
+        self._metrics = MetricsOnRead(trainer, self._unread_metrics)
+
+    def is_due(self) -> bool:
+        """Whether the current step is logged. The same as Lightning's ``should_update_logs``, with fewer look-ups."""
+        return self._log_every > 0 and (self._epoch_loop._batches_that_stepped + 1) % self._log_every == 0
 
     def batch_end(self, outputs: Any) -> None:
-        if not self._has_loggers or not self._is_due():
-            return
+        """To be called for a step that is due."""
         self._loss.add(outputs)
         if not self._has_stepped:
             self._loss.batch_without_step(self._trainer)
@@ -156,6 +159,7 @@ class _Trace:
             if not self._trainer.interrupted:
                 raise
         finally:
+            self._metrics.end()
             for handle in self._handles:
                 handle.remove()
         if not self._trainer.interrupted and (line := how_to_open(self._trainer)):
@@ -168,60 +172,57 @@ class _Trace:
             log_metrics(self._trainer, {key: value for key, value in values.items() if math.isfinite(value)}, step)
         flush(self._trainer)
 
-    def _is_due(self) -> bool:
-        """The same as Lightning's ``should_update_logs``, with fewer attribute look-ups."""
-        return self._log_every > 0 and (self._epoch_loop._batches_that_stepped + 1) % self._log_every == 0
-
     def _reader(self, optimizer: Optimizer) -> Callable[..., None]:
         """The hook of an optimizer. Of a wrapper that shares its hooks, torch would give it the optimizer inside.
 
         A rehearsal knows it by its module, which a `functools.partial` does not have.
         """
+        all_names, unread_lrs = self._names, self._unread_lrs
 
         def read_lrs(*_: object) -> None:
-            self._read_lrs(optimizer)
+            # Called at every step, so it has few calls of its own: they would show in the cost of a step.
+            lrs: list[float | Tensor] = []
+            effective: list[float | Tensor] = []
+            for group in optimizer.param_groups:
+                if "lr" not in group:  # an optimizer of one's own may have none
+                    continue
+                lr = group["lr"]
+                lrs.append(lr.detach().clone() if isinstance(lr, Tensor) else lr)  # a tensor will be filled in place
+                if (lr := effective_lr(group)) is not None:
+                    effective.append(lr.detach().clone() if isinstance(lr, Tensor) else lr)
+            names = all_names.get(optimizer)
+            counts = len(optimizer.param_groups), len(lrs), len(effective)
+            # A finetuning callback may add groups, and a state that is loaded may add or take a rate in effect.
+            if names is None or names.counts != counts:
+                names = all_names[optimizer] = self._names_of(optimizer, counts)
+            lrs += effective
+            unread_lrs[optimizer] = names, lrs
+            if self.is_due():
+                self._has_stepped = True
+                self._used_lrs.update(zip(names.logged, lrs, strict=True))
 
         return read_lrs
 
-    def _read_lrs(self, optimizer: Optimizer) -> None:
-        # Called at every step, so it is one loop: each call and list of its own would show in the cost of a step.
-        groups: list[int] = []
-        lrs: list[float | Tensor] = []
-        adapting: list[int] = []
-        effective: list[float | Tensor] = []
-        for i, group in enumerate(optimizer.param_groups):
-            if "lr" not in group:  # an optimizer of one's own may have none
-                continue
-            groups.append(i)
-            lrs.append(group["lr"])
-            if (lr := effective_lr(group)) is not None:
-                adapting.append(i)
-                effective.append(lr)
-        names = self._names.get(optimizer)
-        # A finetuning callback may add groups, and a state that is loaded may add or take a rate in effect.
-        if names is None or names.groups != groups or names.adapting != adapting:
-            names = self._names[optimizer] = self._names_of(optimizer, groups, adapting)
-        lrs += effective
-        is_logged = self._has_loggers and self._is_due()
-        self._has_stepped |= is_logged
-        # The property would compute all metrics of the step, which costs far more.
-        callback_metrics = self._trainer._logger_connector._callback_metrics
+    def _unread_metrics(self) -> dict[str, Tensor]:
+        """The learning rates since the last read, for ``trainer.callback_metrics``."""
+        metrics: dict[str, Tensor] = {}
         dtype = torch.get_default_dtype()
-        for lr, key, monitored in zip(lrs, names.logged, names.monitored, strict=True):
-            # A tensor will be filled in place. A float stays on the CPU: Lightning takes metrics of any device, and a
-            # copy to one would wait for it.
-            metric = lr.detach().clone() if isinstance(lr, Tensor) else torch.full((), lr, dtype=dtype, device=_CPU)
-            callback_metrics[key] = callback_metrics[monitored] = metric
-            if is_logged:
-                self._used_lrs[key] = metric if isinstance(lr, Tensor) else lr
+        for names, lrs in self._unread_lrs.values():
+            for key, monitored, lr in zip(names.logged, names.monitored, lrs, strict=True):
+                # On the CPU: Lightning takes metrics of any device, and a copy to one would wait for it.
+                metric = lr if isinstance(lr, Tensor) else torch.tensor(lr, dtype=dtype, device=_CPU)
+                metrics[key] = metrics[monitored] = metric
+        self._unread_lrs.clear()
+        return metrics
 
-    def _names_of(self, optimizer: Optimizer, groups: list[int], adapting: list[int]) -> _Names:
+    def _names_of(self, optimizer: Optimizer, counts: tuple[int, int, int]) -> _Names:
         name, names = self._optimizer_names[optimizer], unique_group_names(optimizer)
         logged = [f"lr/{name}"] if len(names) == 1 else [f"lr/{name}/{group}" for group in names]
         monitored = [self._monitor_names[optimizer] + suffix for suffix in monitor_suffixes(optimizer)]
+        with_lr = [i for i, group in enumerate(optimizer.param_groups) if "lr" in group]
+        adapting = [i for i in with_lr if effective_lr(optimizer.param_groups[i]) is not None]
         return _Names(
-            groups=groups,
-            adapting=adapting,
-            logged=[logged[i] for i in groups] + [f"{logged[i]}/effective" for i in adapting],
-            monitored=[monitored[i] for i in groups] + [f"effective_{monitored[i]}" for i in adapting],
+            counts=counts,
+            logged=[logged[i] for i in with_lr] + [f"{logged[i]}/effective" for i in adapting],
+            monitored=[monitored[i] for i in with_lr] + [f"effective_{monitored[i]}" for i in adapting],
         )
