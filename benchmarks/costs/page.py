@@ -9,10 +9,11 @@ from benchmarks.markdown import bold, table
 Row = dict[str, Any]
 _COSTS = """## Costs
 
-All times are ratios of processor time, measured in turn in one process (A B A B, in a new order each round, since what
-ran before leaves its traces in the caches). Each is the median of the ratios of all rounds, with the spread of four parts of the rounds in brackets. Only what was measured together is compared.
-Numbers below 1e-38 are flushed to 0: they take many times as long, and each case comes to other ones. Freed memory is
-kept, where the C library is glibc: what it gives back and takes anew differs from run to run.
+All times are ratios of processor time, measured in turn in one process: A B A B, in a new order each round, since what
+ran before leaves the caches in its state. Each is the median of the ratios of all rounds, with the spread of four parts
+of the rounds in brackets. Only what was measured together is compared. Numbers below 1e-38 are flushed to 0: they take
+many times as long, and each case comes to other ones. Freed memory is kept, where the C library is glibc: what it gives
+back and takes anew differs from run to run.
 
 A step with a callback, against a step of the bare loop. `HypergradientLR` measures each step at first, and every fifth
 once it has settled:
@@ -24,8 +25,8 @@ part of its spread is not. The tiny CNN has 10 thousand parameters, images of 8 
 one is the network of PyTorch's MNIST example, with 1.2 million parameters and batches of 64. A step of the tiny one is
 so short that the fixed time of `HypergradientLR` and of a finder is a large share of it.
 
-`LearningRateMonitor` does nothing between two logged steps. The callbacks of this package keep the learning rate of each
-step for `callback_metrics`, so they save less where every 50th step is logged:
+`LearningRateMonitor` does nothing between two logged steps. The callbacks of this package keep the learning rate of
+each step for `callback_metrics`, so they save less where every 50th step is logged:
 """
 
 
