@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import ctypes
+import logging
 import random
 import resource
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
+
+import torch
 
 # Of malloc.h: bytes above which freed memory at the end of the heap is given back, and how many blocks are mapped
 # outside of the heap, which are given back at once.
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
 _MAX_INT = 2**31 - 1
+
+
+def prepare_process() -> None:
+    """One thread, no numbers below 1e-38, freed memory kept, and no messages."""
+    warnings.simplefilter("ignore")
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    torch.set_num_threads(1)
+    # Such numbers, as gradients of what is fitted, take many times as long, and each case has others.
+    torch.set_flush_denormal(True)
+    keep_freed_memory()
 
 
 def keep_freed_memory() -> None:

@@ -3,27 +3,25 @@
     python -m benchmarks.costs [--factor 1] [--output FOLDER]
 
 Every ratio is of times that were taken in turn in one process, so that the load of the machine affects both sides. The
-spread is that of four parts of the rounds. The short form takes about five minutes on one core, the full one an hour.
+spread is that of four parts of the rounds. Schedules and traces add so little that it also depends on where the memory
+of the process lies: each of the four parts then has a process of its own. The short form takes about five minutes on
+one core, the full one an hour.
 """
 
 from __future__ import annotations
 
 import argparse
-import logging
-import warnings
 from collections.abc import Iterator
 from pathlib import Path
-
-import torch
 
 from benchmarks.argument_types import positive_factor
 from benchmarks.costs.finders import ratios_of_finders
 from benchmarks.costs.memory import ratio_of_imports, ratios_of_memory
 from benchmarks.costs.models import LARGE, LARGE_MLP, MANY_GROUPS, MIDDLE, SMALL, SMALL_CNN, TINY_CNN
 from benchmarks.costs.ratio import Ratio
-from benchmarks.costs.steps import HEAVY_CASES, LARGE_CASES, LIGHT_CASES, ratios_of_steps
+from benchmarks.costs.steps import HEAVY_CASES, LARGE_CASES, TimedSteps, ratios_of_light_steps, ratios_of_steps
 from benchmarks.raw_results import FOLDER, save
-from benchmarks.timing import keep_freed_memory
+from benchmarks.timing import prepare_process
 
 _STEPS = 100  # of a run: two intervals of logging
 FULL = 8  # factor of the rounds of the full form
@@ -38,16 +36,22 @@ def all_ratios(factor: float) -> Iterator[list[Ratio]]:
     yield ratios_of_memory()
     yield [ratio_of_imports(rounds(2))]
     yield ratios_of_finders(TINY_CNN, rounds(4))
-    # A logged step takes so much of the rivals' time that few rounds show it.
-    for log_every, rounds_small, rounds_many in ((1, 12, 4), (50, 40, 20)):
-        yield ratios_of_steps(TINY_CNN, log_every, rounds(8), _STEPS)
-        yield ratios_of_steps(SMALL, log_every, rounds(rounds_small), _STEPS, LIGHT_CASES)
-        yield ratios_of_steps(SMALL, log_every, rounds(12), _STEPS, HEAVY_CASES)
-        yield ratios_of_steps(MANY_GROUPS, log_every, rounds(rounds_many), _STEPS, LIGHT_CASES)
-        yield ratios_of_steps(MANY_GROUPS, log_every, rounds(4), _STEPS, HEAVY_CASES)
-    yield ratios_of_steps(SMALL_CNN, 50, rounds(2.5), 20, LARGE_CASES)
-    yield ratios_of_steps(MIDDLE, 50, rounds(4), _STEPS)
-    yield ratios_of_steps(LARGE, 50, rounds(2), 5, LARGE_CASES)
+    yield from ratios_of_light_steps(
+        [
+            # Longer runs, since the points that loggers get once a second, or at the end, would weigh too much.
+            TimedSteps(SMALL, 1, rounds(2), 4 * _STEPS),
+            TimedSteps(SMALL, 50, rounds(6), 4 * _STEPS),
+            TimedSteps(MANY_GROUPS, 1, rounds(1), _STEPS),
+            TimedSteps(MANY_GROUPS, 50, rounds(4), _STEPS),
+        ]
+    )
+    for log_every in (1, 50):
+        yield ratios_of_steps(TimedSteps(TINY_CNN, log_every, rounds(8), _STEPS, HEAVY_CASES))
+        yield ratios_of_steps(TimedSteps(SMALL, log_every, rounds(12), _STEPS, HEAVY_CASES))
+        yield ratios_of_steps(TimedSteps(MANY_GROUPS, log_every, rounds(4), _STEPS, HEAVY_CASES))
+    yield ratios_of_steps(TimedSteps(SMALL_CNN, 50, rounds(2.5), 20, LARGE_CASES))
+    yield ratios_of_steps(TimedSteps(MIDDLE, 50, rounds(4), _STEPS))
+    yield ratios_of_steps(TimedSteps(LARGE, 50, rounds(2), 5, LARGE_CASES))
     if factor >= FULL:
         yield ratios_of_finders(SMALL_CNN, 4)
         yield ratios_of_finders(LARGE_MLP, 4)
@@ -55,12 +59,7 @@ def all_ratios(factor: float) -> Iterator[list[Ratio]]:
 
 def measure(factor: float, folder: Path) -> None:
     """Measure, print and write all ratios."""
-    warnings.simplefilter("ignore")
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    torch.set_num_threads(1)
-    # Numbers below 1e-38, such as gradients of what is fitted, take many times as long, and each case has others.
-    torch.set_flush_denormal(True)
-    keep_freed_memory()
+    prepare_process()
     ratios: list[Ratio] = []
     for group in all_ratios(factor):
         ratios += group

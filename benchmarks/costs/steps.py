@@ -1,15 +1,16 @@
 """The time that callbacks add to a training step, against a bare loop and against what users would take instead.
 
 All cases train in one process, in turn, in short runs with a new model each, so that a change of the machine's speed
-affects all of them. Many short runs show more than few long ones: the time of a step differs more from run to run than
-within one. Times are those of the processor, which other work on the machine does not add to.
+affects all of them. Times are those of the processor, which other work on the machine does not add to.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from multiprocessing import get_context
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,8 +23,8 @@ from torch.optim.lr_scheduler import OneCycleLR as TorchOneCycleLR
 from torch.utils.data import DataLoader
 
 from benchmarks.costs.models import Model, Schedulers
-from benchmarks.costs.ratio import Ratio, ratio_of_times
-from benchmarks.timing import cpu_seconds, results_of
+from benchmarks.costs.ratio import PARTS, Ratio, ratio_of_times
+from benchmarks.timing import cpu_seconds, prepare_process, results_of
 from lightning_lr import CyclicalLR, HypergradientLR, LRTrace, OneCycleLR, WarmupStableDecayLR
 from lightning_lr.trainer.lr_tracer import TracesLR
 
@@ -72,7 +73,7 @@ CASES: dict[str, Case] = {
 }
 HEAVY = ("HypergradientLR, each step measured", "HypergradientLR, settled", "WeightAveraging")
 HEAVY_CASES = (PLAIN, *HEAVY)
-LIGHT_CASES = tuple(name for name in CASES if name not in HEAVY)  # which need more rounds
+LIGHT_CASES = tuple(name for name in CASES if name not in HEAVY)
 LARGE_CASES = (PLAIN, "CyclicalLR", *HEAVY)
 # What is compared: a case, its rival, and what is taken off both.
 RIVALS = (
@@ -126,13 +127,58 @@ def _seconds(case: Case, model: Model, log_every: int, steps: int) -> float:
     return clock.seconds
 
 
-def ratios_of_steps(model: Model, log_every: int, rounds: int, steps: int, names: Any = CASES) -> list[Ratio]:
+class TimedSteps(NamedTuple):
+    """Steps to be timed.
+
+    Attributes:
+        model: to train.
+        log_every: interval of logging.
+        rounds: how often each case trains.
+        steps: of one training.
+        names: of the cases.
+    """
+
+    model: Model
+    log_every: int
+    rounds: int
+    steps: int
+    names: Sequence[str] = tuple(CASES)
+
+
+Times = dict[str, list[float]]
+
+
+def ratios_of_steps(timed: TimedSteps) -> list[Ratio]:
     """Each case against the bare loop, and what it adds against what its rival adds."""
-    runs = {name: partial(_seconds, CASES[name], model, log_every, steps) for name in names}
-    times = {name: np.array(seconds) for name, seconds in results_of(runs, rounds).items()}
-    where = f"{model.name}, logging every {log_every}"
-    found = [ratio_of_times("step", where, times, name, PLAIN) for name in names if name != PLAIN]
+    return _ratios(timed, _times(timed))
+
+
+def ratios_of_light_steps(settings: Sequence[TimedSteps]) -> Iterator[list[Ratio]]:
+    """The same of the cases that add little. Their rounds are made in each of four new processes."""
+    settings = [timed._replace(names=LIGHT_CASES) for timed in settings]
+    parts: list[list[Times]] = []
+    for _ in range(PARTS):
+        with ProcessPoolExecutor(1, get_context("spawn"), prepare_process) as process:
+            parts.append(process.submit(_times_of_all, settings).result())
+    for timed, of_parts in zip(settings, zip(*parts, strict=True), strict=True):
+        times = {name: [seconds for part in of_parts for seconds in part[name]] for name in LIGHT_CASES}
+        yield _ratios(timed, times)
+
+
+def _times_of_all(settings: Sequence[TimedSteps]) -> list[Times]:
+    return [_times(timed) for timed in settings]
+
+
+def _times(timed: TimedSteps) -> Times:
+    runs = {name: partial(_seconds, CASES[name], timed.model, timed.log_every, timed.steps) for name in timed.names}
+    return results_of(runs, timed.rounds)
+
+
+def _ratios(timed: TimedSteps, seconds: Times) -> list[Ratio]:
+    times = {name: np.array(each) for name, each in seconds.items()}
+    where = f"{timed.model.name}, logging every {timed.log_every}"
+    found = [ratio_of_times("step", where, times, name, PLAIN) for name in timed.names if name != PLAIN]
     for what, against, base in RIVALS:
-        if {what, against, base} <= set(names):
+        if {what, against, base} <= set(timed.names):
             found.append(ratio_of_times("added", where, times, what, against, base))
     return found

@@ -17,10 +17,10 @@ from benchmarks.check import worse
 from benchmarks.contestants import contestants
 from benchmarks.costs import __main__ as costs
 from benchmarks.costs import finders, memory
-from benchmarks.costs.models import LARGE_MLP, SMALL_CNN, TINY_CNN, ImageClassifier
+from benchmarks.costs.models import LARGE_MLP, MANY_GROUPS, SMALL, SMALL_CNN, TINY_CNN, ImageClassifier
 from benchmarks.costs.page import costs_section
 from benchmarks.costs.ratio import Ratio, ratio_of_times
-from benchmarks.costs.steps import ratios_of_steps
+from benchmarks.costs.steps import LIGHT_CASES, TimedSteps, ratios_of_light_steps, ratios_of_steps
 from benchmarks.page import write_page
 from benchmarks.raw_results import load, save
 from benchmarks.workloads import WORKLOADS
@@ -119,9 +119,18 @@ def test_the_steps_of_finders_are_counted() -> None:
 
 
 def test_steps_are_timed_in_turns() -> None:
-    ratios = ratios_of_steps(TINY_CNN, 2, 4, 2, ("bare loop", "CyclicalLR"))
+    ratios = ratios_of_steps(TimedSteps(TINY_CNN, 2, 4, 2, ("bare loop", "CyclicalLR")))
     assert [(each.what, each.against) for each in ratios] == [("CyclicalLR", "bare loop")]
     assert ratios[0].ratio > 0
+
+
+def test_light_steps_are_timed_in_processes_of_their_own() -> None:
+    small, many = ratios_of_light_steps([TimedSteps(SMALL, 1, 1, 2), TimedSteps(MANY_GROUPS, 1, 1, 2)])
+    assert {each.what for each in small if each.kind == "step"} == {*LIGHT_CASES} - {"bare loop"}
+    assert [each._replace(where="", ratio=0, low=0, high=0) for each in small] == [
+        each._replace(where="", ratio=0, low=0, high=0) for each in many
+    ]
+    assert all(each.low < each.high for each in small + many)  # of four processes
 
 
 NOT_CLICKS = [name for name in WORKLOADS if name != "clicks"]

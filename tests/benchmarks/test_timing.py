@@ -41,8 +41,8 @@ def test_each_function_runs_once_a_round_in_changing_order() -> None:
         called.append(name)
         return len(called)
 
-    results = results_of({name: partial(run, name) for name in "abc"}, rounds=12)
-    rounds = [called[start : start + 3] for start in range(0, 36, 3)]
+    results = results_of({name: partial(run, name) for name in "abc"}, rounds=20)
+    rounds = [called[start : start + 3] for start in range(0, 60, 3)]
     assert all(sorted(names) == ["a", "b", "c"] for names in rounds)
     assert len({names[0] for names in rounds}) == 3  # each is the first of some round
     assert results["b"] == [3 * i + names.index("b") + 1 for i, names in enumerate(rounds)]
