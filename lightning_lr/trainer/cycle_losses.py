@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from lightning_lr.schedules.base import Position
 from lightning_lr.schedules.tracker import ScheduleTracker
-from lightning_lr.trainer.loggers import current_step, log_figure, log_record, tensorboard_writers
+from lightning_lr.trainer.loggers import MAX_DELAY, current_step, log_figure, log_record, tensorboard_writers
 from lightning_lr.trainer.step_loss import StepLoss
 
 # Points per cycle: enough for the shape of a curve, and few enough that a checkpoint stays small.
@@ -57,6 +58,11 @@ class CycleLosses:
         """Continue after the points of a checkpoint."""
         self._points = [list(point) for point in points]
 
+    def log_starts(self) -> None:
+        """Log the starts of the last cycles. Call it when training ends, with or without an error."""
+        if self._recording is not None:
+            self._recording.log_starts()
+
     def draw(self, trainer: Trainer) -> None:
         """Log the figure of all cycles."""
         points = [point for point in self.points() if point[0] >= 1 and math.isfinite(point[2])]
@@ -85,6 +91,8 @@ class _Recording:
         self._is_due = True  # whether the coming step is recorded
         self._cycle = 0  # of the latest point
         self._starts: list[tuple[int, int]] = []  # cycle and first step
+        self._logged_starts = 0  # number of them
+        self._log_time = -math.inf
         self._next_phase = 0.0  # from which on the next point of this cycle is due
 
     def batch_end(self, tracker: ScheduleTracker, outputs: Any) -> list[list[float]]:
@@ -98,7 +106,7 @@ class _Recording:
             position = tracker.last_position
             if position.cycle != self._cycle:
                 points = self.read_losses()
-                self._log_start(position.cycle)
+                self._add_start(position.cycle)
             if (loss := self._loss.pop_mean(self._trainer)) is not None:
                 self._device_losses.append((position, loss))
             self._cycle = position.cycle
@@ -109,11 +117,18 @@ class _Recording:
         self._count = tracker.count
         return points
 
-    def _log_start(self, cycle: int) -> None:
+    def _add_start(self, cycle: int) -> None:
         if cycle >= 1 and len(self._starts) < _MOST_CYCLES:
-            step = current_step(self._trainer)
-            self._starts.append((cycle, step))
+            self._starts.append((cycle, current_step(self._trainer)))
+            if time.monotonic() - self._log_time > MAX_DELAY:
+                self.log_starts()
+
+    def log_starts(self) -> None:
+        """Log all starts so far, if there are new ones."""
+        if len(self._starts) > self._logged_starts:
+            step = self._starts[-1][1]
             log_record(self._trainer, f"{self.tag}record", {"kind": "cycles", "starts": self._starts}, step)
+            self._logged_starts, self._log_time = len(self._starts), time.monotonic()
 
     def read_losses(self) -> list[list[float]]:
         """Read the points that are still on the device."""

@@ -16,14 +16,12 @@ from torch.utils.hooks import RemovableHandle
 
 from lightning_lr.optimizers.param_groups import effective_lr, optimizer_names, unique_group_names
 from lightning_lr.optimizers.step_counter import HAS_NO_HOOKS, has_step_hooks
-from lightning_lr.trainer.loggers import flush, log_metrics
+from lightning_lr.trainer.loggers import MAX_DELAY, flush, log_metrics
 from lightning_lr.trainer.metrics_on_read import MetricsOnRead
 from lightning_lr.trainer.monitor_names import monitor_names, monitor_suffixes
 from lightning_lr.trainer.step_loss import StepLoss
 from lightning_lr.trainer.tensorboard_charts import TRAINING_CHARTS, Charts, how_to_open, log_layout
 
-# Seconds for which points are collected before the loggers get them together. Short enough to watch a run live.
-_MAX_DELAY = 1.0
 _CPU = torch.device("cpu")
 
 ExtraValues = Callable[[], dict[str, float]]
@@ -148,7 +146,7 @@ class _Trace:
         if not self._points:
             self._oldest_time = time.monotonic()
         self._points.append((self._epoch_loop._batches_that_stepped, point))
-        if time.monotonic() - self._oldest_time > _MAX_DELAY:
+        if time.monotonic() - self._oldest_time > MAX_DELAY:
             self.flush()
 
     def close(self) -> None:

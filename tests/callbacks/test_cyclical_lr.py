@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -268,6 +270,28 @@ def test_figure_of_all_cycles_at_the_end_of_the_run(tmp_path: Path) -> None:
     for board, step in zip(boards, (40, 60), strict=True):
         images = EventAccumulator(board.log_dir).Reload().Images("cyclical_lr/loss_vs_phase")
         assert [image.step for image in images] == [step]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_starts_of_short_cycles_are_logged_together(fails: bool, tmp_path: Path) -> None:
+    """At once that of the first cycle, and at the end, also after an error, those of all others."""
+
+    class Failing(RecordingClassifier):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            if fails and self.global_step == 38:
+                raise RuntimeError("of the user")
+            return super().training_step(batch, batch_idx)
+
+    board = TensorBoardLogger(tmp_path)
+    with pytest.raises(RuntimeError, match="of the user") if fails else nullcontext():
+        fit(Failing(), CyclicalLR(0.01, 0.1, 4), logger=board)
+    board.experiment.flush()
+    events = EventAccumulator(board.log_dir).Reload().Tensors("cyclical_lr/record")
+    starts = [json.loads(event.tensor_proto.string_val[0])["starts"] for event in events]
+    assert starts[0] == [[1, 0]]
+    assert starts[-1] == [[1, 0], [2, 8], [3, 16], [4, 24], [5, 32]]
+    assert [event.step for event in events][-1] == 32
+    assert len(starts) < 5
 
 
 def test_each_of_two_schedules_has_a_figure(tmp_path: Path) -> None:
