@@ -66,7 +66,7 @@ class Memory(Callback):
 
 @pytest.mark.parametrize("name", CALLBACKS)
 def test_nothing_is_kept_of_a_step(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lightning_lr.trainer.lr_tracer.MAX_DELAY", 0.0)  # else the points of a second wait
+    monkeypatch.setattr("lightning_lr.trainer.lr_tracer._MAX_DELAY", 0.0)  # else the points of a second wait
     seed_everything(0, verbose=False)
     x = torch.randn(100, 4, 4)
     batches: Any = list(zip(x, x.sum(2, keepdim=True) + torch.randn(100, 4, 1), strict=True))

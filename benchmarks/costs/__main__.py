@@ -3,9 +3,9 @@
     python -m benchmarks.costs [--factor 1] [--output FOLDER]
 
 Every ratio is of times that were taken in turn in one process, so that the load of the machine affects both sides. The
-spread is that of four parts of the rounds. Schedules and traces add so little that it also depends on where the memory
-of the process lies: each of the four parts then has a process of its own. The short form takes about five minutes on
-one core, the full one an hour.
+spread is that of four parts of the rounds. What schedules and traces add to a short step also depends on where the
+memory of the process lies: there, each of the four parts has a process of its own. The short form takes about five
+minutes on one core, the full one an hour.
 """
 
 from __future__ import annotations

@@ -11,9 +11,11 @@ _COSTS = """## Costs
 
 All times are ratios of processor time, measured in turn in one process: A B A B, in a new order each round, since what
 ran before leaves the caches in its state. Each is the median of the ratios of all rounds, with the spread of four parts
-of the rounds in brackets. Only what was measured together is compared. Numbers below 1e-38 are flushed to 0: they take
-many times as long, and each case comes to other ones. Freed memory is kept, where the C library is glibc: what it gives
-back and takes anew differs from run to run.
+of the rounds in brackets. What schedules and traces add to the steps of linear maps with 10 thousand parameters also
+depends on where the memory of a process lies: there, each of the four parts has a process of its own. Only what was
+measured together is compared. Denormal numbers are flushed to 0: arithmetic with them is many times slower, and each
+case comes to another number of them. Freed memory is kept, where the C library is glibc: what it gives back and takes
+anew differs from run to run.
 
 A step with a callback, against a step of the bare loop. `HypergradientLR` measures each step at first, and every fifth
 once it has settled:

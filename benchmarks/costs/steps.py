@@ -133,7 +133,7 @@ class TimedSteps(NamedTuple):
     Attributes:
         model: to train.
         log_every: interval of logging.
-        rounds: how often each case trains.
+        rounds: how often each case trains, in each process.
         steps: of one training.
         names: of the cases.
     """
@@ -157,21 +157,21 @@ def ratios_of_light_steps(settings: Sequence[TimedSteps]) -> Iterator[list[Ratio
     """The same of the cases that add little. Their rounds are made in each of four new processes."""
     settings = [timed._replace(names=LIGHT_CASES) for timed in settings]
     parts: list[list[Times]] = []
-    for _ in range(PARTS):
+    for part in range(PARTS):
         with ProcessPoolExecutor(1, get_context("spawn"), prepare_process) as process:
-            parts.append(process.submit(_times_of_all, settings).result())
+            parts.append(process.submit(_times_of_all, settings, part).result())
     for timed, of_parts in zip(settings, zip(*parts, strict=True), strict=True):
         times = {name: [seconds for part in of_parts for seconds in part[name]] for name in LIGHT_CASES}
         yield _ratios(timed, times)
 
 
-def _times_of_all(settings: Sequence[TimedSteps]) -> list[Times]:
-    return [_times(timed) for timed in settings]
+def _times_of_all(settings: Sequence[TimedSteps], seed: int) -> list[Times]:
+    return [_times(timed, seed) for timed in settings]
 
 
-def _times(timed: TimedSteps) -> Times:
+def _times(timed: TimedSteps, seed: int = 0) -> Times:
     runs = {name: partial(_seconds, CASES[name], timed.model, timed.log_every, timed.steps) for name in timed.names}
-    return results_of(runs, timed.rounds)
+    return results_of(runs, timed.rounds, seed)
 
 
 def _ratios(timed: TimedSteps, seconds: Times) -> list[Ratio]:

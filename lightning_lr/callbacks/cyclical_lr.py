@@ -69,7 +69,8 @@ class CyclicalLR(ScheduledLR):
         momentum: lowest and highest value, moved inversely to the learning rate: momentum of SGD and RMSprop, the first
             beta of Adam and similar optimizers. Not changed if None.
         weight_decay: likewise. Groups keep their ratio, so a group without weight decay stays without.
-        optimizer: position in ``configure_optimizers`` of the one that this callback drives; all optimizers if None.
+        optimizer: position of the only optimizer to be driven, in ``configure_optimizers``; all if None. With it, each
+            optimizer can have a callback of its own.
         snapshot_cycles: save a checkpoint at the end of each cycle, where the learning rate is lowest, in the folder
             ``snapshots`` of the run. `ensemble` makes one model of them.
         replace_scheduler: whether this callback takes the place of a scheduler that ``configure_optimizers`` returns,
@@ -156,6 +157,7 @@ class CyclicalLR(ScheduledLR):
         self._finished_cycles = 0
         self._tracker: ScheduleTracker  # of the first optimizer, while training
         self._losses = CycleLosses()
+        self.lr_tracer.before_flush = self._losses.log_starts
         self.snapshots: list[str] = []
 
     @checked(base_lr=bound, max_lr=bound)
@@ -221,10 +223,6 @@ class CyclicalLR(ScheduledLR):
         self._losses.load(state["losses"])
         self.snapshots = state["snapshots"]
 
-    def _end_run(self) -> None:
-        self._losses.log_starts()
-        super()._end_run()
-
     def _build_schedule(self, lengths: dict[str, int], run_steps: float, fast_dev_run: bool) -> FittedSchedule:
         for name, value in (("decay", self._decay), ("fit_cycles", self._fit_cycles or None)):
             if value is not None and math.isinf(run_steps):
@@ -242,9 +240,10 @@ class CyclicalLR(ScheduledLR):
 
     def _save_snapshot(self, trainer: Trainer) -> None:
         """Save a checkpoint if the last step has finished a cycle."""
-        if (finished := finished_cycles(self._tracker.position)) > self._finished_cycles:
-            self._finished_cycles = finished
-            path = snapshot_folder(trainer) / f"cycle={finished}-step={self._tracker.count}.ckpt"
-            self.snapshots.append(str(path))  # the checkpoint names itself too
-            if not save_checkpoint(trainer, path):
-                self.snapshots.pop()
+        if (finished := finished_cycles(self._tracker.position)) <= self._finished_cycles:
+            return
+        self._finished_cycles = finished
+        path = snapshot_folder(trainer) / f"cycle={finished}-step={self._tracker.count}.ckpt"
+        self.snapshots.append(str(path))  # the checkpoint names itself too
+        if not save_checkpoint(trainer, path):
+            self.snapshots.pop()

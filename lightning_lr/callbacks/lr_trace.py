@@ -41,10 +41,7 @@ class LRTrace(Callback):
     | ``lr/...`` | the learning rates under the keys above |
     """
 
-    state_key = ""  # an attribute, not a property, since Lightning reads it at every hook
-
     def __init__(self) -> None:
-        self.state_key = type(self).__qualname__
         self.lr_tracer = LRTracer()
         self._skipped_hooks = SkippedHooks(self)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections import OrderedDict
 from collections.abc import Callable
+from functools import cache
 from types import FrameType
 from typing import Any
 
@@ -46,8 +47,6 @@ class StepCounter:
     ) -> None:
         self.count = count
         self._on_step = on_step
-        # Classes whose step the optimizer's own step may call.
-        self._bases = [base for base in type(optimizer).__mro__[1:] if base is not Optimizer and "step" in vars(base)]
         self._handle = optimizer.register_step_post_hook(self._count_step)
         if run_first:
             hooks: OrderedDict[int, Any] = optimizer._optimizer_step_post_hooks  # type: ignore[assignment]
@@ -61,25 +60,37 @@ class StepCounter:
         found_inf: Tensor | None = vars(optimizer).get("found_inf")
         if found_inf is not None and bool(found_inf):
             return
-        if self._bases and self._is_inner_step(optimizer, sys._getframe(1)):
+        bases = _bases_with_step(type(optimizer))  # type: ignore[arg-type]  # mypy takes the hash of an instance
+        if bases and _is_inner_step(optimizer, bases, sys._getframe(1)):
             return
         self.count += 1
         self._on_step(self.count)
 
-    def _is_inner_step(self, optimizer: Optimizer, wrapper: FrameType) -> bool:
-        """Whether a step was called by another step of the same optimizer.
 
-        torch wraps ``step`` of each class that has been used, and its wrapper calls the hooks. So ``super().step()`` in
-        a subclass calls them too once the base class has been used. The stack shows it: a count of the steps that have
-        begun would be wrong after an error in one of them.
+@cache
+def _bases_with_step(optimizer_class: Any) -> list[Any]:
+    """The bases whose ``step`` an optimizer's own step may call. Each has or inherits one.
 
-        Args:
-            optimizer: whose hook is called.
-            wrapper: the frame of torch's wrapper that calls it.
-        """
-        if not any(hasattr(vars(base)["step"], "hooked") for base in self._bases):
-            return False  # there is no other wrapper
-        outer = wrapper.f_back
-        while outer is not None and not (outer.f_code is wrapper.f_code and outer.f_locals["self"] is optimizer):
-            outer = outer.f_back
-        return outer is not None
+    torch gives a class that inherits its step a wrapped one when the first of its optimizers is made.
+    """
+    return [base for base in optimizer_class.__mro__[1:] if base is not Optimizer and hasattr(base, "step")]
+
+
+def _is_inner_step(optimizer: Optimizer, bases: list[Any], wrapper: FrameType) -> bool:
+    """Whether a step was called by another step of the same optimizer.
+
+    torch wraps ``step`` of each class that has been used, and its wrapper calls the hooks. So ``super().step()`` in a
+    subclass calls them too once the base class has been used. The stack shows it: a count of the steps that have begun
+    would be wrong after an error in one of them.
+
+    Args:
+        optimizer: whose hook is called.
+        bases: see `_bases_with_step`.
+        wrapper: the frame of torch's wrapper that calls it.
+    """
+    if not any(hasattr(vars(base).get("step"), "hooked") for base in bases):
+        return False  # there is no other wrapper
+    outer = wrapper.f_back
+    while outer is not None and not (outer.f_code is wrapper.f_code and outer.f_locals["self"] is optimizer):
+        outer = outer.f_back
+    return outer is not None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from torch import Tensor
 
 from lightning_lr.schedules.base import Position
 from lightning_lr.schedules.tracker import ScheduleTracker
-from lightning_lr.trainer.loggers import MAX_DELAY, current_step, log_figure, log_record, tensorboard_writers
+from lightning_lr.trainer.loggers import current_step, log_figure, log_record, tensorboard_writers
 from lightning_lr.trainer.step_loss import StepLoss
 
 # Points per cycle: enough for the shape of a curve, and few enough that a checkpoint stays small.
@@ -59,12 +58,13 @@ class CycleLosses:
         self._points = [list(point) for point in points]
 
     def log_starts(self) -> None:
-        """Log the starts of the last cycles. Call it when training ends, with or without an error."""
+        """Log the starts of all cycles so far, if there are new ones. Each record holds all, so few are enough."""
         if self._recording is not None:
             self._recording.log_starts()
 
     def draw(self, trainer: Trainer) -> None:
-        """Log the figure of all cycles."""
+        """Log the figure of all cycles, and the last starts."""
+        self.log_starts()
         points = [point for point in self.points() if point[0] >= 1 and math.isfinite(point[2])]
         if self._recording is not None and points:
             from lightning_lr.schedules.figure import cycles_figure
@@ -91,8 +91,7 @@ class _Recording:
         self._is_due = True  # whether the coming step is recorded
         self._cycle = 0  # of the latest point
         self._starts: list[tuple[int, int]] = []  # cycle and first step
-        self._logged_starts = 0  # number of them
-        self._log_time = -math.inf
+        self._has_new_starts = False
         self._next_phase = 0.0  # from which on the next point of this cycle is due
 
     def batch_end(self, tracker: ScheduleTracker, outputs: Any) -> list[list[float]]:
@@ -120,15 +119,13 @@ class _Recording:
     def _add_start(self, cycle: int) -> None:
         if cycle >= 1 and len(self._starts) < _MOST_CYCLES:
             self._starts.append((cycle, current_step(self._trainer)))
-            if time.monotonic() - self._log_time > MAX_DELAY:
-                self.log_starts()
+            self._has_new_starts = True
 
     def log_starts(self) -> None:
-        """Log all starts so far, if there are new ones."""
-        if len(self._starts) > self._logged_starts:
-            step = self._starts[-1][1]
-            log_record(self._trainer, f"{self.tag}record", {"kind": "cycles", "starts": self._starts}, step)
-            self._logged_starts, self._log_time = len(self._starts), time.monotonic()
+        if self._has_new_starts:
+            self._has_new_starts = False
+            record = {"kind": "cycles", "starts": self._starts}
+            log_record(self._trainer, f"{self.tag}record", record, step=self._starts[-1][1])
 
     def read_losses(self) -> list[list[float]]:
         """Read the points that are still on the device."""

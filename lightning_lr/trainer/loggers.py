@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
 _TENSORBOARD_LOGGERS = either("loggers.TensorBoardLogger")
 
-# Seconds for which points are collected before the loggers get them together. Short enough to watch a run live.
-MAX_DELAY = 1.0
 # TensorBoard's x axis is the integer step. 1000 steps per decade keep learning rates apart that differ by 0.3 %.
 _STEPS_PER_DECADE = 1000
 

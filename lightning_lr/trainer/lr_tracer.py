@@ -16,12 +16,14 @@ from torch.utils.hooks import RemovableHandle
 
 from lightning_lr.optimizers.param_groups import effective_lr, optimizer_names, unique_group_names
 from lightning_lr.optimizers.step_counter import HAS_NO_HOOKS, has_step_hooks
-from lightning_lr.trainer.loggers import MAX_DELAY, flush, log_metrics
+from lightning_lr.trainer.loggers import flush, log_metrics
 from lightning_lr.trainer.metrics_on_read import MetricsOnRead
 from lightning_lr.trainer.monitor_names import monitor_names, monitor_suffixes
 from lightning_lr.trainer.step_loss import StepLoss
 from lightning_lr.trainer.tensorboard_charts import TRAINING_CHARTS, Charts, how_to_open, log_layout
 
+# Seconds for which points are collected before the loggers get them together. Short enough to watch a run live.
+_MAX_DELAY = 1.0
 _CPU = torch.device("cpu")
 
 ExtraValues = Callable[[], dict[str, float]]
@@ -51,11 +53,15 @@ class LRTracer:
     Args:
         extra_values: called after a step that is logged; gives what the callback adds to the point.
         charts: of TensorBoard, that show what the callback logs.
+
+    Attributes:
+        before_flush: called before the loggers get points; may log what has come up since.
     """
 
     def __init__(self, extra_values: ExtraValues = dict, charts: Iterable[Charts] = ()) -> None:
         self._extra_values = extra_values
         self._charts = list(charts)
+        self.before_flush: Callable[[], None] | None = None
         self._trace: _Trace | None = None  # while training, in the tracer that logs
 
     def start(self, trainer: Trainer, owner: TracesLR) -> None:
@@ -68,7 +74,7 @@ class LRTracer:
         tracing = [callback for callback in vars(trainer)["callbacks"] if isinstance(callback, TracesLR)]
         if not tracing or tracing[0] is owner:  # none: another callback holds the owner, and calls its hooks
             tracers = [callback.lr_tracer for callback in tracing or [owner]]
-            self._trace = _Trace(trainer, [tracer._extra_values for tracer in tracers])
+            self._trace = _Trace(trainer, tracers)
             log_layout(trainer, [TRAINING_CHARTS, *(charts for tracer in tracers for charts in tracer._charts)])
 
     def batch_end(self, outputs: Any) -> None:
@@ -105,11 +111,11 @@ class _Names(NamedTuple):
 class _Trace:
     """The trace of one run."""
 
-    def __init__(self, trainer: Trainer, extra_values: list[ExtraValues]) -> None:
+    def __init__(self, trainer: Trainer, tracers: list[LRTracer]) -> None:
         self._trainer = trainer
         self._epoch_loop = trainer.fit_loop.epoch_loop
         self._log_every: int = vars(trainer)["log_every_n_steps"] if trainer.loggers else 0  # 0: never
-        self._extra_values = extra_values
+        self._tracers = tracers
         self._loss = StepLoss()
         self._has_stepped = False  # whether the current step has been made, if it is logged
         self._used_lrs: dict[str, float | Tensor] = {}  # of this step
@@ -118,6 +124,7 @@ class _Trace:
         self._optimizer_names = dict(zip(trainer.optimizers, optimizer_names(trainer.optimizers), strict=True))
         self._monitor_names = monitor_names(trainer)
         self._names: dict[Optimizer, _Names] = {}  # as they were at the last step
+        self._dtype = torch.get_default_dtype()  # Lightning changes it while a step runs in another precision
         self._unread_lrs: dict[Optimizer, tuple[_Names, list[float | Tensor]]] = {}  # of the last step
         self._handles: list[RemovableHandle] = []
         for optimizer, name in self._optimizer_names.items():
@@ -138,15 +145,15 @@ class _Trace:
             self._loss.batch_without_step(self._trainer)
             return
         point, self._used_lrs, self._has_stepped = self._used_lrs, {}, False
-        for extra_values in self._extra_values:
-            point.update(extra_values())
+        for tracer in self._tracers:
+            point.update(tracer._extra_values())
         loss = self._loss.pop_mean(self._trainer)
         if loss is not None:
             point["lr/loss"] = loss
         if not self._points:
             self._oldest_time = time.monotonic()
         self._points.append((self._epoch_loop._batches_that_stepped, point))
-        if time.monotonic() - self._oldest_time > MAX_DELAY:
+        if time.monotonic() - self._oldest_time > _MAX_DELAY:
             self.flush()
 
     def close(self) -> None:
@@ -157,13 +164,16 @@ class _Trace:
             if not self._trainer.interrupted:
                 raise
         finally:
-            self._metrics.end()
             for handle in self._handles:
                 handle.remove()
+            self._metrics.end()
         if not self._trainer.interrupted and (line := how_to_open(self._trainer)):
             rank_zero_info(line)
 
     def flush(self) -> None:
+        for tracer in self._tracers:
+            if tracer.before_flush is not None:
+                tracer.before_flush()
         points, self._points = self._points, []
         for step, point in points:
             values = {key: float(value) for key, value in point.items()}
@@ -204,11 +214,10 @@ class _Trace:
     def _unread_metrics(self) -> dict[str, Tensor]:
         """The learning rates since the last read, for ``trainer.callback_metrics``."""
         metrics: dict[str, Tensor] = {}
-        dtype = torch.get_default_dtype()
         for names, lrs in self._unread_lrs.values():
             for key, monitored, lr in zip(names.logged, names.monitored, lrs, strict=True):
                 # On the CPU: Lightning takes metrics of any device, and a copy to one would wait for it.
-                metric = lr if isinstance(lr, Tensor) else torch.tensor(lr, dtype=dtype, device=_CPU)
+                metric = lr if isinstance(lr, Tensor) else torch.tensor(lr, dtype=self._dtype, device=_CPU)
                 metrics[key] = metrics[monitored] = metric
         self._unread_lrs.clear()
         return metrics

@@ -46,3 +46,15 @@ def test_each_function_runs_once_a_round_in_changing_order() -> None:
     assert all(sorted(names) == ["a", "b", "c"] for names in rounds)
     assert len({names[0] for names in rounds}) == 3  # each is the first of some round
     assert results["b"] == [3 * i + names.index("b") + 1 for i, names in enumerate(rounds)]
+
+
+def test_orders_depend_on_the_seed() -> None:
+    orders: list[list[str]] = [[], []]
+    for seed, order in enumerate(orders):
+        results_of({name: partial(_append, order, name) for name in "abcdefgh"}, rounds=1, seed=seed)
+    assert orders[0] != orders[1]
+
+
+def _append(order: list[str], name: str) -> float:
+    order.append(name)
+    return 0.0

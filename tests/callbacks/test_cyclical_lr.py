@@ -273,8 +273,12 @@ def test_figure_of_all_cycles_at_the_end_of_the_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_starts_of_short_cycles_are_logged_together(fails: bool, tmp_path: Path) -> None:
-    """At once that of the first cycle, and at the end, also after an error, those of all others."""
+@pytest.mark.parametrize(("delay", "records"), [(-1.0, 5), (1000.0, 1)])
+def test_starts_of_cycles_are_logged_with_the_points_of_a_second(
+    delay: float, records: int, fails: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the last ones at the end, also after an error. Each record holds all."""
+    monkeypatch.setattr("lightning_lr.trainer.lr_tracer._MAX_DELAY", delay)
 
     class Failing(RecordingClassifier):
         def training_step(self, batch: Any, batch_idx: int) -> Any:
@@ -284,14 +288,37 @@ def test_starts_of_short_cycles_are_logged_together(fails: bool, tmp_path: Path)
 
     board = TensorBoardLogger(tmp_path)
     with pytest.raises(RuntimeError, match="of the user") if fails else nullcontext():
-        fit(Failing(), CyclicalLR(0.01, 0.1, 4), logger=board)
+        fit(Failing(), CyclicalLR(0.01, 0.1, 4), logger=board, log_every_n_steps=1)
     board.experiment.flush()
     events = EventAccumulator(board.log_dir).Reload().Tensors("cyclical_lr/record")
     starts = [json.loads(event.tensor_proto.string_val[0])["starts"] for event in events]
-    assert starts[0] == [[1, 0]]
-    assert starts[-1] == [[1, 0], [2, 8], [3, 16], [4, 24], [5, 32]]
-    assert [event.step for event in events][-1] == 32
-    assert len(starts) < 5
+    expected = [[1, 0], [2, 8], [3, 16], [4, 24], [5, 32]]
+    assert starts == [expected[:count] for count in range(1, 6)][-records:]
+    assert events[-1].step == 32
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_an_error_of_the_writer_of_starts_ends_the_run_cleanly(
+    fails: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If training has failed before, the user sees that error, not this one."""
+
+    def full(*_: Any, **__: Any) -> None:
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr("lightning_lr.trainer.cycle_losses.log_record", full)
+    model = RecordingClassifier()
+
+    class Failing(Callback):
+        def on_train_end(self, *_: Any) -> None:
+            if fails:
+                raise RuntimeError("of the user")
+
+    callbacks = [Failing(), CyclicalLR(0.01, 0.1, 4)]
+    with pytest.raises((RuntimeError, OSError), match="of the user" if fails else "No space left"):
+        fit(model, *callbacks, logger=TensorBoardLogger(tmp_path))
+    assert not model.trainer.optimizers[0]._optimizer_step_post_hooks
+    assert not hasattr(model.trainer._logger_connector, "lr_sources")
 
 
 def test_each_of_two_schedules_has_a_figure(tmp_path: Path) -> None:

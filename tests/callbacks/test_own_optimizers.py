@@ -58,6 +58,11 @@ class Delegates(Wrapper):
         return getattr(vars(self)["inner"], name)
 
 
+class DerivedSGD(SGD):
+    def step(self, closure: Any = None) -> Any:
+        return super().step(closure)
+
+
 class Trains(Classifier):
     def __init__(self, make: Callable[[nn.Module], Optimizer]) -> None:
         super().__init__()
@@ -94,6 +99,10 @@ def _wrapper(module: nn.Module) -> Optimizer:
 
 def _delegates(module: nn.Module) -> Optimizer:
     return Delegates(SGD(module.parameters(), 0.1))
+
+
+def _delegates_derived(module: nn.Module) -> Optimizer:
+    return Delegates(DerivedSGD(module.parameters(), 0.01))
 
 
 def _logged(logger: CSVLogger) -> dict[str, str]:
@@ -133,6 +142,14 @@ def test_a_schedule_leaves_other_optimizers_alone(make: Any) -> None:
         trainer = fit(model, CyclicalLR(0.01, 0.2, 5, optimizer=0))
     assert trainer.callback_metrics["lr/SGD"] == pytest.approx(CyclicalLR(0.01, 0.2, 5).preview(40).lr[-1])
     assert {group.get("lr") for group in model.others[1].param_groups} <= {None, 0.5, 0.1}
+
+
+@pytest.mark.parametrize("callback", [CyclicalLR(0.01, 0.1, 4), HypergradientLR()])
+def test_a_wrapper_may_hold_an_optimizer_whose_step_calls_that_of_its_base(callback: Any) -> None:
+    SGD([nn.Parameter(torch.ones(1))])  # torch wraps the step of a class that has been used
+    fit(Trains(_delegates_derived), callback)
+    progress = callback.state_dict()["progress"]
+    assert progress["courses"][0]["count"] == 40 if isinstance(callback, CyclicalLR) else progress
 
 
 @pytest.mark.filterwarnings("ignore:LRRangeTest is not confident")

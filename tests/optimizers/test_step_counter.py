@@ -71,6 +71,41 @@ def test_a_step_that_calls_the_step_of_its_base_is_one_step(is_base_used: bool) 
     assert (seen, count_of_other.count) == ([1, 2, 3], 2)
 
 
+def test_a_base_without_a_step_of_its_own_may_be_used_later() -> None:
+    """torch then gives it a wrapped one, as it does for AdamW, which inherits the step of Adam."""
+
+    class Base(torch.optim.Optimizer):
+        def step(self, closure: Any = None) -> None:  # type: ignore[override]
+            closure()
+
+    class Inherits(Base):
+        pass
+
+    class Derived(Inherits):
+        def step(self, closure: Any = None) -> None:  # type: ignore[override]
+            super().step(closure)
+
+    optimizer = Derived([_parameter()], {})
+    counter = StepCounter(optimizer, lambda count: None)  # noqa: ARG005
+    optimizer.step(int)
+    Inherits([_parameter()], {}).step(int)
+    optimizer.step(int)
+    assert counter.count == 2
+
+
+def test_the_class_of_an_optimizer_may_change() -> None:
+    class Derived(torch.optim.SGD):
+        def step(self, closure: Any = None) -> Any:
+            return super().step(closure)
+
+    Derived([_parameter()])  # torch wraps its step
+    optimizer = torch.optim.SGD([_parameter()])
+    counter = StepCounter(optimizer, lambda count: None)  # noqa: ARG005
+    optimizer.__class__ = Derived
+    optimizer.step()
+    assert counter.count == 1
+
+
 BUILD: dict[str, Callable[[Any], torch.optim.Optimizer]] = {
     "foreach": lambda parameter: torch.optim.Adam([parameter], foreach=True),
     "fused": lambda parameter: torch.optim.Adam([parameter], fused=True),

@@ -57,7 +57,7 @@ def test_rate_used_and_loss_at_one_step(every: int, monitor_first: bool, tmp_pat
 
 def test_points_are_written_while_the_training_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A module that logs nothing itself leaves Lightning no reason to do so. Some file systems keep back the rest."""
-    monkeypatch.setattr("lightning_lr.trainer.lr_tracer.MAX_DELAY", 0.0)
+    monkeypatch.setattr("lightning_lr.trainer.lr_tracer._MAX_DELAY", 0.0)
     flushed: list[int] = []
 
     class Silent(Classifier):

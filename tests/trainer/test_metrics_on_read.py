@@ -98,5 +98,54 @@ def test_trainer_is_as_before_after_training(fails: bool) -> None:
     else:
         trainer.fit(Failing(), loader(4))
     assert type(trainer._logger_connector) is own_class
-    metrics = pickle.loads(pickle.dumps(trainer.callback_metrics))
-    assert float(metrics["lr-SGD"]) == pytest.approx(0.01)
+    assert pickle.loads(pickle.dumps(own_class)) is type(trainer._logger_connector)
+    assert float(trainer.callback_metrics["lr-SGD"]) == pytest.approx(0.01)
+
+
+@pytest.mark.parametrize("key", ["lr-SGD", "lr/SGD"])
+def test_a_module_may_log_the_same_key_in_validation_and_for_an_epoch(key: str) -> None:
+    """Its value comes after that of the last step, as if that had been written at once."""
+
+    class Logging(Classifier):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            if key == "lr/SGD":
+                self.log(key, 7.0, on_step=False, on_epoch=True)
+            return super().training_step(batch, batch_idx)
+
+        def validation_step(self, batch: Any, batch_idx: int) -> Any:
+            if key == "lr-SGD":
+                self.log(key, 7.0)
+
+    trainer = quiet_trainer(callbacks=[LRTrace()], max_epochs=1)
+    trainer.fit(Logging(), loader(4), loader(2))
+    assert float(trainer.callback_metrics[key]) == 7.0
+
+
+def test_a_value_that_was_set_after_a_read_stays_until_the_next_step() -> None:
+    seen: list[float] = []
+
+    class Setting(Callback):
+        def on_train_batch_end(self, trainer: Any, *_: Any) -> None:
+            trainer.callback_metrics["lr-SGD"] = torch.tensor(5.0)
+            seen.append(float(trainer.callback_metrics["lr-SGD"]))
+
+        def on_before_backward(self, trainer: Any, *_: Any) -> None:
+            seen.append(float(trainer.callback_metrics.get("lr-SGD", torch.tensor(0.0))))
+
+    quiet_trainer(callbacks=[LRTrace(), Setting()], max_epochs=1).fit(Classifier(), loader(2))
+    assert seen == [0.0, 5.0, 5.0, 5.0]
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "64-true"])
+def test_type_of_a_metric_does_not_depend_on_where_it_is_read(precision: Any) -> None:
+    """Lightning changes torch's default type within a step."""
+    dtypes: list[torch.dtype] = []
+
+    class Reading(Classifier):
+        def training_step(self, batch: Any, batch_idx: int) -> Any:
+            if batch_idx:
+                dtypes.append(self.trainer.callback_metrics["lr-SGD"].dtype)
+            return super().training_step(batch, batch_idx)
+
+    quiet_trainer(callbacks=[LRTrace()], max_epochs=1, precision=precision).fit(Reading(), loader(3))
+    assert dtypes == [torch.float32] * 2
