@@ -61,6 +61,7 @@ def _with_sources(connector_class: Any) -> Any:
             self.add_from_sources()
             super().on_epoch_end()
 
+        # Called alone for all but the last of several validation loaders.
         def update_eval_epoch_metrics(self) -> dict[str, Tensor]:
             self.add_from_sources()
             return super().update_eval_epoch_metrics()  # type: ignore[no-any-return]

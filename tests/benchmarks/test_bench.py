@@ -131,6 +131,33 @@ def test_light_steps_are_timed_in_processes_of_their_own(monkeypatch: pytest.Mon
     assert all(each.low < each.high for each in ratios)  # of two processes
 
 
+def test_each_process_of_light_steps_has_orders_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    seeds: list[int] = []
+
+    class InThisProcess:
+        def __init__(self, *_: Any) -> None: ...
+
+        def __enter__(self) -> InThisProcess:
+            return self
+
+        def __exit__(self, *_: Any) -> None: ...
+
+        def submit(self, times_of_all: Any, settings: Any, seed: int) -> Future[Any]:
+            seeds.append(seed)
+            future: Future[Any] = Future()
+            future.set_result(
+                [{name: [1.0 + i * timed.log_every] for i, name in enumerate(LIGHT_CASES)} for timed in settings]
+            )
+            return future
+
+    monkeypatch.setattr("benchmarks.costs.steps.ProcessPoolExecutor", InThisProcess)
+    found = list(ratios_of_light_steps([TimedSteps(SMALL, 1, 1, 2), TimedSteps(SMALL, 50, 1, 2)]))
+    assert seeds == [0, 1, 2, 3]
+    assert [(ratios[0].where, ratios[0].ratio) for ratios in found] == [
+        (f"{SMALL.name}, logging every {every}", 1 + every) for every in (1, 50)
+    ]
+
+
 NOT_CLICKS = [name for name in WORKLOADS if name != "clicks"]
 
 
