@@ -131,6 +131,7 @@ def run_before_fit(
     with _restored(trainer, model, [train_dataloaders, val_dataloaders, datamodule]):
         _isolate(trainer, finder)
         trainer.fit(model, train_dataloaders, val_dataloaders, datamodule)
+        finder.lr_tracer.stop()  # the fit ended as training began, without the hooks that stop it
     if finder.result is None:
         raise RuntimeError(
             "The Trainer ended before training began, so nothing was tested: look at max_epochs, max_steps and"
